@@ -1,0 +1,156 @@
+#include "kernel-abi/sys/socket.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita {
+namespace {
+
+constexpr std::size_t kFdsMax = 16;
+constexpr int kBacklog = 128;
+
+std::string quoted(std::string_view doing, std::string_view path) {
+    return std::string(doing) + " '" + std::string(path) + "'";
+}
+
+Result<sockaddr_un> address_of(std::string_view path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+        return Error(Code::InvalidArgument, quoted("socket path", path) + " must have 1 to " +
+                                                std::to_string(sizeof(address.sun_path) - 1) +
+                                                " bytes");
+    }
+    std::memcpy(address.sun_path, path.data(), path.size());
+    return address;
+}
+
+// SAFETY: sockaddr is the head that every socket address shares (POSIX <sys/socket.h>).
+const sockaddr* generic(const sockaddr_un& address) {
+    return reinterpret_cast<const sockaddr*>(&address);
+}
+
+Result<Fd> unix_socket(int flags) {
+    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+    if (!fd) {
+        return Error::from_errno(errno, "socket");
+    }
+    return fd;
+}
+
+}  // namespace
+
+Result<Fd> listen_unix(std::string_view path) {
+    const sockaddr_un address = TRY(address_of(path));
+    Fd fd = TRY(unix_socket(SOCK_NONBLOCK));
+    if (::bind(fd.ref().number(), generic(address), sizeof(address)) != 0) {
+        // bind(2) says EADDRINUSE where a file has the name: to a caller the name is taken.
+        return Error::from_errno(errno == EADDRINUSE ? EEXIST : errno, quoted("bind", path));
+    }
+    if (::listen(fd.ref().number(), kBacklog) != 0) {
+        return Error::from_errno(errno, quoted("listen", path));
+    }
+    return fd;
+}
+
+Result<Fd> connect_unix(std::string_view path) {
+    const sockaddr_un address = TRY(address_of(path));
+    Fd fd = TRY(unix_socket(SOCK_NONBLOCK));
+    if (::connect(fd.ref().number(), generic(address), sizeof(address)) != 0) {
+        return Error::from_errno(errno, quoted("connect", path));
+    }
+    return fd;
+}
+
+Result<Fd> accept_client(FdRef listener) {
+    Fd fd(::accept4(listener.number(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) {
+        return Error::from_errno(errno, "accept");
+    }
+    return fd;
+}
+
+Result<std::pair<Fd, Fd>> socket_pair() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+        return Error::from_errno(errno, "socketpair");
+    }
+    return std::pair(Fd(ends[0]), Fd(ends[1]));
+}
+
+Result<std::size_t> send_some(FdRef socket, std::span<const std::byte> bytes,
+                              std::span<const FdRef> fds) {
+    CHECK(fds.size() <= kFdsMax);
+    iovec part{.iov_base = const_cast<std::byte*>(bytes.data()),  // NOLINT: sendmsg only reads.
+               .iov_len = bytes.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kFdsMax * sizeof(int))> control{};
+    if (!fds.empty()) {
+        message.msg_control = control.data();
+        message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+        for (std::size_t i = 0; i < fds.size(); ++i) {
+            const int number = fds[i].number();
+            std::memcpy(CMSG_DATA(header) + (i * sizeof(int)), &number, sizeof(int));
+        }
+    }
+    const ssize_t sent = ::sendmsg(socket.number(), &message, MSG_NOSIGNAL);
+    if (sent < 0) {
+        return Error::from_errno(errno, "send");
+    }
+    return static_cast<std::size_t>(sent);
+}
+
+Result<Received> receive_some(FdRef socket, std::span<std::byte> into) {
+    iovec part{.iov_base = into.data(), .iov_len = into.size()};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kFdsMax * sizeof(int))> control{};
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t got = ::recvmsg(socket.number(), &message, MSG_CMSG_CLOEXEC);
+    if (got < 0) {
+        return Error::from_errno(errno, "receive");
+    }
+    Received received{.size = static_cast<std::size_t>(got), .fds = {}};
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+         header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count; ++i) {
+            int number = -1;
+            std::memcpy(&number, CMSG_DATA(header) + (i * sizeof(int)), sizeof(int));
+            received.fds.emplace_back(number);
+        }
+    }
+    if ((message.msg_flags & MSG_CTRUNC) != 0) {
+        return Error(Code::DataLoss, "more descriptors came with a message than it may carry");
+    }
+    return received;
+}
+
+}  // namespace pepita

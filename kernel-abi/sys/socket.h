@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita {
+
+/// A listening unix stream socket at `path`, non-blocking.
+/// Errors: AlreadyExists where the path is taken; InvalidArgument where it is longer than
+/// sockaddr_un holds (107 bytes).
+Result<Fd> listen_unix(std::string_view path);
+
+/// A connected unix stream socket, non-blocking after connecting.
+/// Errors: NotFound without the path, Unavailable where nobody listens or the backlog is full.
+Result<Fd> connect_unix(std::string_view path);
+
+/// The next client of a non-blocking listener, non-blocking itself.
+/// Errors: Unavailable (EAGAIN) where nobody waits.
+Result<Fd> accept_client(FdRef listener);
+
+/// Two connected unix stream sockets, non-blocking.
+Result<std::pair<Fd, Fd>> socket_pair();
+
+/// Sends bytes and, beside the first of them, descriptors. Returns the count of bytes taken.
+/// Never raises SIGPIPE. Errors: Unavailable (EAGAIN) where the socket is full, EPIPE.
+Result<std::size_t> send_some(FdRef socket, std::span<const std::byte> bytes,
+                              std::span<const FdRef> fds = {});
+
+/// What one receive gave: `size` 0 is the end of the stream.
+struct Received {
+    std::size_t size = 0;
+    std::vector<Fd> fds;
+};
+
+/// At most 16 descriptors come with one receive; more is DataLoss, and none is kept.
+/// Errors: Unavailable (EAGAIN) where nothing waits.
+Result<Received> receive_some(FdRef socket, std::span<std::byte> into);
+
+}  // namespace pepita

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+
+namespace pepita::runtime {
+
+/// An OCI bundle, read and checked.
+struct Bundle {
+    std::string directory;  // absolute
+    std::string root_path;  // absolute path of the root file system, an existing directory
+    std::string oci_version;
+    std::map<std::string, std::string> annotations;
+    ContainerSpec container;  // id and root_disk_serial are the shim's to fill
+};
+
+/// Reads DIRECTORY/config.json.
+/// Errors: name the file, the member (JSON path: `linux.namespaces[1].path`) and the reason.
+/// NotFound without bundle, config or root; InvalidArgument for malformed or wrong input, for a
+/// file over 4 MiB, for nesting over 64; Unsupported for what a valid configuration asks and pepita
+/// does not do. Never ignores a member that would change what the container may do.
+Result<Bundle> load_bundle(std::string_view directory);
+
+/// The same for a configuration at hand; `directory` is where a relative root.path starts.
+Result<Bundle> parse_config(std::string_view json, std::string_view directory);
+
+/// An OCI `process` object (exec --process, and the task API's exec).
+Result<ProcessSpec> parse_process(std::string_view json);
+
+/// The `process` object of a process: what parse_process() takes.
+std::string to_json(const ProcessSpec& process);
+
+/// The configuration that `pepita-run spec` writes: a shell in a read-only root.
+std::string default_config();
+
+/// Whether a name may be a container's: 1 to 128 of [A-Za-z0-9._+-], none of "." and "..".
+Result<void> check_container_id(std::string_view id);
+
+}  // namespace pepita::runtime

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/channel.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+
+namespace pepita::runtime {
+
+/// What clients ask of pepita-shim (containerd's task API v2), without a word of protobuf.
+/// Clients: pepita-run, later pepita-cri and containerd.
+
+/// Where a standard stream comes from or goes to: a descriptor that was sent along, or a path (a
+/// FIFO, as containerd makes them). Neither: no stream.
+struct StreamEnd {
+    std::optional<Fd> fd;
+    std::string path;
+};
+
+struct TaskIo {
+    Terminal terminal = Terminal::No;
+    StreamEnd in;
+    StreamEnd out;
+    StreamEnd err;
+    /// A connected AF_UNIX socket that gets the pty master by SCM_RIGHTS (OCI --console-socket).
+    /// With terminal and without this, in and out are the client's own terminal.
+    std::optional<Fd> console_socket;
+    /// A connected socket of the process that stands for this one on the host, see
+    /// runtime/cli/proxy.h, and its pid.
+    std::optional<Fd> proxy;
+    std::uint32_t proxy_pid = 0;
+};
+
+enum class TaskStatus : std::uint8_t { Unknown, Created, Running, Stopped };
+
+struct TaskState {
+    std::string id;
+    std::string bundle;
+    std::uint32_t pid = 0;  // the proxy's, on the host
+    TaskStatus status = TaskStatus::Unknown;
+    std::uint32_t exit_status = 0;
+    Terminal terminal = Terminal::No;
+};
+
+struct TaskExit {
+    std::uint32_t exit_status = 0;
+};
+
+struct TaskStarted {
+    std::uint32_t pid = 0;
+    std::uint32_t exec_errno = 0;
+};
+
+struct TaskCreate {
+    std::string id;
+    std::string bundle;  // absolute
+    TaskIo io;
+};
+
+struct TaskExec {
+    ProcessId id;
+    ProcessSpec process;
+    TaskIo io;
+};
+
+/// The client's end. Every method answers once, on the channel's thread.
+class TaskClient {
+public:
+    explicit TaskClient(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
+
+    void create(TaskCreate request, OnResult<std::uint32_t> done);
+    void start(const ProcessId& process, OnResult<TaskStarted> done);
+    void exec(TaskExec request, OnResult<void> done);
+    void state(const ProcessId& process, OnResult<TaskState> done);
+    void kill(const ProcessId& process, std::uint32_t signal, bool all, OnResult<void> done);
+    /// Answers when the process is over and its output has been written out.
+    void wait(const ProcessId& process, OnResult<TaskExit> done);
+    void resize(const ProcessId& process, WindowSize size, OnResult<void> done);
+    void close_stdin(const ProcessId& process, OnResult<void> done);
+    /// Takes a stopped process away; FailedPrecondition while it runs.
+    void remove(const ProcessId& process, OnResult<TaskExit> done);
+    /// Ends the shim once its last container is deleted; `now` without asking.
+    void shutdown(bool now, OnResult<void> done);
+
+private:
+    std::shared_ptr<Channel> channel_;
+};
+
+/// The shim's end.
+class TaskService {
+public:
+    TaskService() = default;
+    TaskService(const TaskService&) = delete;
+    TaskService& operator=(const TaskService&) = delete;
+    TaskService(TaskService&&) = delete;
+    TaskService& operator=(TaskService&&) = delete;
+    virtual ~TaskService() = default;
+    virtual void create(TaskCreate request, OnResult<std::uint32_t> done) = 0;
+    virtual void start(ProcessId process, OnResult<TaskStarted> done) = 0;
+    virtual void exec(TaskExec request, OnResult<void> done) = 0;
+    virtual void state(ProcessId process, OnResult<TaskState> done) = 0;
+    virtual void kill(ProcessId process, std::uint32_t signal, bool all, OnResult<void> done) = 0;
+    virtual void wait(ProcessId process, OnResult<TaskExit> done) = 0;
+    virtual void resize(ProcessId process, WindowSize size, OnResult<void> done) = 0;
+    virtual void close_stdin(ProcessId process, OnResult<void> done) = 0;
+    virtual void remove(ProcessId process, OnResult<TaskExit> done) = 0;
+    virtual void shutdown(bool now, OnResult<void> done) = 0;
+};
+
+/// As the guest API's. Descriptors named by "fd:N" and not sent are InvalidArgument.
+void dispatch(TaskService& service, Channel::Call call);
+
+}  // namespace pepita::runtime

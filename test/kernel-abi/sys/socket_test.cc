@@ -1,0 +1,60 @@
+#include "kernel-abi/sys/socket.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+
+namespace pepita {
+namespace {
+
+TEST(Socket, CarriesDescriptorsBesideBytes) {
+    auto [a, b] = *socket_pair();
+    const Fd null = *open_file("/dev/null", O_RDONLY);
+    const std::array<std::byte, 3> bytes{};
+    const std::array<FdRef, 2> fds{null.ref(), null.ref()};
+    ASSERT_EQ(send_some(a.ref(), bytes, fds).value_or(0), 3U);
+    std::array<std::byte, 16> into{};
+    const auto received = receive_some(b.ref(), into);
+    ASSERT_TRUE(received.has_value());
+    EXPECT_EQ(received->size, 3U);
+    ASSERT_EQ(received->fds.size(), 2U);
+    EXPECT_NE(::fcntl(received->fds[0].ref().number(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST(Socket, EmptySocketIsUnavailableAndAnEndIsZeroBytes) {
+    auto [a, b] = *socket_pair();
+    std::array<std::byte, 16> into{};
+    EXPECT_EQ(receive_some(b.ref(), into).error().sys_errno(), EAGAIN);
+    { const Fd gone = std::move(a); }
+    EXPECT_EQ(receive_some(b.ref(), into).value().size, 0U);
+}
+
+TEST(Socket, PathOfOneByteTooManyIsRefusedByName) {
+    const std::string path(108, 'x');
+    const auto listener = listen_unix(path);
+    ASSERT_FALSE(listener.has_value());
+    EXPECT_EQ(listener.error().code(), Code::InvalidArgument);
+    EXPECT_EQ(listener.error().message(), "socket path '" + path + "' must have 1 to 107 bytes");
+}
+
+TEST(Socket, TakenPathAlreadyExists) {
+    const std::string path = "/tmp/pepita-socket-test-" + std::to_string(::getpid());
+    const auto first = listen_unix(path);
+    ASSERT_TRUE(first.has_value());
+    EXPECT_EQ(listen_unix(path).error().code(), Code::AlreadyExists);
+    EXPECT_TRUE(connect_unix(path).has_value());
+    EXPECT_EQ(::unlink(path.c_str()), 0);
+    EXPECT_EQ(connect_unix(path).error().code(), Code::NotFound);
+}
+
+}  // namespace
+}  // namespace pepita
