@@ -54,6 +54,11 @@ Result<Fd> unix_socket(int flags) {
     return fd;
 }
 
+// bind(2) and connect(2) have no *at() form, and a socket path holds 107 bytes.
+std::string path_at(FdRef directory, std::string_view name) {
+    return "/proc/self/fd/" + std::to_string(directory.number()) + "/" + std::string(name);
+}
+
 }  // namespace
 
 Result<Fd> listen_unix(std::string_view path) {
@@ -76,6 +81,14 @@ Result<Fd> connect_unix(std::string_view path) {
         return Error::from_errno(errno, quoted("connect", path));
     }
     return fd;
+}
+
+Result<Fd> listen_unix_at(FdRef directory, std::string_view name) {
+    return listen_unix(path_at(directory, name));
+}
+
+Result<Fd> connect_unix_at(FdRef directory, std::string_view name) {
+    return connect_unix(path_at(directory, name));
 }
 
 Result<Fd> accept_client(FdRef listener) {

@@ -20,6 +20,10 @@ Result<Fd> listen_unix(std::string_view path);
 /// Errors: NotFound without the path, Unavailable where nobody listens or the backlog is full.
 Result<Fd> connect_unix(std::string_view path);
 
+/// The same for `name` in an open directory, whatever the length of its path.
+Result<Fd> listen_unix_at(FdRef directory, std::string_view name);
+Result<Fd> connect_unix_at(FdRef directory, std::string_view name);
+
 /// The next client of a non-blocking listener, non-blocking itself.
 /// Errors: Unavailable (EAGAIN) where nobody waits.
 Result<Fd> accept_client(FdRef listener);

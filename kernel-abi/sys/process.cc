@@ -1,0 +1,200 @@
+#include "kernel-abi/sys/process.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita {
+namespace {
+
+constexpr std::size_t kReportMax = 1024;
+
+/// What the child says when it cannot go on: an errno, and the words of its Error.
+struct Report {
+    int sys_errno = 0;
+    std::uint32_t code = 0;
+    std::array<char, kReportMax> words{};
+};
+
+std::vector<char*> pointers(std::vector<std::string>& strings) {
+    std::vector<char*> result;
+    for (std::string& text : strings) {
+        result.push_back(text.data());
+    }
+    result.push_back(nullptr);
+    return result;
+}
+
+Result<void> place_fds(const std::vector<PassedFd>& wanted, FdRef report) {
+    // What our own parent left open without CLOEXEC is not the child's either.
+    if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+        return Error::from_errno(errno, "close_range");
+    }
+    // First out of the way of all the numbers to be filled, or one would overwrite another.
+    int above = report.number() + 1;
+    for (const PassedFd& passed : wanted) {
+        above = std::max({above, passed.number + 1, 3});
+    }
+    std::vector<PassedFd> moved;
+    for (const PassedFd& passed : wanted) {
+        const int copy = ::fcntl(passed.fd.number(), F_DUPFD_CLOEXEC, above);
+        if (copy == -1) {
+            return Error::from_errno(errno, "duplicate descriptor");
+        }
+        moved.push_back({.fd = FdRef(copy), .number = passed.number});
+    }
+    const Fd null = TRY(open_file("/dev/null", O_RDWR));
+    for (int standard = 0; standard < 3; ++standard) {
+        if (::dup2(null.ref().number(), standard) == -1) {
+            return Error::from_errno(errno, "dup2");
+        }
+    }
+    for (const PassedFd& passed : moved) {
+        if (::dup2(passed.fd.number(), passed.number) == -1) {
+            return Error::from_errno(errno, "dup2");
+        }
+    }
+    return {};
+}
+
+Result<void> become(SpawnOptions& options, FdRef report) {
+    sigset_t none;
+    (void)::sigemptyset(&none);
+    (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
+    (void)::signal(SIGPIPE, SIG_DFL);
+    TRY(place_fds(options.fds, report));
+    if (options.prepare) {
+        TRY(options.prepare());
+    }
+    // After prepare(), because a change of user clears it (prctl(2)).
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+        return Error::from_errno(errno, "PR_SET_PDEATHSIG");
+    }
+    std::vector<char*> arguments = pointers(options.arguments);
+    std::vector<char*> environment = pointers(options.environment);
+    const bool is_open = options.path.empty();
+    (void)::execveat(is_open ? options.executable.number() : AT_FDCWD, options.path.c_str(),
+                     arguments.data(), environment.data(), is_open ? AT_EMPTY_PATH : 0);
+    return Error::from_errno(errno, "exec '" + options.arguments.front() + "'");
+}
+
+[[noreturn]] void run_child(SpawnOptions& options, Fd report_to) {
+    // The report's own number must survive place_fds(): it is moved above all of them there.
+    int highest = 3;
+    for (const PassedFd& passed : options.fds) {
+        highest = std::max(highest, passed.number + 1);
+    }
+    const Fd moved(::fcntl(report_to.ref().number(), F_DUPFD_CLOEXEC, highest));
+    if (options.path.empty()) {
+        options.executable = FdRef(::fcntl(options.executable.number(), F_DUPFD_CLOEXEC, highest));
+    }
+    const Result<void> failed = become(options, moved.ref());
+    Report report;
+    report.sys_errno = failed.error().sys_errno();
+    report.code = static_cast<std::uint32_t>(failed.error().code());
+    const std::string& words = failed.error().message();
+    std::memcpy(report.words.data(), words.data(), std::min(words.size(), kReportMax - 1));
+    (void)!::write(moved.ref().number(), &report, sizeof(report));
+    ::_exit(127);
+}
+
+}  // namespace
+
+std::string to_string(const ChildExit& exit) {
+    return (exit.by_signal ? "killed by signal " : "exit status ") + std::to_string(exit.value);
+}
+
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, 0)), pidfd_(std::move(other.pidfd_)) {}
+
+Child& Child::operator=(Child&& other) noexcept {
+    std::swap(pid_, other.pid_);
+    std::swap(pidfd_, other.pidfd_);
+    return *this;
+}
+
+Child::~Child() {
+    if (pid_ != 0) {
+        send_signal(SIGKILL);
+        (void)reap();
+    }
+}
+
+void Child::send_signal(int signal) const {
+    if (pid_ != 0) {
+        (void)::syscall(SYS_pidfd_send_signal, pidfd_.ref().number(), signal, nullptr, 0);
+    }
+}
+
+ChildExit Child::reap() {
+    CHECK(pid_ != 0);
+    const pid_t pid = std::exchange(pid_, 0);
+    int status = 0;
+    pid_t got = -1;
+    do {
+        got = ::waitpid(pid, &status, 0);
+    } while (got == -1 && errno == EINTR);
+    CHECK(got == pid);
+    return {.by_signal = WIFSIGNALED(status),
+            .value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)};
+}
+
+Result<Child> spawn(SpawnOptions options) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        return Error::from_errno(errno, "pipe");
+    }
+    const Fd report_from(ends[0]);
+    Fd report_to(ends[1]);
+    int pidfd = -1;
+    clone_args arguments{};
+    arguments.flags = CLONE_PIDFD | options.namespaces;
+    arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);  // SAFETY: clone3(2) writes an int.
+    arguments.exit_signal = SIGCHLD;
+    const long pid = ::syscall(SYS_clone3, &arguments, sizeof(arguments));
+    if (pid == -1) {
+        return Error::from_errno(errno, "clone3");
+    }
+    if (pid == 0) {
+        run_child(options, std::move(report_to));
+    }
+    Child child(static_cast<pid_t>(pid), Fd(pidfd));
+    { const Fd ours = std::move(report_to); }
+    Report report;
+    ssize_t got = -1;
+    do {
+        got = ::read(report_from.ref().number(), &report, sizeof(report));
+    } while (got == -1 && errno == EINTR);
+    if (got == 0) {
+        return child;  // execve(2) closed the other end
+    }
+    if (got != static_cast<ssize_t>(sizeof(report))) {
+        return Error(Code::Internal, "start '" + options.arguments.front() + "': no word from it");
+    }
+    report.words.back() = '\0';
+    return Error(static_cast<Code>(report.code), report.words.data());
+}
+
+}  // namespace pepita

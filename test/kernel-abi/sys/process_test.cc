@@ -1,0 +1,100 @@
+#include "kernel-abi/sys/process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita {
+namespace {
+
+SpawnOptions shell(const std::string& script) {
+    SpawnOptions options;
+    options.path = "/bin/sh";
+    options.arguments = {"sh", "-c", script};
+    options.environment = {"PATH=/usr/bin:/bin"};
+    return options;
+}
+
+TEST(Spawn, GivesTheExitStatus) {
+    auto child = spawn(shell("exit 7"));
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(child->reap(), (ChildExit{.by_signal = false, .value = 7}));
+}
+
+TEST(Spawn, ASignalCountsAsTheShellCounts) {
+    auto child = spawn(shell("kill -TERM $$"));
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(child->reap().shell_status(), 143U);
+}
+
+TEST(Spawn, MissingProgramIsNamed) {
+    SpawnOptions options;
+    options.path = "/no/such/program";
+    options.arguments = {"/no/such/program"};
+    const auto child = spawn(std::move(options));
+    ASSERT_FALSE(child.has_value());
+    EXPECT_EQ(child.error().code(), Code::NotFound);
+    EXPECT_EQ(child.error().message(),
+              "exec '/no/such/program': No such file or directory (ENOENT)");
+}
+
+TEST(Spawn, WhatPrepareSaysReachesTheParent) {
+    SpawnOptions options = shell("exit 0");
+    options.prepare = [] -> Result<void> { return Error(Code::PermissionDenied, "not today"); };
+    const auto child = spawn(std::move(options));
+    ASSERT_FALSE(child.has_value());
+    EXPECT_EQ(child.error().code(), Code::PermissionDenied);
+    EXPECT_EQ(child.error().message(), "not today");
+}
+
+TEST(Spawn, DescriptorsHaveTheNumbersAskedForEvenWhenTheySwap) {
+    std::array<int, 2> a{};
+    std::array<int, 2> b{};
+    ASSERT_EQ(::pipe2(a.data(), O_CLOEXEC), 0);
+    ASSERT_EQ(::pipe2(b.data(), O_CLOEXEC), 0);
+    const Fd a_out(a[0]);
+    const Fd b_out(b[0]);
+    const Fd a_in(a[1]);
+    const Fd b_in(b[1]);
+    SpawnOptions options =
+        shell("printf A >&" + std::to_string(b[1]) + "; printf B >&" + std::to_string(a[1]));
+    options.fds = {{.fd = a_in.ref(), .number = b[1]}, {.fd = b_in.ref(), .number = a[1]}};
+    auto child = spawn(std::move(options));
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(child->reap().value, 0);
+    char got = 0;
+    ASSERT_EQ(::read(a_out.ref().number(), &got, 1), 1);
+    EXPECT_EQ(got, 'A');
+    ASSERT_EQ(::read(b_out.ref().number(), &got, 1), 1);
+    EXPECT_EQ(got, 'B');
+}
+
+TEST(Spawn, NothingElseIsInherited) {
+    const Fd open = *open_file("/dev/null", O_RDONLY);
+    auto child = spawn(shell("ls /proc/self/fd | wc -l | grep -qx 4"));  // 0 1 2, and ls's own
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(child->reap().value, 0);
+}
+
+TEST(Child, ThatGoesIsKilledAndReaped) {
+    pid_t pid = 0;
+    {
+        auto child = spawn(shell("exec tail -f /dev/null"));
+        ASSERT_TRUE(child.has_value());
+        pid = child->pid();
+        EXPECT_EQ(::kill(pid, 0), 0);
+    }
+    EXPECT_EQ(::kill(pid, 0), -1);
+}
+
+}  // namespace
+}  // namespace pepita
