@@ -1,0 +1,79 @@
+#include "vmm/bus/address_map.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "kernel-abi/sys/error.h"
+
+namespace pepita::vmm {
+namespace {
+
+class Probe final : public BusTarget {
+public:
+    void read(std::uint64_t offset, std::span<std::byte> into) override {
+        read_at = offset;
+        into[0] = std::byte{0x42};
+    }
+    void write(std::uint64_t offset, std::span<const std::byte> from) override {
+        written_at = offset;
+        written = from.size();
+    }
+    std::uint64_t read_at = 0;
+    std::uint64_t written_at = 0;
+    std::size_t written = 0;
+};
+
+class AddressMapTest : public testing::Test {
+protected:
+    AddressMapTest() { EXPECT_TRUE(map_.add(0x1000, 0x10, probe_).has_value()); }
+
+    Probe probe_;
+    Probe other_;
+    AddressMap map_;
+};
+
+TEST_F(AddressMapTest, GivesTheOffsetInsideTheRange) {
+    std::array<std::byte, 4> bytes{};
+    EXPECT_TRUE(map_.read(0x1004, bytes));
+    EXPECT_EQ(probe_.read_at, 4U);
+    EXPECT_EQ(bytes[0], std::byte{0x42});
+    EXPECT_TRUE(map_.write(0x100c, bytes));
+    EXPECT_EQ(probe_.written_at, 0xcU);
+    EXPECT_EQ(probe_.written, 4U);
+}
+
+TEST_F(AddressMapTest, ReadsOnesWhereNothingIs) {
+    std::array<std::byte, 2> bytes{};
+    EXPECT_FALSE(map_.read(0x0fff, bytes));
+    EXPECT_EQ(bytes[0], std::byte{0xff});
+    EXPECT_EQ(bytes[1], std::byte{0xff});
+    EXPECT_FALSE(map_.write(0x1010, bytes));
+}
+
+TEST_F(AddressMapTest, AccessAcrossTheEndReachesNobody) {
+    std::array<std::byte, 4> bytes{};
+    EXPECT_FALSE(map_.write(0x100d, bytes));
+    EXPECT_EQ(probe_.written, 0U);
+}
+
+TEST_F(AddressMapTest, RefusesOverlapOnEitherSide) {
+    EXPECT_EQ(map_.add(0x100f, 1, other_).error().code(), Code::InvalidArgument);
+    EXPECT_EQ(map_.add(0x0ff8, 9, other_).error().code(), Code::InvalidArgument);
+    EXPECT_TRUE(map_.add(0x0ff8, 8, other_).has_value());
+    EXPECT_TRUE(map_.add(0x1010, 1, other_).has_value());
+}
+
+TEST_F(AddressMapTest, RefusesEmptyAndWrappingRanges) {
+    constexpr std::uint64_t kTop = std::numeric_limits<std::uint64_t>::max();
+    EXPECT_FALSE(map_.add(0x2000, 0, other_).has_value());
+    EXPECT_FALSE(map_.add(kTop, 2, other_).has_value());
+    EXPECT_TRUE(map_.add(kTop, 1, other_).has_value());
+}
+
+}  // namespace
+}  // namespace pepita::vmm
