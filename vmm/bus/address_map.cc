@@ -27,6 +27,13 @@ Result<void> AddressMap::add(std::uint64_t start, std::uint64_t size, BusTarget&
     return {};
 }
 
+void AddressMap::remove(std::uint64_t start) {
+    const auto found = std::ranges::lower_bound(ranges_, start, {}, &Range::start);
+    if (found != ranges_.end() && found->start == start) {
+        ranges_.erase(found);
+    }
+}
+
 bool AddressMap::read(std::uint64_t at, std::span<std::byte> into) const {
     std::ranges::fill(into, std::byte{0xff});
     const Range* range = find(at, into.size());

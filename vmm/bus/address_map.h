@@ -27,12 +27,16 @@ public:
     virtual void write(std::uint64_t offset, std::span<const std::byte> from) = 0;
 };
 
-/// Which target answers at which address. One for memory, one for ports.
+/// Which target answers at which address. One for memory, one for ports. A target may change the
+/// map while it is being called.
 class AddressMap {
 public:
-    /// `target` is borrowed for the map's life.
+    /// `target` is borrowed until remove(), or for the map's life.
     /// Errors: InvalidArgument for no size, a range that wraps, or one that overlaps another.
     Result<void> add(std::uint64_t start, std::uint64_t size, BusTarget& target);
+
+    /// Takes away what was added at `start`; nothing where nothing was.
+    void remove(std::uint64_t start);
 
     /// Where nothing answers, or an access is not wholly in one range, reads give ones and writes
     /// are lost, as on a bus. False then.

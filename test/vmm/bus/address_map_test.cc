@@ -75,5 +75,14 @@ TEST_F(AddressMapTest, RefusesEmptyAndWrappingRanges) {
     EXPECT_TRUE(map_.add(kTop, 1, other_).has_value());
 }
 
+TEST_F(AddressMapTest, WhatWasRemovedAnswersNoMoreAndItsPlaceIsFree) {
+    std::array<std::byte, 4> bytes{};
+    map_.remove(0x1004);
+    EXPECT_TRUE(map_.read(0x1004, bytes));
+    map_.remove(0x1000);
+    EXPECT_FALSE(map_.read(0x1004, bytes));
+    EXPECT_TRUE(map_.add(0x1000, 0x10, other_).has_value());
+}
+
 }  // namespace
 }  // namespace pepita::vmm
