@@ -28,6 +28,9 @@ public:
     virtual ~Notifier() = default;
     virtual void queue_used(std::uint16_t queue) = 0;
     virtual void config_changed() = 0;
+    /// The driver broke this queue's ring (Ring::is_broken()); once for each break is enough. The
+    /// transport tells the driver that nothing but a reset helps.
+    virtual void queue_broken(std::uint16_t queue) { (void)queue; }
 };
 
 /// What holds from FEATURES_OK until reset. Both references outlive the session.
