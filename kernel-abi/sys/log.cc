@@ -1,0 +1,83 @@
+#include "kernel-abi/sys/log.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace pepita::log {
+namespace {
+
+bool needs_quotes(std::string_view value) {
+    return value.empty() || std::ranges::any_of(value, [](char c) {
+               return c <= ' ' || c == '"' || c == '=' || c == '\\' || c == '\x7f';
+           });
+}
+
+/// Control characters never reach a terminal or split a line: values come from guests and files.
+void append_value(std::string& line, std::string_view value) {
+    if (!needs_quotes(value)) {
+        line += value;
+        return;
+    }
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    line += '"';
+    for (const char c : value) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '"' || c == '\\') {
+            line += '\\';
+            line += c;
+        } else if (c == '\n') {
+            line += "\\n";
+        } else if (byte < ' ' || c == '\x7f') {
+            line += "\\x";
+            line += kDigits[byte >> 4U];
+            line += kDigits[byte & 0xfU];
+        } else {
+            line += c;
+        }
+    }
+    line += '"';
+}
+
+void write_line(std::string_view level, std::string_view text,
+                std::initializer_list<Field> fields) {
+    const std::string line = format(level, text, fields);
+    // Nowhere to report to if this fails.
+    (void)!::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace
+
+std::string format(std::string_view level, std::string_view text,
+                   std::initializer_list<Field> fields) {
+    std::string line = "level=";
+    line += level;
+    line += " msg=";
+    append_value(line, text);
+    for (const Field& field : fields) {
+        line += ' ';
+        line += field.key;
+        line += '=';
+        append_value(line, field.value);
+    }
+    line += '\n';
+    return line;
+}
+
+void error(std::string_view text, std::initializer_list<Field> fields) {
+    write_line("error", text, fields);
+}
+
+void warn(std::string_view text, std::initializer_list<Field> fields) {
+    write_line("warn", text, fields);
+}
+
+void info(std::string_view text, std::initializer_list<Field> fields) {
+    write_line("info", text, fields);
+}
+
+}  // namespace pepita::log

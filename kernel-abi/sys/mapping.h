@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+
+namespace pepita {
+
+/// Pages of our address space that are given back when this goes. Move-only.
+class Mapping {
+public:
+    Mapping() = default;
+
+    /// Zeroes that cost memory only once they are touched, and no swap reservation before.
+    static Result<Mapping> anonymous(Bytes size);
+
+    /// A file's bytes, shared with whoever else maps or holds it, readable and writable.
+    static Result<Mapping> shared(FdRef file, Bytes size, std::uint64_t offset = 0);
+
+    Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+    Mapping& operator=(Mapping&& other) noexcept {
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    Mapping(const Mapping&) = delete;
+    Mapping& operator=(const Mapping&) = delete;
+    ~Mapping();
+
+    std::span<std::byte> bytes() const { return bytes_; }
+
+private:
+    explicit Mapping(std::span<std::byte> bytes) : bytes_(bytes) {}
+    std::span<std::byte> bytes_;
+};
+
+}  // namespace pepita

@@ -1,0 +1,72 @@
+#include "kernel-abi/sys/thread.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita {
+namespace {
+
+// Not a real-time signal: those queue up, and each one of a burst would interrupt another call.
+constexpr int kInterruptSignal = SIGUSR1;
+
+/// Without a handler the signal would end the process; without SA_RESTART the call ends instead.
+void install_interrupt_handler() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {};
+    CHECK(::sigaction(kInterruptSignal, &action, nullptr) == 0);
+}
+
+}  // namespace
+
+struct Thread::State {
+    std::string name;
+    Body body;
+    pthread_t thread{};
+};
+
+void Thread::Deleter::operator()(State* state) const { std::default_delete<State>()(state); }
+
+Result<Thread> Thread::start(std::string name, Body body) {
+    install_interrupt_handler();
+    std::unique_ptr<State, Deleter> state(std::make_unique<State>().release());
+    state->name = std::move(name);
+    state->body = std::move(body);
+    const int failed = ::pthread_create(
+        &state->thread, nullptr,
+        [](void* argument) -> void* {
+            auto* self = static_cast<State*>(argument);
+            (void)::prctl(PR_SET_NAME, self->name.c_str());
+            self->body();
+            return nullptr;
+        },
+        state.get());
+    if (failed != 0) {
+        return Error::from_errno(failed, "start thread '" + state->name + "'");
+    }
+    return Thread(std::move(state));
+}
+
+void Thread::join() {
+    if (state_ == nullptr) {
+        return;
+    }
+    CHECK(::pthread_join(state_->thread, nullptr) == 0);
+    state_.reset();
+}
+
+void Thread::interrupt() const {
+    CHECK(state_ != nullptr);
+    // ESRCH where the body has returned already: nothing is left to interrupt.
+    (void)::pthread_kill(state_->thread, kInterruptSignal);
+}
+
+}  // namespace pepita

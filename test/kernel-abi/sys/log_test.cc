@@ -1,0 +1,26 @@
+#include "kernel-abi/sys/log.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace pepita {
+namespace {
+
+TEST(Log, WritesPlainValuesBare) {
+    EXPECT_EQ(log::format("info", "up", {{"pod", "web-1"}, {"vcpus", 4}}),
+              "level=info msg=up pod=web-1 vcpus=4\n");
+}
+
+TEST(Log, QuotesWhatWouldNotComeBackWhole) {
+    EXPECT_EQ(log::format("warn", "link lost", {{"error", "read 'a=b': \"x\""}, {"empty", ""}}),
+              "level=warn msg=\"link lost\" error=\"read 'a=b': \\\"x\\\"\" empty=\"\"\n");
+}
+
+TEST(Log, ForeignControlCharactersCannotForgeALine) {
+    EXPECT_EQ(log::format("warn", "guest", {{"text", std::string("a\nlevel=info \x1b[2J")}}),
+              "level=warn msg=guest text=\"a\\nlevel=info \\x1b[2J\"\n");
+}
+
+}  // namespace
+}  // namespace pepita
