@@ -1,0 +1,158 @@
+#include "vmm/virtio/status.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "kernel-abi/uapi/virtio_pci.h"
+
+namespace pepita::vmm::virtio {
+namespace {
+
+namespace abi = pepita::abi::virtio;
+
+constexpr std::uint8_t kAck = abi::kStatusAcknowledge;
+constexpr std::uint8_t kDriver = kAck | abi::kStatusDriver;
+constexpr std::uint8_t kFeatures = kDriver | abi::kStatusFeaturesOk;
+constexpr std::uint8_t kRunning = kFeatures | abi::kStatusDriverOk;
+
+class StatusTest : public testing::Test {
+protected:
+    void to_driver() {
+        (void)status_.write(kAck);
+        (void)status_.write(kDriver);
+    }
+    void to_features() {
+        to_driver();
+        status_.accept(1, 1);
+        (void)status_.write(kFeatures);
+    }
+
+    Status status_{0b101};  // and VERSION_1, bit 32, of itself
+};
+
+TEST_F(StatusTest, OffersVersion1ByItself) {
+    EXPECT_EQ(status_.offered(0), 0b101U);
+    EXPECT_EQ(status_.offered(1), 1U);
+    EXPECT_EQ(status_.offered(2), 0U);
+}
+
+TEST_F(StatusTest, WholeNegotiationStarts) {
+    to_driver();
+    status_.accept(0, 0b100);
+    status_.accept(1, 1);
+    EXPECT_EQ(status_.write(kFeatures), Status::Step::None);
+    EXPECT_EQ(status_.value(), kFeatures);
+    EXPECT_EQ(status_.write(kRunning), Status::Step::Started);
+    EXPECT_TRUE(status_.is_running());
+    EXPECT_EQ(status_.features(), abi::kFeatureVersion1 | 0b100);
+}
+
+TEST_F(StatusTest, AcknowledgeAndDriverMayComeTogether) {
+    EXPECT_EQ(status_.write(kDriver), Status::Step::None);
+    EXPECT_EQ(status_.value(), kDriver);
+}
+
+TEST_F(StatusTest, StepOutOfOrderIsNotTaken) {
+    EXPECT_EQ(status_.write(abi::kStatusDriver), Status::Step::None);
+    EXPECT_EQ(status_.value(), 0);
+    (void)status_.write(kAck);
+    EXPECT_EQ(status_.write(kAck | abi::kStatusFeaturesOk), Status::Step::None);
+    EXPECT_EQ(status_.value(), kAck);
+    (void)status_.write(kDriver);
+    EXPECT_EQ(status_.write(kDriver | abi::kStatusDriverOk), Status::Step::None);
+    EXPECT_EQ(status_.value(), kDriver);
+}
+
+TEST_F(StatusTest, DriverOkNeedsFeaturesOkThatWasSeen) {
+    to_driver();
+    status_.accept(1, 1);
+    EXPECT_EQ(status_.write(kRunning), Status::Step::None);
+    EXPECT_EQ(status_.value(), kFeatures);
+}
+
+TEST_F(StatusTest, FeaturesWithoutVersion1AreRefused) {
+    to_driver();
+    status_.accept(0, 0b1);
+    (void)status_.write(kFeatures);
+    EXPECT_EQ(status_.value(), kDriver);
+}
+
+TEST_F(StatusTest, FeaturesThatWereNotOfferedAreRefused) {
+    to_driver();
+    status_.accept(0, 0b10);
+    status_.accept(1, 1);
+    (void)status_.write(kFeatures);
+    EXPECT_EQ(status_.value(), kDriver);
+    status_.accept(0, 0);
+    (void)status_.write(kFeatures);
+    EXPECT_EQ(status_.value(), kFeatures);
+}
+
+// The class of Firecracker's #5818.
+TEST_F(StatusTest, FeaturesAreHeardBetweenDriverAndFeaturesOkOnly) {
+    status_.accept(0, 0b1);
+    (void)status_.write(kAck);
+    status_.accept(0, 0b1);
+    EXPECT_EQ(status_.features(), 0U);
+    to_features();
+    status_.accept(0, 0b101);
+    EXPECT_EQ(status_.features(), abi::kFeatureVersion1);
+    (void)status_.write(kRunning);
+    status_.accept(1, 0);
+    EXPECT_EQ(status_.features(), abi::kFeatureVersion1);
+}
+
+TEST_F(StatusTest, BitThatIsSetStaysSet) {
+    to_features();
+    EXPECT_EQ(status_.write(kDriver), Status::Step::None);
+    EXPECT_EQ(status_.value(), kFeatures);
+    EXPECT_EQ(status_.write(abi::kStatusDriverOk), Status::Step::None);
+    EXPECT_EQ(status_.value(), kFeatures);
+}
+
+TEST_F(StatusTest, SecondDriverOkStartsNothing) {
+    to_features();
+    EXPECT_EQ(status_.write(kRunning), Status::Step::Started);
+    EXPECT_EQ(status_.write(kRunning), Status::Step::None);
+}
+
+TEST_F(StatusTest, ResetKeepsTheStatusUntilItIsFinished) {
+    to_features();
+    (void)status_.write(kRunning);
+    EXPECT_EQ(status_.write(0), Status::Step::Reset);
+    EXPECT_EQ(status_.value(), kRunning);
+    status_.finish_reset();
+    EXPECT_EQ(status_.value(), 0);
+    EXPECT_EQ(status_.features(), 0U);
+    to_features();
+    EXPECT_EQ(status_.write(kRunning), Status::Step::Started);
+}
+
+TEST_F(StatusTest, NothingButAResetHelpsAfterNeedsReset) {
+    to_features();
+    (void)status_.write(kRunning);
+    status_.set_needs_reset();
+    EXPECT_FALSE(status_.is_running());
+    EXPECT_EQ(status_.value(), kRunning | abi::kStatusNeedsReset);
+    EXPECT_EQ(status_.write(kRunning | abi::kStatusNeedsReset), Status::Step::None);
+    EXPECT_EQ(status_.write(0), Status::Step::Reset);
+}
+
+TEST_F(StatusTest, NothingButAResetHelpsAfterFailed) {
+    to_driver();
+    (void)status_.write(kDriver | abi::kStatusFailed);
+    EXPECT_EQ(status_.value(), kDriver | abi::kStatusFailed);
+    status_.accept(1, 1);
+    EXPECT_EQ(status_.features(), 0U);
+    (void)status_.write(kFeatures | abi::kStatusFailed);
+    EXPECT_EQ(status_.value(), kDriver | abi::kStatusFailed);
+}
+
+TEST_F(StatusTest, DriverCannotClaimThatTheDeviceNeedsAReset) {
+    (void)status_.write(kAck | abi::kStatusNeedsReset);
+    EXPECT_EQ(status_.value(), kAck);
+}
+
+}  // namespace
+}  // namespace pepita::vmm::virtio
