@@ -35,6 +35,14 @@ Result<void> set_nonblocking(FdRef fd) {
     return {};
 }
 
+Result<void> set_blocking(FdRef fd) {
+    const int flags = ::fcntl(fd.number(), F_GETFL);
+    if (flags == -1 || ::fcntl(fd.number(), F_SETFL, flags & ~O_NONBLOCK) == -1) {
+        return Error::from_errno(errno, "make descriptor blocking");
+    }
+    return {};
+}
+
 Result<Fd> open_file(const char* path, int flags) {
     Fd fd(::open(path, flags | O_CLOEXEC));
     if (!fd) {

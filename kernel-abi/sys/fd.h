@@ -47,6 +47,7 @@ private:
 /// Makes reads and writes return EAGAIN rather than wait. It is the open file that changes: every
 /// process that shares it sees the difference, so never do this to a descriptor that was inherited.
 Result<void> set_nonblocking(FdRef fd);
+Result<void> set_blocking(FdRef fd);
 
 /// open(2) with O_CLOEXEC always set. `flags` as in open(2), without O_CREAT.
 /// Errors: whatever open(2) gives, with the path in the message.

@@ -79,6 +79,15 @@ Result<void> place_fds(const std::vector<PassedFd>& wanted, FdRef report) {
     return {};
 }
 
+// The highest number that the child keeps open.
+int highest_number(const SpawnOptions& options) {
+    int highest = 2;
+    for (const PassedFd& passed : options.fds) {
+        highest = std::max(highest, passed.number);
+    }
+    return highest;
+}
+
 Result<void> become(SpawnOptions& options, FdRef report) {
     sigset_t none;
     (void)::sigemptyset(&none);
@@ -92,6 +101,12 @@ Result<void> become(SpawnOptions& options, FdRef report) {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
         return Error::from_errno(errno, "PR_SET_PDEATHSIG");
     }
+    if (options.instead_of_exec) {
+        // What execve(2) would close: the report's end above all, for the parent waits for it.
+        (void)::close_range(static_cast<unsigned>(highest_number(options)) + 1, ~0U, 0);
+        options.instead_of_exec();
+        ::_exit(0);
+    }
     std::vector<char*> arguments = pointers(options.arguments);
     std::vector<char*> environment = pointers(options.environment);
     const bool is_open = options.path.empty();
@@ -102,13 +117,10 @@ Result<void> become(SpawnOptions& options, FdRef report) {
 
 [[noreturn]] void run_child(SpawnOptions& options, Fd report_to) {
     // The report's own number must survive place_fds(): it is moved above all of them there.
-    int highest = 3;
-    for (const PassedFd& passed : options.fds) {
-        highest = std::max(highest, passed.number + 1);
-    }
-    const Fd moved(::fcntl(report_to.ref().number(), F_DUPFD_CLOEXEC, highest));
+    const int above = highest_number(options) + 1;
+    const Fd moved(::fcntl(report_to.ref().number(), F_DUPFD_CLOEXEC, above));
     if (options.path.empty()) {
-        options.executable = FdRef(::fcntl(options.executable.number(), F_DUPFD_CLOEXEC, highest));
+        options.executable = FdRef(::fcntl(options.executable.number(), F_DUPFD_CLOEXEC, above));
     }
     const Result<void> failed = become(options, moved.ref());
     Report report;

@@ -67,6 +67,9 @@ struct SpawnOptions {
     std::uint64_t namespaces = 0;  // CLONE_NEW* for clone3(2)
     /// Runs in the child before execve(2), with the descriptors in place.
     std::move_only_function<Result<void>()> prepare;
+    /// Runs in the child in place of execve(2), for a helper too small for a program of its own;
+    /// the child ends when it returns.
+    std::move_only_function<void()> instead_of_exec;
 };
 
 /// Starts a child that dies with us (PR_SET_PDEATHSIG). Returns once execve(2) has succeeded.
