@@ -16,6 +16,13 @@ namespace pepita::vmm {
 /// An address as the guest writes it. Not a pointer, and not one addition away from being one.
 enum class GuestAddress : std::uint64_t {};
 
+/// Copies bytes that another may write meanwhile. A bare memcpy would let the compiler read the
+/// source a second time after the copy was checked; this holds it to one read.
+inline void copy_once(std::span<std::byte> to, std::span<const std::byte> from) {
+    std::memcpy(to.data(), from.data(), from.size());
+    __asm__ volatile("" ::: "memory");  // SAFETY: emits nothing; `from` counts as changed from here
+}
+
 /// One stretch of guest RAM: where the guest sees it, and our mapping of it.
 struct MemoryRegion {
     GuestAddress start{};
@@ -39,7 +46,7 @@ public:
         static_assert(std::is_trivially_copyable_v<T>);
         const std::span<const std::byte> from = TRY(span_at(at, Bytes(sizeof(T))));
         T value;
-        std::memcpy(&value, from.data(), sizeof(T));
+        copy_once(std::as_writable_bytes(std::span(&value, 1)), from);
         return value;
     }
 

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+/// The split virtqueue in guest memory. Source: virtio 1.2 §2.7.
+namespace pepita::abi {
+
+// §2.7: all fields are little-endian, and we read them as they lie.
+static_assert(std::endian::native == std::endian::little);
+
+inline constexpr std::uint16_t kVirtqSizeMax = 32768;
+
+inline constexpr std::uint16_t kVirtqDescNext = 1;
+inline constexpr std::uint16_t kVirtqDescWrite = 2;
+inline constexpr std::uint16_t kVirtqDescIndirect = 4;
+
+struct VirtqDesc {
+    std::uint64_t address;
+    std::uint32_t length;
+    std::uint16_t flags;
+    std::uint16_t next;
+};
+static_assert(sizeof(VirtqDesc) == 16);
+static_assert(offsetof(VirtqDesc, length) == 8);
+static_assert(offsetof(VirtqDesc, flags) == 12);
+static_assert(offsetof(VirtqDesc, next) == 14);
+
+struct VirtqUsedElement {
+    std::uint32_t id;
+    std::uint32_t length;
+};
+static_assert(sizeof(VirtqUsedElement) == 8);
+static_assert(offsetof(VirtqUsedElement, length) == 4);
+
+inline constexpr std::uint16_t kVirtqAvailNoInterrupt = 1;  // available.flags
+inline constexpr std::uint16_t kVirtqUsedNoNotify = 1;      // used.flags
+
+inline constexpr std::size_t kVirtqDescAlign = 16;
+inline constexpr std::size_t kVirtqAvailAlign = 2;
+inline constexpr std::size_t kVirtqUsedAlign = 4;
+
+/// Both the available and the used ring: u16 flags, u16 idx, the entries, u16 event.
+inline constexpr std::size_t kVirtqFlagsOffset = 0;
+inline constexpr std::size_t kVirtqIdxOffset = 2;
+inline constexpr std::size_t kVirtqEntriesOffset = 4;
+
+constexpr std::size_t virtq_desc_bytes(std::uint16_t size) { return sizeof(VirtqDesc) * size; }
+/// Where used_event lies in the available ring; its end is two bytes further.
+constexpr std::size_t virtq_used_event_offset(std::uint16_t size) {
+    return kVirtqEntriesOffset + sizeof(std::uint16_t) * size;
+}
+constexpr std::size_t virtq_avail_bytes(std::uint16_t size) {
+    return virtq_used_event_offset(size) + sizeof(std::uint16_t);
+}
+/// Where avail_event lies in the used ring; its end is two bytes further.
+constexpr std::size_t virtq_avail_event_offset(std::uint16_t size) {
+    return kVirtqEntriesOffset + sizeof(VirtqUsedElement) * size;
+}
+constexpr std::size_t virtq_used_bytes(std::uint16_t size) {
+    return virtq_avail_event_offset(size) + sizeof(std::uint16_t);
+}
+
+/// Whether moving an index from `before` to `now` passed `event`; all three wrap.
+/// Source: virtio 1.2 §2.7.10 (vring_need_event).
+constexpr bool virtq_passed_event(std::uint16_t event, std::uint16_t now, std::uint16_t before) {
+    return static_cast<std::uint16_t>(now - event - 1) < static_cast<std::uint16_t>(now - before);
+}
+
+}  // namespace pepita::abi
