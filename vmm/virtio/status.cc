@@ -2,11 +2,9 @@
 
 #include <cstdint>
 
-#include "kernel-abi/uapi/virtio_pci.h"
+#include "kernel-abi/uapi/virtio_config.h"
 
 namespace pepita::vmm::virtio {
-
-namespace abi = pepita::abi::virtio;
 
 namespace {
 
@@ -16,35 +14,35 @@ constexpr std::uint32_t half(std::uint64_t features, std::uint32_t select) {
 
 }  // namespace
 
-Status::Status(std::uint64_t offered) : offered_(offered | abi::kFeatureVersion1) {}
+Status::Status(std::uint64_t offered) : offered_(offered | abi::kVirtioFVersion1) {}
 
 Status::Step Status::write(std::uint8_t value) {
     if (value == 0) {
         return Step::Reset;
     }
     const auto asked = static_cast<std::uint8_t>(value & ~bits_);
-    const auto dropped = static_cast<std::uint8_t>(bits_ & ~value & ~abi::kStatusNeedsReset);
+    const auto dropped = static_cast<std::uint8_t>(bits_ & ~value & ~abi::kVirtioStatusNeedsReset);
     // §2.1.1: the driver must not clear a bit. After FAILED or NEEDS_RESET only a reset counts.
-    if (dropped != 0 || has(abi::kStatusFailed) || has(abi::kStatusNeedsReset)) {
+    if (dropped != 0 || has(abi::kVirtioStatusFailed) || has(abi::kVirtioStatusNeedsReset)) {
         return Step::None;
     }
     // Some drivers set ACKNOWLEDGE and DRIVER at once; each step still needs the one before it.
-    if ((asked & abi::kStatusAcknowledge) != 0) {
-        bits_ |= abi::kStatusAcknowledge;
+    if ((asked & abi::kVirtioStatusAcknowledge) != 0) {
+        bits_ |= abi::kVirtioStatusAcknowledge;
     }
-    if ((asked & abi::kStatusDriver) != 0 && has(abi::kStatusAcknowledge)) {
-        bits_ |= abi::kStatusDriver;
+    if ((asked & abi::kVirtioStatusDriver) != 0 && has(abi::kVirtioStatusAcknowledge)) {
+        bits_ |= abi::kVirtioStatusDriver;
     }
-    if ((asked & abi::kStatusFailed) != 0) {
-        bits_ |= abi::kStatusFailed;
+    if ((asked & abi::kVirtioStatusFailed) != 0) {
+        bits_ |= abi::kVirtioStatusFailed;
         return Step::None;
     }
-    if ((asked & abi::kStatusFeaturesOk) != 0) {
+    if ((asked & abi::kVirtioStatusFeaturesOk) != 0) {
         settle_features();
         return Step::None;  // the driver has to see our answer before it may go on
     }
-    if ((asked & abi::kStatusDriverOk) != 0 && has(abi::kStatusFeaturesOk)) {
-        bits_ |= abi::kStatusDriverOk;
+    if ((asked & abi::kVirtioStatusDriverOk) != 0 && has(abi::kVirtioStatusFeaturesOk)) {
+        bits_ |= abi::kVirtioStatusDriverOk;
         return Step::Started;
     }
     return Step::None;
@@ -52,9 +50,9 @@ Status::Step Status::write(std::uint8_t value) {
 
 void Status::settle_features() {
     const bool is_subset = (accepted_ & ~offered_) == 0;
-    const bool is_modern = (accepted_ & abi::kFeatureVersion1) != 0;
-    if (has(abi::kStatusDriver) && is_subset && is_modern) {
-        bits_ |= abi::kStatusFeaturesOk;
+    const bool is_modern = (accepted_ & abi::kVirtioFVersion1) != 0;
+    if (has(abi::kVirtioStatusDriver) && is_subset && is_modern) {
+        bits_ |= abi::kVirtioStatusFeaturesOk;
     }
 }
 
@@ -68,8 +66,8 @@ std::uint32_t Status::offered(std::uint32_t select) const { return half(offered_
 std::uint32_t Status::accepted(std::uint32_t select) const { return half(accepted_, select); }
 
 void Status::accept(std::uint32_t select, std::uint32_t features) {
-    const bool is_open = has(abi::kStatusDriver) && !has(abi::kStatusFeaturesOk) &&
-                         !has(abi::kStatusNeedsReset) && !has(abi::kStatusFailed);
+    const bool is_open = has(abi::kVirtioStatusDriver) && !has(abi::kVirtioStatusFeaturesOk) &&
+                         !has(abi::kVirtioStatusNeedsReset) && !has(abi::kVirtioStatusFailed);
     if (!is_open) {
         return;
     }
@@ -80,14 +78,14 @@ void Status::accept(std::uint32_t select, std::uint32_t features) {
     }
 }
 
-bool Status::has_driver() const { return has(abi::kStatusDriver); }
+bool Status::has_driver() const { return has(abi::kVirtioStatusDriver); }
 
-bool Status::has_features() const { return has(abi::kStatusFeaturesOk); }
+bool Status::has_features() const { return has(abi::kVirtioStatusFeaturesOk); }
 
-bool Status::is_running() const {
-    return has(abi::kStatusDriverOk) && !has(abi::kStatusNeedsReset);
-}
+bool Status::has_started() const { return has(abi::kVirtioStatusDriverOk); }
 
-void Status::set_needs_reset() { bits_ |= abi::kStatusNeedsReset; }
+bool Status::is_running() const { return has_started() && !has(abi::kVirtioStatusNeedsReset); }
+
+void Status::set_needs_reset() { bits_ |= abi::kVirtioStatusNeedsReset; }
 
 }  // namespace pepita::vmm::virtio

@@ -35,6 +35,8 @@ public:
     std::uint64_t features() const { return accepted_; }
     bool has_driver() const;
     bool has_features() const;
+    /// DRIVER_OK was set, whatever happened since.
+    bool has_started() const;
     /// Between DRIVER_OK and a reset, and nothing broke.
     bool is_running() const;
 

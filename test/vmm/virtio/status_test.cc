@@ -4,17 +4,15 @@
 
 #include <cstdint>
 
-#include "kernel-abi/uapi/virtio_pci.h"
+#include "kernel-abi/uapi/virtio_config.h"
 
 namespace pepita::vmm::virtio {
 namespace {
 
-namespace abi = pepita::abi::virtio;
-
-constexpr std::uint8_t kAck = abi::kStatusAcknowledge;
-constexpr std::uint8_t kDriver = kAck | abi::kStatusDriver;
-constexpr std::uint8_t kFeatures = kDriver | abi::kStatusFeaturesOk;
-constexpr std::uint8_t kRunning = kFeatures | abi::kStatusDriverOk;
+constexpr std::uint8_t kAck = abi::kVirtioStatusAcknowledge;
+constexpr std::uint8_t kDriver = kAck | abi::kVirtioStatusDriver;
+constexpr std::uint8_t kFeatures = kDriver | abi::kVirtioStatusFeaturesOk;
+constexpr std::uint8_t kRunning = kFeatures | abi::kVirtioStatusDriverOk;
 
 class StatusTest : public testing::Test {
 protected:
@@ -45,7 +43,7 @@ TEST_F(StatusTest, WholeNegotiationStarts) {
     EXPECT_EQ(status_.value(), kFeatures);
     EXPECT_EQ(status_.write(kRunning), Status::Step::Started);
     EXPECT_TRUE(status_.is_running());
-    EXPECT_EQ(status_.features(), abi::kFeatureVersion1 | 0b100);
+    EXPECT_EQ(status_.features(), abi::kVirtioFVersion1 | 0b100);
 }
 
 TEST_F(StatusTest, AcknowledgeAndDriverMayComeTogether) {
@@ -54,13 +52,13 @@ TEST_F(StatusTest, AcknowledgeAndDriverMayComeTogether) {
 }
 
 TEST_F(StatusTest, StepOutOfOrderIsNotTaken) {
-    EXPECT_EQ(status_.write(abi::kStatusDriver), Status::Step::None);
+    EXPECT_EQ(status_.write(abi::kVirtioStatusDriver), Status::Step::None);
     EXPECT_EQ(status_.value(), 0);
     (void)status_.write(kAck);
-    EXPECT_EQ(status_.write(kAck | abi::kStatusFeaturesOk), Status::Step::None);
+    EXPECT_EQ(status_.write(kAck | abi::kVirtioStatusFeaturesOk), Status::Step::None);
     EXPECT_EQ(status_.value(), kAck);
     (void)status_.write(kDriver);
-    EXPECT_EQ(status_.write(kDriver | abi::kStatusDriverOk), Status::Step::None);
+    EXPECT_EQ(status_.write(kDriver | abi::kVirtioStatusDriverOk), Status::Step::None);
     EXPECT_EQ(status_.value(), kDriver);
 }
 
@@ -97,17 +95,17 @@ TEST_F(StatusTest, FeaturesAreHeardBetweenDriverAndFeaturesOkOnly) {
     EXPECT_EQ(status_.features(), 0U);
     to_features();
     status_.accept(0, 0b101);
-    EXPECT_EQ(status_.features(), abi::kFeatureVersion1);
+    EXPECT_EQ(status_.features(), abi::kVirtioFVersion1);
     (void)status_.write(kRunning);
     status_.accept(1, 0);
-    EXPECT_EQ(status_.features(), abi::kFeatureVersion1);
+    EXPECT_EQ(status_.features(), abi::kVirtioFVersion1);
 }
 
 TEST_F(StatusTest, BitThatIsSetStaysSet) {
     to_features();
     EXPECT_EQ(status_.write(kDriver), Status::Step::None);
     EXPECT_EQ(status_.value(), kFeatures);
-    EXPECT_EQ(status_.write(abi::kStatusDriverOk), Status::Step::None);
+    EXPECT_EQ(status_.write(abi::kVirtioStatusDriverOk), Status::Step::None);
     EXPECT_EQ(status_.value(), kFeatures);
 }
 
@@ -134,23 +132,23 @@ TEST_F(StatusTest, NothingButAResetHelpsAfterNeedsReset) {
     (void)status_.write(kRunning);
     status_.set_needs_reset();
     EXPECT_FALSE(status_.is_running());
-    EXPECT_EQ(status_.value(), kRunning | abi::kStatusNeedsReset);
-    EXPECT_EQ(status_.write(kRunning | abi::kStatusNeedsReset), Status::Step::None);
+    EXPECT_EQ(status_.value(), kRunning | abi::kVirtioStatusNeedsReset);
+    EXPECT_EQ(status_.write(kRunning | abi::kVirtioStatusNeedsReset), Status::Step::None);
     EXPECT_EQ(status_.write(0), Status::Step::Reset);
 }
 
 TEST_F(StatusTest, NothingButAResetHelpsAfterFailed) {
     to_driver();
-    (void)status_.write(kDriver | abi::kStatusFailed);
-    EXPECT_EQ(status_.value(), kDriver | abi::kStatusFailed);
+    (void)status_.write(kDriver | abi::kVirtioStatusFailed);
+    EXPECT_EQ(status_.value(), kDriver | abi::kVirtioStatusFailed);
     status_.accept(1, 1);
     EXPECT_EQ(status_.features(), 0U);
-    (void)status_.write(kFeatures | abi::kStatusFailed);
-    EXPECT_EQ(status_.value(), kDriver | abi::kStatusFailed);
+    (void)status_.write(kFeatures | abi::kVirtioStatusFailed);
+    EXPECT_EQ(status_.value(), kDriver | abi::kVirtioStatusFailed);
 }
 
 TEST_F(StatusTest, DriverCannotClaimThatTheDeviceNeedsAReset) {
-    (void)status_.write(kAck | abi::kStatusNeedsReset);
+    (void)status_.write(kAck | abi::kVirtioStatusNeedsReset);
     EXPECT_EQ(status_.value(), kAck);
 }
 
