@@ -1,0 +1,194 @@
+#include "runtime/bundle.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>  // realpath
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/oci/json.h"
+#include "runtime/oci/linux_json.h"
+#include "runtime/oci/process_json.h"
+
+namespace pepita::runtime {
+namespace {
+
+using oci::Node;
+using oci::Object;
+
+constexpr std::size_t kIdMax = 128;
+constexpr std::size_t kHostnameMax = 64;  // __NEW_UTS_LEN
+
+/// SemVer 2.0.0: the part before "-" and "+" is three numbers; we read major version 1.
+Result<std::string> read_version(const Object& config) {
+    const Node node = TRY(config.require("ociVersion"));
+    std::string version = TRY(node.text());
+    const std::string core = version.substr(0, version.find_first_of("-+"));
+    std::array<unsigned, 3> numbers{};
+    const char* at = core.data();
+    const char* const end = core.data() + core.size();
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        if (i > 0 && (at == end || *at++ != '.')) {
+            return node.invalid("must be a version as 1.2.0");
+        }
+        const auto [rest, error] = std::from_chars(at, end, numbers[i]);
+        if (error != std::errc()) {
+            return node.invalid("must be a version as 1.2.0");
+        }
+        at = rest;
+    }
+    if (at != end) {
+        return node.invalid("must be a version as 1.2.0");
+    }
+    if (numbers[0] != 1) {
+        return node.unsupported("version " + oci::in_quotes(version) + " is not supported");
+    }
+    return version;
+}
+
+Result<std::string> read_host_name(const Object& config, std::string_view name,
+                                   const NamespacesSpec& namespaces) {
+    std::string value = TRY(config.text_or_empty(name));
+    if (value.empty()) {
+        return value;
+    }
+    const Node node = TRY(config.require(name));
+    if (value.size() > kHostnameMax) {
+        return node.invalid("must have at most " + std::to_string(kHostnameMax) + " bytes");
+    }
+    if (!namespaces.uts) {
+        return node.invalid("needs a new uts namespace");
+    }
+    return value;
+}
+
+Result<void> read_root(const Object& config, Bundle& bundle) {
+    const Object root = TRY(TRY(config.require("root")).object());
+    const Node path = TRY(root.require("path"));
+    const std::string text = TRY(path.text());
+    if (text.empty()) {
+        return path.invalid("must not be empty");
+    }
+    bundle.root_path = (std::filesystem::path(bundle.directory) / text).lexically_normal().string();
+    bundle.container.root_read_only = TRY(root.boolean_or_false("readonly"));
+    return {};
+}
+
+Result<Bundle> read_config(const oci::Json& document, std::string_view directory) {
+    const Object config = TRY(Node(document, "").object());
+    Bundle bundle;
+    bundle.directory = std::string(directory);
+    bundle.oci_version = TRY(read_version(config));
+    TRY(config.refuse({"hooks", "solaris", "windows", "vm", "zos", "freebsd"}));
+    TRY(read_root(config, bundle));
+    ContainerSpec& container = bundle.container;
+    container.process = TRY(oci::read_process(TRY(config.require("process"))));
+    if (const auto mounts = config.find("mounts")) {
+        container.mounts = TRY(oci::read_mounts(*mounts));
+    }
+    TRY(oci::read_linux(TRY(TRY(config.require("linux")).object()), container));
+    container.hostname = TRY(read_host_name(config, "hostname", container.namespaces));
+    container.domainname = TRY(read_host_name(config, "domainname", container.namespaces));
+    if (const auto annotations = config.find("annotations")) {
+        for (const auto& [name, value] : TRY(annotations->members())) {
+            bundle.annotations.emplace(name, TRY(value.text()));
+        }
+    }
+    return bundle;
+}
+
+/// At most one byte more than may be parsed.
+Result<std::string> read_file(const std::string& path) {
+    // Not blocking: a FIFO in place of the file must not hold us up.
+    const Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NONBLOCK));
+    struct stat status{};
+    if (::fstat(file.ref().number(), &status) != 0) {
+        return Error::from_errno(errno, "fstat");
+    }
+    if (!S_ISREG(status.st_mode)) {
+        return Error(Code::InvalidArgument, "'" + path + "' is not a regular file");
+    }
+    std::string text(oci::kJsonSizeMax + 1, '\0');
+    std::size_t size = 0;
+    while (size < text.size()) {
+        const ssize_t count = ::read(file.ref().number(), text.data() + size, text.size() - size);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            return Error::from_errno(errno, "read '" + path + "'");
+        }
+        if (count == 0) {
+            break;
+        }
+        size += static_cast<std::size_t>(count);
+    }
+    text.resize(size);
+    return text;
+}
+
+/// The path without links, of a directory that is there.
+Result<std::string> real_directory(const std::string& path) {
+    std::array<char, PATH_MAX> real{};
+    struct stat status{};
+    if (::realpath(path.c_str(), real.data()) == nullptr || ::stat(real.data(), &status) != 0) {
+        return Error::from_errno(errno, oci::in_quotes(path));
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        return Error::from_errno(ENOTDIR, oci::in_quotes(path));
+    }
+    return std::string(real.data());
+}
+
+Result<Bundle> load(std::string_view directory) {
+    const std::string real = TRY(real_directory(std::string(directory)));
+    const std::string text = TRY(read_file(real + "/config.json"));
+    Bundle bundle = TRY(parse_config(text, real));
+    bundle.root_path = TRY(real_directory(bundle.root_path), "config.json: root.path");
+    return bundle;
+}
+
+}  // namespace
+
+Result<Bundle> parse_config(std::string_view json, std::string_view directory) {
+    const oci::Json document = TRY(oci::parse_json(json), "config.json");
+    return TRY(read_config(document, directory), "config.json");
+}
+
+Result<Bundle> load_bundle(std::string_view directory) {
+    if (directory.contains('\0')) {
+        return Error(Code::InvalidArgument, "a bundle's path must not contain NUL");
+    }
+    return TRY(load(directory), "bundle ", oci::in_quotes(directory));
+}
+
+Result<void> check_container_id(std::string_view id) {
+    const bool is_ok = !id.empty() && id.size() <= kIdMax && id != "." && id != ".." &&
+                       std::ranges::all_of(id, [](char c) {
+                           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                                  (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '+' ||
+                                  c == '-';
+                       });
+    if (!is_ok) {
+        return Error(Code::InvalidArgument,
+                     "container id " + oci::in_quotes(id) + " must be 1 to 128 of [A-Za-z0-9._+-]");
+    }
+    return {};
+}
+
+}  // namespace pepita::runtime

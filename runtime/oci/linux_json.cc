@@ -1,0 +1,271 @@
+#include "runtime/oci/linux_json.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/oci/json.h"
+#include "runtime/oci/names.h"
+#include "runtime/oci/process_json.h"
+
+namespace pepita::runtime::oci {
+namespace {
+
+constexpr std::int64_t kMajorMax = 0xfff;  // 12 and 20 bits of the kernel's dev_t
+constexpr std::int64_t kMinorMax = 0xf'ffff;
+constexpr std::int64_t kAny = -1;
+
+bool* namespace_flag(NamespacesSpec& namespaces, std::string_view type) {
+    struct Entry {
+        std::string_view type;
+        bool* flag;
+    };
+    const std::array<Entry, 6> entries = {{{"pid", &namespaces.pid},
+                                           {"mount", &namespaces.mount},
+                                           {"ipc", &namespaces.ipc},
+                                           {"uts", &namespaces.uts},
+                                           {"network", &namespaces.network},
+                                           {"cgroup", &namespaces.cgroup}}};
+    const auto* const at = std::ranges::find(entries, type, &Entry::type);
+    return at == entries.end() ? nullptr : at->flag;
+}
+
+Result<NamespacesSpec> read_namespaces(const Object& linux) {
+    NamespacesSpec out;
+    const Node node = TRY(linux.require("namespaces"));
+    for (const Node& element : TRY(node.elements())) {
+        const Object object = TRY(element.object());
+        const Node type = TRY(object.require("type"));
+        const std::string name = TRY(type.text());
+        if (name == "user" || name == "time") {
+            return type.unsupported(in_quotes(name) + " namespaces are not supported");
+        }
+        bool* flag = namespace_flag(out, name);
+        if (flag == nullptr) {
+            return type.invalid("no such namespace: " + in_quotes(name));
+        }
+        if (*flag) {
+            return type.invalid(in_quotes(name) + " is there twice");
+        }
+        const auto path = object.find("path");
+        if (path && !path->asks_nothing()) {
+            return path->unsupported("joining a namespace of the host is not supported");
+        }
+        *flag = true;
+    }
+    if (!out.mount) {
+        return node.unsupported("a container without a mount namespace is not supported");
+    }
+    return out;
+}
+
+Result<std::optional<std::int64_t>> read_rule_number(const Object& object, std::string_view name,
+                                                     std::int64_t max) {
+    std::optional<std::int64_t> out;
+    if (const auto node = object.find(name)) {
+        const std::int64_t number = TRY(node->integer(kAny, max));
+        if (number != kAny) {
+            out = number;
+        }
+    }
+    return out;
+}
+
+Result<DeviceRule> read_device_rule(const Node& node) {
+    const Object object = TRY(node.object());
+    DeviceRule rule;
+    rule.access = "rwm";
+    rule.allow = TRY(TRY(object.require("allow")).boolean());
+    if (const auto type = object.find("type")) {
+        const std::string text = TRY(type->text());
+        if (text != "a" && text != "b" && text != "c") {
+            return type->invalid("must be a, b or c");
+        }
+        rule.type = text.front();
+    }
+    rule.major = TRY(read_rule_number(object, "major", kMajorMax));
+    rule.minor = TRY(read_rule_number(object, "minor", kMinorMax));
+    if (const auto access = object.find("access")) {
+        rule.access = TRY(access->text());
+        if (rule.access.empty() || rule.access.find_first_not_of("rwm") != std::string::npos) {
+            return access->invalid("must be made of r, w and m");
+        }
+    }
+    return rule;
+}
+
+Result<void> read_memory(const Object& memory, ResourcesSpec& out) {
+    TRY(memory.refuse({"reservation", "swap", "kernel", "kernelTCP", "swappiness",
+                       "disableOOMKiller", "useHierarchy", "checkBeforeUpdate"}));
+    if (const auto limit = memory.find("limit")) {
+        out.memory_limit_bytes = TRY(limit->integer(-1, INT64_MAX));
+    }
+    return {};
+}
+
+Result<void> read_cpu(const Object& cpu, ResourcesSpec& out) {
+    TRY(cpu.refuse({"burst", "realtimeRuntime", "realtimePeriod", "cpus", "mems", "idle"}));
+    if (const auto shares = cpu.find("shares")) {
+        out.cpu_shares = TRY(shares->natural(UINT64_MAX));
+    }
+    if (const auto quota = cpu.find("quota")) {
+        out.cpu_quota_us = TRY(quota->integer(-1, INT64_MAX));
+    }
+    if (const auto period = cpu.find("period")) {
+        out.cpu_period_us = TRY(period->natural(UINT64_MAX));
+    }
+    return {};
+}
+
+Result<ResourcesSpec> read_resources(const Object& resources) {
+    TRY(resources.refuse({"blockIO", "hugepageLimits", "network", "rdma", "unified"}));
+    ResourcesSpec out;
+    if (const auto devices = resources.find("devices")) {
+        for (const Node& element : TRY(devices->elements())) {
+            out.devices.push_back(TRY(read_device_rule(element)));
+        }
+    }
+    if (const auto memory = resources.find("memory")) {
+        TRY(read_memory(TRY(memory->object()), out));
+    }
+    if (const auto cpu = resources.find("cpu")) {
+        TRY(read_cpu(TRY(cpu->object()), out));
+    }
+    if (const auto pids = resources.find("pids")) {
+        const Object object = TRY(pids->object());
+        out.pids_limit = TRY(TRY(object.require("limit")).integer(-1, INT64_MAX));
+    }
+    return out;
+}
+
+Result<DeviceSpec> read_device(const Node& node) {
+    const Object object = TRY(node.object());
+    DeviceSpec device;
+    device.path = TRY(read_container_path(TRY(object.require("path"))));
+    const Node type = TRY(object.require("type"));
+    const std::string text = TRY(type.text());
+    if (text != "c" && text != "b" && text != "u" && text != "p") {
+        return type.invalid("must be c, b, u or p");
+    }
+    device.type = text.front();
+    if (device.type != 'p') {
+        device.major = TRY(TRY(object.require("major")).integer(0, kMajorMax));
+        device.minor = TRY(TRY(object.require("minor")).integer(0, kMinorMax));
+    }
+    if (const auto mode = object.find("fileMode")) {
+        // Some writers leave the bits of the file's type in.
+        device.file_mode = static_cast<std::uint32_t>(TRY(mode->natural(S_IFMT | 07777))) & 07777U;
+    }
+    if (const auto uid = object.find("uid")) {
+        device.uid = static_cast<std::uint32_t>(TRY(uid->natural(UINT32_MAX - 1)));
+    }
+    if (const auto gid = object.find("gid")) {
+        device.gid = static_cast<std::uint32_t>(TRY(gid->natural(UINT32_MAX - 1)));
+    }
+    return device;
+}
+
+Result<std::vector<DeviceSpec>> read_devices(const Node& node) {
+    std::vector<DeviceSpec> out;
+    for (const Node& element : TRY(node.elements())) {
+        DeviceSpec device = TRY(read_device(element));
+        if (std::ranges::find(out, device.path, &DeviceSpec::path) != out.end()) {
+            return element.invalid(in_quotes(device.path) + " is there twice");
+        }
+        out.push_back(std::move(device));
+    }
+    return out;
+}
+
+Result<std::vector<std::string>> read_paths(const Object& linux, std::string_view name) {
+    std::vector<std::string> out;
+    if (const auto paths = linux.find(name)) {
+        for (const Node& element : TRY(paths->elements())) {
+            out.push_back(TRY(read_container_path(element)));
+        }
+    }
+    return out;
+}
+
+/// Which namespace a parameter belongs to, so that setting it changes this container alone.
+/// Source: Linux ipc/ipc_sysctl.c, ipc/mq_sysctl.c, kernel/utsname_sysctl.c.
+bool is_namespaced(std::string_view name, const NamespacesSpec& namespaces) {
+    constexpr auto kIpc = std::to_array<std::string_view>(
+        {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
+         "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"});
+    constexpr auto kUts = std::to_array<std::string_view>({"kernel.hostname", "kernel.domainname"});
+    if (name.starts_with("net.")) {
+        return namespaces.network;
+    }
+    if (name.starts_with("fs.mqueue.") || is_one_of(name, kIpc)) {
+        return namespaces.ipc;
+    }
+    return namespaces.uts && is_one_of(name, kUts);
+}
+
+Result<std::vector<SysctlSpec>> read_sysctls(const Node& node, const NamespacesSpec& namespaces) {
+    std::vector<SysctlSpec> out;
+    for (const auto& [name, value] : TRY(node.members())) {
+        // It becomes a path below /proc/sys. '/' is how a name with dots in it would be written
+        // (net/ipv4/conf/eth0.1), and is left out.
+        constexpr std::string_view kLetters =
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+        if (name.find_first_not_of(kLetters) != std::string::npos || name.starts_with('.') ||
+            name.ends_with('.') || name.contains("..")) {
+            return value.invalid("must be named by words and dots");
+        }
+        if (!is_namespaced(name, namespaces)) {
+            return value.unsupported("belongs to no new namespace of the container");
+        }
+        out.push_back({.name = name, .value = TRY(value.text())});
+    }
+    return out;
+}
+
+Result<void> check_propagation(const Object& linux) {
+    const auto node = linux.find("rootfsPropagation");
+    if (!node) {
+        return {};
+    }
+    const std::string text = TRY(node->text());
+    // No mount of the host is ever in the guest, so nothing propagates whichever of these it is.
+    constexpr auto kSupported =
+        std::to_array<std::string_view>({"", "private", "rprivate", "slave", "rslave"});
+    if (!is_one_of(text, kSupported)) {
+        return node->unsupported(in_quotes(text) + " is not supported");
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> read_linux(const Object& linux, ContainerSpec& container) {
+    TRY(linux.refuse({"uidMappings", "gidMappings", "netDevices", "seccomp", "mountLabel",
+                      "intelRdt", "memoryPolicy", "personality", "timeOffsets"}));
+    TRY(check_propagation(linux));
+    TRY(linux.text_or_empty("cgroupsPath"));  // a place on the host; the guest has its own
+    container.namespaces = TRY(read_namespaces(linux));
+    if (const auto resources = linux.find("resources")) {
+        container.resources = TRY(read_resources(TRY(resources->object())));
+    }
+    if (const auto devices = linux.find("devices")) {
+        container.devices = TRY(read_devices(*devices));
+    }
+    if (const auto sysctls = linux.find("sysctl")) {
+        container.sysctls = TRY(read_sysctls(*sysctls, container.namespaces));
+    }
+    container.masked_paths = TRY(read_paths(linux, "maskedPaths"));
+    container.read_only_paths = TRY(read_paths(linux, "readonlyPaths"));
+    return {};
+}
+
+}  // namespace pepita::runtime::oci

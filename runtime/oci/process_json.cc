@@ -1,0 +1,238 @@
+#include "runtime/oci/process_json.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
+#include "runtime/oci/json.h"
+#include "runtime/oci/names.h"
+
+namespace pepita::runtime::oci {
+namespace {
+
+constexpr std::uint64_t kIdMax = 0xffff'fffe;  // -1 means "leave it" to the kernel
+constexpr std::size_t kGroupsMax = 65536;      // NGROUPS_MAX
+constexpr std::uint64_t kConsoleMax = 0xffff;  // struct winsize has 16 bits
+
+Result<std::uint32_t> read_id(const Node& node) {
+    return static_cast<std::uint32_t>(TRY(node.natural(kIdMax)));
+}
+
+Result<void> read_user(const Object& user, ProcessSpec& process) {
+    TRY(user.refuse({"username"}));  // Windows
+    process.uid = TRY(read_id(TRY(user.require("uid"))));
+    process.gid = TRY(read_id(TRY(user.require("gid"))));
+    if (const auto mask = user.find("umask")) {
+        process.umask = static_cast<std::uint32_t>(TRY(mask->natural(0777)));
+    }
+    if (const auto groups = user.find("additionalGids")) {
+        const std::vector<Node> elements = TRY(groups->elements());
+        if (elements.size() > kGroupsMax) {
+            return groups->invalid("must have at most " + std::to_string(kGroupsMax) + " groups");
+        }
+        for (const Node& group : elements) {
+            process.additional_gids.push_back(TRY(read_id(group)));
+        }
+    }
+    return {};
+}
+
+Result<void> read_args(const Object& object, ProcessSpec& process) {
+    TRY(object.refuse({"commandLine"}));  // Windows
+    const Node args = TRY(object.require("args"));
+    process.args = TRY(args.texts());
+    if (process.args.empty() || process.args.front().empty()) {
+        return args.invalid("must begin with the name of a program");
+    }
+    return {};
+}
+
+Result<void> read_env(const Object& object, ProcessSpec& process) {
+    const auto env = object.find("env");
+    if (!env) {
+        return {};
+    }
+    for (const Node& element : TRY(env->elements())) {
+        std::string entry = TRY(element.text());
+        if (entry.find('=', 1) == std::string::npos || entry.front() == '=') {
+            return element.invalid("must be KEY=VALUE");
+        }
+        process.env.push_back(std::move(entry));
+    }
+    return {};
+}
+
+Result<std::uint64_t> read_capability_set(const Object& sets, std::string_view name) {
+    const auto set = sets.find(name);
+    std::uint64_t bits = 0;
+    if (!set) {
+        return bits;
+    }
+    for (const Node& element : TRY(set->elements())) {
+        const std::string capability = TRY(element.text());
+        const auto number = capability_number(capability);
+        if (!number) {
+            return element.invalid("no such capability: " + in_quotes(capability));
+        }
+        bits |= std::uint64_t{1} << *number;
+    }
+    return bits;
+}
+
+Result<Capabilities> read_capabilities(const Object& sets) {
+    return Capabilities{
+        .bounding = TRY(read_capability_set(sets, "bounding")),
+        .effective = TRY(read_capability_set(sets, "effective")),
+        .inheritable = TRY(read_capability_set(sets, "inheritable")),
+        .permitted = TRY(read_capability_set(sets, "permitted")),
+        .ambient = TRY(read_capability_set(sets, "ambient")),
+    };
+}
+
+Result<std::vector<Rlimit>> read_rlimits(const Node& node) {
+    std::vector<Rlimit> out;
+    std::uint32_t seen = 0;
+    for (const Node& element : TRY(node.elements())) {
+        const Object entry = TRY(element.object());
+        const Node type = TRY(entry.require("type"));
+        const std::string name = TRY(type.text());
+        const auto resource = rlimit_number(name);
+        if (!resource) {
+            return type.invalid("no such limit: " + in_quotes(name));
+        }
+        if ((seen & (1U << *resource)) != 0) {
+            return type.invalid(in_quotes(name) + " is there twice");
+        }
+        seen |= 1U << *resource;
+        const Node soft = TRY(entry.require("soft"));
+        const Node hard = TRY(entry.require("hard"));
+        out.push_back({.resource = *resource,
+                       .soft = TRY(soft.natural(UINT64_MAX)),
+                       .hard = TRY(hard.natural(UINT64_MAX))});
+        if (out.back().soft > out.back().hard) {
+            return soft.invalid("must not be above 'hard'");
+        }
+    }
+    return out;
+}
+
+Result<void> read_console(const Object& object, ProcessSpec& process) {
+    process.terminal = TRY(object.boolean_or_false("terminal")) ? Terminal::Yes : Terminal::No;
+    const auto size = object.find("consoleSize");
+    if (!size) {
+        return {};
+    }
+    const Object console = TRY(size->object());
+    const std::uint64_t rows = TRY(TRY(console.require("height")).natural(kConsoleMax));
+    const std::uint64_t columns = TRY(TRY(console.require("width")).natural(kConsoleMax));
+    process.window = {.rows = static_cast<std::uint32_t>(rows),
+                      .columns = static_cast<std::uint32_t>(columns)};
+    return {};
+}
+
+OrderedJson names_of(std::uint64_t capabilities) {
+    OrderedJson out = OrderedJson::array();
+    for (std::uint32_t number = 0; number < 64; ++number) {
+        const auto name = capability_name(number);
+        if (name && (capabilities & (std::uint64_t{1} << number)) != 0) {
+            out.emplace_back(*name);
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+Result<std::string> read_container_path(const Node& node) {
+    std::string path = TRY(node.text());
+    if (!path.starts_with('/')) {
+        return node.invalid("must be an absolute path");
+    }
+    if (path.ends_with("/..") || path.contains("/../")) {
+        return node.invalid("must not contain '..'");
+    }
+    return path;
+}
+
+Result<ProcessSpec> read_process(const Node& node) {
+    const Object object = TRY(node.object());
+    TRY(object.refuse(
+        {"apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"}));
+    ProcessSpec process;
+    TRY(read_console(object, process));
+    TRY(read_user(TRY(TRY(object.require("user")).object()), process));
+    TRY(read_args(object, process));
+    TRY(read_env(object, process));
+    const Node cwd = TRY(object.require("cwd"));
+    process.cwd = TRY(cwd.text());
+    if (!process.cwd.starts_with('/')) {
+        return cwd.invalid("must be an absolute path");
+    }
+    if (const auto sets = object.find("capabilities")) {
+        process.capabilities = TRY(read_capabilities(TRY(sets->object())));
+    }
+    if (const auto rlimits = object.find("rlimits")) {
+        process.rlimits = TRY(read_rlimits(*rlimits));
+    }
+    process.no_new_privileges = TRY(object.boolean_or_false("noNewPrivileges"));
+    if (const auto score = object.find("oomScoreAdj")) {
+        process.oom_score_adj = static_cast<std::int32_t>(TRY(score->integer(-1000, 1000)));
+    }
+    return process;
+}
+
+}  // namespace pepita::runtime::oci
+
+namespace pepita::runtime {
+
+Result<ProcessSpec> parse_process(std::string_view json) {
+    const oci::Json document = TRY(oci::parse_json(json), "process");
+    return oci::read_process(oci::Node(document, "process"));
+}
+
+std::string to_json(const ProcessSpec& process) {
+    using oci::OrderedJson;
+    OrderedJson out = {{"terminal", process.terminal == Terminal::Yes}};
+    if (process.window != WindowSize()) {
+        out["consoleSize"] = {{"height", process.window.rows}, {"width", process.window.columns}};
+    }
+    OrderedJson& user = out["user"] = {{"uid", process.uid}, {"gid", process.gid}};
+    if (process.umask) {
+        user["umask"] = *process.umask;
+    }
+    if (!process.additional_gids.empty()) {
+        user["additionalGids"] = process.additional_gids;
+    }
+    out["args"] = process.args;
+    out["env"] = process.env;
+    out["cwd"] = process.cwd;
+    if (process.capabilities) {
+        out["capabilities"] = {{"bounding", oci::names_of(process.capabilities->bounding)},
+                               {"effective", oci::names_of(process.capabilities->effective)},
+                               {"inheritable", oci::names_of(process.capabilities->inheritable)},
+                               {"permitted", oci::names_of(process.capabilities->permitted)},
+                               {"ambient", oci::names_of(process.capabilities->ambient)}};
+    }
+    OrderedJson rlimits = OrderedJson::array();
+    for (const Rlimit& limit : process.rlimits) {
+        rlimits.push_back({{"type", oci::rlimit_name(limit.resource).value_or("")},
+                           {"hard", limit.hard},
+                           {"soft", limit.soft}});
+    }
+    out["rlimits"] = std::move(rlimits);
+    out["noNewPrivileges"] = process.no_new_privileges;
+    if (process.oom_score_adj) {
+        out["oomScoreAdj"] = *process.oom_score_adj;
+    }
+    return oci::dump(out);
+}
+
+}  // namespace pepita::runtime
