@@ -16,13 +16,17 @@ struct Bundle {
     std::string oci_version;
     std::map<std::string, std::string> annotations;
     ContainerSpec container;  // id and root_disk_serial are the shim's to fill
+
+    friend bool operator==(const Bundle&, const Bundle&) = default;
 };
 
 /// Reads DIRECTORY/config.json.
 /// Errors: name the file, the member (JSON path: `linux.namespaces[1].path`) and the reason.
 /// NotFound without bundle, config or root; InvalidArgument for malformed or wrong input, for a
 /// file over 4 MiB, for nesting over 64; Unsupported for what a valid configuration asks and pepita
-/// does not do. Never ignores a member that would change what the container may do.
+/// does not do. Never ignores a member that would change what the container may do. Checked and
+/// then left: linux.cgroupsPath (a place on the host; the guest has its own) and private or slave
+/// mount propagation (nothing propagates into or out of a guest).
 Result<Bundle> load_bundle(std::string_view directory);
 
 /// The same for a configuration at hand; `directory` is where a relative root.path starts.

@@ -142,24 +142,24 @@ Result<std::string> read_file(const std::string& path) {
     return text;
 }
 
-/// The path without links, of a directory that is there.
-Result<std::string> real_directory(const std::string& path) {
+/// The path without links, of a directory that is there. `what` names it in errors.
+Result<std::string> real_directory(const std::string& path, std::string_view what) {
     std::array<char, PATH_MAX> real{};
     struct stat status{};
     if (::realpath(path.c_str(), real.data()) == nullptr || ::stat(real.data(), &status) != 0) {
-        return Error::from_errno(errno, oci::in_quotes(path));
+        return Error::from_errno(errno, what);
     }
     if (!S_ISDIR(status.st_mode)) {
-        return Error::from_errno(ENOTDIR, oci::in_quotes(path));
+        return Error::from_errno(ENOTDIR, what);
     }
     return std::string(real.data());
 }
 
-Result<Bundle> load(std::string_view directory) {
-    const std::string real = TRY(real_directory(std::string(directory)));
-    const std::string text = TRY(read_file(real + "/config.json"));
-    Bundle bundle = TRY(parse_config(text, real));
-    bundle.root_path = TRY(real_directory(bundle.root_path), "config.json: root.path");
+Result<Bundle> load(const std::string& directory) {
+    const std::string text = TRY(read_file(directory + "/config.json"));
+    Bundle bundle = TRY(parse_config(text, directory));
+    bundle.root_path = TRY(real_directory(
+        bundle.root_path, "config.json: root.path: " + oci::in_quotes(bundle.root_path)));
     return bundle;
 }
 
@@ -174,7 +174,9 @@ Result<Bundle> load_bundle(std::string_view directory) {
     if (directory.contains('\0')) {
         return Error(Code::InvalidArgument, "a bundle's path must not contain NUL");
     }
-    return TRY(load(directory), "bundle ", oci::in_quotes(directory));
+    const std::string name = "bundle " + oci::in_quotes(directory);
+    const std::string real = TRY(real_directory(std::string(directory), name));
+    return TRY(load(real), name);
 }
 
 Result<void> check_container_id(std::string_view id) {

@@ -27,7 +27,8 @@ std::string place(std::string_view text, std::size_t offset) {
     const std::string_view before = text.substr(0, std::min(offset, text.size()));
     const auto line = 1 + std::ranges::count(before, '\n');
     const std::size_t start = before.rfind('\n');  // npos + 1 is 0
-    return "line " + std::to_string(line) + ", column " + std::to_string(before.size() - start - 1);
+    return "line " + std::to_string(line) + ", column " +
+           std::to_string(std::max<std::size_t>(before.size() - start - 1, 1));
 }
 
 /// Builds the document as the library's own builder does, and refuses what that one lets pass:

@@ -1,0 +1,533 @@
+#include "runtime/bundle.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "runtime/container.h"
+#include "test/support/golden.h"
+
+namespace pepita::runtime {
+namespace {
+
+// Each AT_x is a place where a test puts its own members.
+constexpr std::string_view kTemplate = R"({
+  "ociVersion": "1.2.0",
+  "root": {"path": "rootfs"},
+  AT_TOP
+  "mounts": [AT_MOUNTS],
+  "process": {
+    AT_PROCESS
+    "user": {AT_USER "uid": 0, "gid": 0},
+    "args": ["true"],
+    "cwd": "/"
+  },
+  "linux": {
+    AT_LINUX
+    "resources": {AT_RESOURCES "devices": []},
+    "namespaces": [{"type": "mount"}, {"type": "uts"}]
+  }
+})";
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+    const std::size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return text.replace(at, from.size(), to);
+}
+
+std::string config(std::string_view from = "AT_TOP", std::string_view to = "") {
+    std::string text = replaced(std::string(kTemplate), from, to);
+    for (const std::string_view place :
+         {"AT_TOP", "AT_MOUNTS", "AT_PROCESS", "AT_USER", "AT_LINUX", "AT_RESOURCES"}) {
+        if (text.contains(place)) {
+            text = replaced(std::move(text), place, "");
+        }
+    }
+    return text;
+}
+
+Bundle parsed(std::string_view from, std::string_view to) {
+    auto bundle = parse_config(config(from, to), "/b");
+    EXPECT_TRUE(bundle.has_value()) << bundle.error().message();
+    return bundle.has_value() ? *std::move(bundle) : Bundle();
+}
+
+struct BadCase {
+    std::string name;
+    std::string from;
+    std::string to;
+    std::string message;  // after "config.json: "
+    friend void PrintTo(const BadCase& bad, std::ostream* out) { *out << bad.name; }
+};
+std::string name_of(const testing::TestParamInfo<BadCase>& info) { return info.param.name; }
+
+class Refused : public testing::TestWithParam<BadCase> {};
+TEST_P(Refused, IsUnsupportedByName) {
+    const auto bundle = parse_config(config(GetParam().from, GetParam().to), "/b");
+    ASSERT_FALSE(bundle.has_value());
+    EXPECT_EQ(bundle.error().message(), "config.json: " + GetParam().message);
+    EXPECT_EQ(bundle.error().code(), Code::Unsupported);
+}
+
+const std::vector<BadCase> kUnsupported = {
+    {"Hooks", "AT_TOP", R"("hooks": {"prestart": [{"path": "/x"}]},)", "hooks: is not supported"},
+    {"Windows", "AT_TOP", R"("windows": {"x": 1},)", "windows: is not supported"},
+    {"Solaris", "AT_TOP", R"("solaris": {"x": 1},)", "solaris: is not supported"},
+    {"Vm", "AT_TOP", R"("vm": {"kernel": {"path": "/k"}},)", "vm: is not supported"},
+    {"Zos", "AT_TOP", R"("zos": {"x": 1},)", "zos: is not supported"},
+    {"Freebsd", "AT_TOP", R"("freebsd": {"x": 1},)", "freebsd: is not supported"},
+    {"Version2", "1.2.0", "2.0.0", "ociVersion: version '2.0.0' is not supported"},
+    {"Apparmor", "AT_PROCESS", R"("apparmorProfile": "p",)",
+     "process.apparmorProfile: is not supported"},
+    {"Selinux", "AT_PROCESS", R"("selinuxLabel": "p",)", "process.selinuxLabel: is not supported"},
+    {"Scheduler", "AT_PROCESS", R"("scheduler": {"policy": "SCHED_FIFO"},)",
+     "process.scheduler: is not supported"},
+    {"IoPriority", "AT_PROCESS", R"("ioPriority": {"class": "IOPRIO_CLASS_IDLE"},)",
+     "process.ioPriority: is not supported"},
+    {"ExecCpuAffinity", "AT_PROCESS", R"("execCPUAffinity": {"initial": "0"},)",
+     "process.execCPUAffinity: is not supported"},
+    {"CommandLine", "AT_PROCESS", R"("commandLine": "x",)",
+     "process.commandLine: is not supported"},
+    {"Username", "AT_USER", R"("username": "x",)", "process.user.username: is not supported"},
+    {"BindMount", "AT_MOUNTS", R"({"destination": "/m", "type": "bind", "source": "/"})",
+     "mounts[0].type: mount type 'bind' is not supported"},
+    {"BindOption", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "none", "source": "/", "options": ["ro", "rbind"]})",
+     "mounts[0].options[1]: mount option 'rbind' is not supported"},
+    {"SharedMount", "AT_MOUNTS", R"({"destination": "/m", "type": "tmpfs", "options": ["shared"]})",
+     "mounts[0].options[0]: mount option 'shared' is not supported"},
+    {"TmpCopyUp", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "tmpfs", "options": ["tmpcopyup"]})",
+     "mounts[0].options[0]: mount option 'tmpcopyup' is not supported"},
+    {"MountIdMap", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "tmpfs", "uidMappings": [{"containerID": 0}]})",
+     "mounts[0].uidMappings: is not supported"},
+    {"FileSystemType", "AT_MOUNTS", R"({"destination": "/m", "type": "ext4"})",
+     "mounts[0].type: mount type 'ext4' is not supported"},
+    {"Seccomp", "AT_LINUX", R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},)",
+     "linux.seccomp: is not supported"},
+    {"UidMappings", "AT_LINUX", R"("uidMappings": [{"containerID": 0}],)",
+     "linux.uidMappings: is not supported"},
+    {"GidMappings", "AT_LINUX", R"("gidMappings": [{"containerID": 0}],)",
+     "linux.gidMappings: is not supported"},
+    {"MountLabel", "AT_LINUX", R"("mountLabel": "l",)", "linux.mountLabel: is not supported"},
+    {"IntelRdt", "AT_LINUX", R"("intelRdt": {"closID": "x"},)", "linux.intelRdt: is not supported"},
+    {"MemoryPolicy", "AT_LINUX", R"("memoryPolicy": {"mode": "x"},)",
+     "linux.memoryPolicy: is not supported"},
+    {"Personality", "AT_LINUX", R"("personality": {"domain": "LINUX32"},)",
+     "linux.personality: is not supported"},
+    {"TimeOffsets", "AT_LINUX", R"("timeOffsets": {"monotonic": {"secs": 1}},)",
+     "linux.timeOffsets: is not supported"},
+    {"NetDevices", "AT_LINUX", R"("netDevices": {"eth0": {"name": "eth1"}},)",
+     "linux.netDevices: is not supported"},
+    {"SharedPropagation", "AT_LINUX", R"("rootfsPropagation": "shared",)",
+     "linux.rootfsPropagation: 'shared' is not supported"},
+    {"GlobalSysctl", "AT_LINUX", R"("sysctl": {"vm.swappiness": "1"},)",
+     "linux.sysctl['vm.swappiness']: belongs to no new namespace of the container"},
+    {"NetSysctlWithoutNamespace", "AT_LINUX", R"("sysctl": {"net.ipv4.ip_forward": "1"},)",
+     "linux.sysctl['net.ipv4.ip_forward']: belongs to no new namespace of the container"},
+    {"UserNamespace", R"({"type": "uts"})", R"({"type": "user"})",
+     "linux.namespaces[1].type: 'user' namespaces are not supported"},
+    {"TimeNamespace", R"({"type": "uts"})", R"({"type": "time"})",
+     "linux.namespaces[1].type: 'time' namespaces are not supported"},
+    {"NamespacePath", R"({"type": "uts"})", R"({"type": "uts", "path": "/proc/1/ns/uts"})",
+     "linux.namespaces[1].path: joining a namespace of the host is not supported"},
+    {"NoMountNamespace", R"({"type": "mount"}, )", "",
+     "linux.namespaces: a container without a mount namespace is not supported"},
+    {"BlockIo", "AT_RESOURCES", R"("blockIO": {"weight": 10},)",
+     "linux.resources.blockIO: is not supported"},
+    {"HugePages", "AT_RESOURCES", R"("hugepageLimits": [{"limit": 1}],)",
+     "linux.resources.hugepageLimits: is not supported"},
+    {"NetworkPriority", "AT_RESOURCES", R"("network": {"classID": 1},)",
+     "linux.resources.network: is not supported"},
+    {"Rdma", "AT_RESOURCES", R"("rdma": {"mlx": {"hcaHandles": 1}},)",
+     "linux.resources.rdma: is not supported"},
+    {"Unified", "AT_RESOURCES", R"("unified": {"memory.high": "1"},)",
+     "linux.resources.unified: is not supported"},
+    {"Swap", "AT_RESOURCES", R"("memory": {"limit": 5, "swap": 9},)",
+     "linux.resources.memory.swap: is not supported"},
+    {"Cpuset", "AT_RESOURCES", R"("cpu": {"cpus": "0"},)",
+     "linux.resources.cpu.cpus: is not supported"},
+};
+INSTANTIATE_TEST_SUITE_P(Config, Refused, testing::ValuesIn(kUnsupported), name_of);
+
+class Invalid : public testing::TestWithParam<BadCase> {};
+TEST_P(Invalid, IsRefusedWithPathAndReason) {
+    const auto bundle = parse_config(config(GetParam().from, GetParam().to), "/b");
+    ASSERT_FALSE(bundle.has_value());
+    EXPECT_EQ(bundle.error().message(), "config.json: " + GetParam().message);
+    EXPECT_EQ(bundle.error().code(), Code::InvalidArgument);
+}
+
+const std::vector<BadCase> kInvalid = {
+    {"NoVersion", R"("ociVersion": "1.2.0",)", "", "ociVersion: is missing"},
+    {"HalfVersion", "1.2.0", "1.2", "ociVersion: must be a version as 1.2.0"},
+    {"LongVersion", "1.2.0", "1.2.0.4", "ociVersion: must be a version as 1.2.0"},
+    {"VersionOfNumber", R"("1.2.0")", "1", "ociVersion: must be a string"},
+    {"NullVersion", R"("1.2.0")", "null", "ociVersion: is missing"},
+    {"NoRoot", R"("root": {"path": "rootfs"},)", "", "root: is missing"},
+    {"NoRootPath", R"("path": "rootfs")", "", "root.path: is missing"},
+    {"EmptyRootPath", R"("rootfs")", R"("")", "root.path: must not be empty"},
+    {"RootOfString", R"({"path": "rootfs"})", R"("x")", "root: must be an object"},
+    {"NoArgs", R"("args": ["true"],)", "", "process.args: is missing"},
+    {"EmptyArgs", R"(["true"])", "[]", "process.args: must begin with the name of a program"},
+    {"EmptyProgram", R"(["true"])", R"(["", "x"])",
+     "process.args: must begin with the name of a program"},
+    {"ArgOfNumber", R"(["true"])", R"(["true", 1])", "process.args[1]: must be a string"},
+    {"ArgWithNul", R"(["true"])", R"(["a\u0000b"])", "process.args[0]: must not contain NUL"},
+    {"ArgsOfString", R"(["true"])", R"("true")", "process.args: must be an array"},
+    {"NoCwd", ",\n    \"cwd\": \"/\"", "", "process.cwd: is missing"},
+    {"RelativeCwd", R"("cwd": "/")", R"("cwd": "tmp")", "process.cwd: must be an absolute path"},
+    {"NoUid", R"("uid": 0, )", "", "process.user.uid: is missing"},
+    {"UidOfNobody", R"("uid": 0)", R"("uid": 4294967295)",
+     "process.user.uid: must be a whole number from 0 to 4294967294"},
+    {"NegativeGid", R"("gid": 0)", R"("gid": -1)",
+     "process.user.gid: must be a whole number from 0 to 4294967294"},
+    {"Umask", "AT_USER", R"("umask": 512,)",
+     "process.user.umask: must be a whole number from 0 to 511"},
+    {"EnvWithoutValue", "AT_PROCESS", R"("env": ["A=1", "B"],)",
+     "process.env[1]: must be KEY=VALUE"},
+    {"EnvWithoutKey", "AT_PROCESS", R"("env": ["=1"],)", "process.env[0]: must be KEY=VALUE"},
+    {"Capability", "AT_PROCESS", R"("capabilities": {"bounding": ["CAP_KILL", "KILL"]},)",
+     "process.capabilities.bounding[1]: no such capability: 'KILL'"},
+    {"Rlimit", "AT_PROCESS", R"("rlimits": [{"type": "NOFILE", "soft": 1, "hard": 1}],)",
+     "process.rlimits[0].type: no such limit: 'NOFILE'"},
+    {"RlimitTwice", "AT_PROCESS",
+     R"("rlimits": [{"type": "RLIMIT_AS", "soft": 1, "hard": 1},
+                    {"type": "RLIMIT_AS", "soft": 1, "hard": 1}],)",
+     "process.rlimits[1].type: 'RLIMIT_AS' is there twice"},
+    {"SoftAboveHard", "AT_PROCESS", R"("rlimits": [{"type": "RLIMIT_AS", "soft": 2, "hard": 1}],)",
+     "process.rlimits[0].soft: must not be above 'hard'"},
+    {"TerminalOfNumber", "AT_PROCESS", R"("terminal": 1,)",
+     "process.terminal: must be true or false"},
+    {"ConsoleSize", "AT_PROCESS", R"("consoleSize": {"height": 65536, "width": 1},)",
+     "process.consoleSize.height: must be a whole number from 0 to 65535"},
+    {"OomScore", "AT_PROCESS", R"("oomScoreAdj": 1001,)",
+     "process.oomScoreAdj: must be a whole number from -1000 to 1000"},
+    {"RelativeMount", "AT_MOUNTS", R"({"destination": "m", "type": "tmpfs"})",
+     "mounts[0].destination: must be an absolute path"},
+    {"MountOutside", "AT_MOUNTS", R"({"destination": "/m/../../x", "type": "tmpfs"})",
+     "mounts[0].destination: must not contain '..'"},
+    {"NoMountType", "AT_MOUNTS", R"({"destination": "/m"})", "mounts[0].type: is missing"},
+    {"TwoOptionsInOne", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "tmpfs", "options": ["ro,suid"]})",
+     "mounts[0].options[0]: must be one mount option"},
+    {"Namespace", R"({"type": "uts"})", R"({"type": "disk"})",
+     "linux.namespaces[1].type: no such namespace: 'disk'"},
+    {"NamespaceTwice", R"({"type": "uts"})", R"({"type": "mount"})",
+     "linux.namespaces[1].type: 'mount' is there twice"},
+    {"HostnameWithoutUts", R"("1.2.0",)", R"("1.2.0", "hostname": "h", "linux": 1,)",
+     "member 'linux' is there twice"},
+    {"LongHostname", "AT_TOP",
+     R"("hostname": "0123456789012345678901234567890123456789012345678901234567890123x",)",
+     "hostname: must have at most 64 bytes"},
+    {"AnnotationOfNumber", "AT_TOP", R"("annotations": {"a": 1},)",
+     "annotations['a']: must be a string"},
+    {"MaskedPath", "AT_LINUX", R"("maskedPaths": ["proc"],)",
+     "linux.maskedPaths[0]: must be an absolute path"},
+    {"ReadonlyPath", "AT_LINUX", R"("readonlyPaths": ["/a/.."],)",
+     "linux.readonlyPaths[0]: must not contain '..'"},
+    {"SysctlPath", "AT_LINUX", R"("sysctl": {"kernel/../x": "1"},)",
+     "linux.sysctl['kernel/../x']: must be named by words and dots"},
+    {"DeviceType", "AT_LINUX", R"("devices": [{"path": "/dev/x", "type": "d"}],)",
+     "linux.devices[0].type: must be c, b, u or p"},
+    {"DeviceTwice", "AT_LINUX",
+     R"("devices": [{"path": "/dev/x", "type": "p"}, {"path": "/dev/x", "type": "p"}],)",
+     "linux.devices[1]: '/dev/x' is there twice"},
+    {"DeviceMajor", "AT_LINUX", R"("devices": [{"path": "/dev/x", "type": "c", "major": 4096}],)",
+     "linux.devices[0].major: must be a whole number from 0 to 4095"},
+    {"DeviceRule", R"("devices": [])", R"("devices": [{"allow": true, "access": "rx"}])",
+     "linux.resources.devices[0].access: must be made of r, w and m"},
+    {"PidsLimit", "AT_RESOURCES", R"("pids": {},)", "linux.resources.pids.limit: is missing"},
+    {"MemoryLimitOfFraction", "AT_RESOURCES", R"("memory": {"limit": 1.5},)",
+     "linux.resources.memory.limit: must be a whole number from -1 to 9223372036854775807"},
+};
+INSTANTIATE_TEST_SUITE_P(Config, Invalid, testing::ValuesIn(kInvalid), name_of);
+
+TEST(ParseConfig, ReadsEveryMemberOfAProcess) {
+    const ProcessSpec process = parsed("AT_PROCESS", R"(
+        "terminal": true, "consoleSize": {"height": 24, "width": 80},
+        "env": ["A=1", "B="],
+        "capabilities": {"bounding": ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"],
+                         "ambient": ["CAP_KILL"]},
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 18446744073709551615}],
+        "noNewPrivileges": true, "oomScoreAdj": -1000,)")
+                                    .container.process;
+    ProcessSpec expected;
+    expected.terminal = Terminal::Yes;
+    expected.window = {.rows = 24, .columns = 80};
+    expected.args = {"true"};
+    expected.env = {"A=1", "B="};
+    expected.cwd = "/";
+    expected.capabilities = Capabilities{.bounding = (1ULL << 40U) | 1U, .ambient = 1U << 5U};
+    expected.rlimits = {{.resource = 7, .soft = 1, .hard = UINT64_MAX}};
+    expected.no_new_privileges = true;
+    expected.oom_score_adj = -1000;
+    EXPECT_EQ(process, expected);
+}
+
+TEST(ParseConfig, ReadsUser) {
+    const ProcessSpec process =
+        parsed(R"(AT_USER "uid": 0, "gid": 0)",
+               R"("uid": 4294967294, "gid": 7, "umask": 63, "additionalGids": [1, 2])")
+            .container.process;
+    EXPECT_EQ(process.uid, 4294967294U);
+    EXPECT_EQ(process.gid, 7U);
+    EXPECT_EQ(process.umask, 077U);
+    EXPECT_EQ(process.additional_gids, (std::vector<std::uint32_t>{1, 2}));
+}
+
+TEST(ParseConfig, ReadsResources) {
+    const ResourcesSpec resources = parsed(R"(AT_RESOURCES "devices": [])", R"(
+        "devices": [{"allow": false, "access": "rwm"},
+                    {"allow": true, "type": "c", "major": 1, "minor": -1, "access": "r"}],
+        "memory": {"limit": 1048576, "disableOOMKiller": false},
+        "cpu": {"shares": 2, "quota": -1, "period": 100000},
+        "pids": {"limit": 32})")
+                                        .container.resources;
+    ResourcesSpec expected;
+    expected.devices = {
+        {.allow = false, .type = 'a', .major = {}, .minor = {}, .access = "rwm"},
+        {.allow = true, .type = 'c', .major = 1, .minor = {}, .access = "r"},
+    };
+    expected.memory_limit_bytes = 1048576;
+    expected.cpu_shares = 2;
+    expected.cpu_quota_us = -1;
+    expected.cpu_period_us = 100000;
+    expected.pids_limit = 32;
+    EXPECT_EQ(resources, expected);
+}
+
+TEST(ParseConfig, ReadsDevicesSysctlsAndPaths) {
+    const ContainerSpec container = parsed("AT_LINUX", R"(
+        "devices": [{"path": "/dev/x", "type": "c", "major": 4095, "minor": 1048575,
+                     "fileMode": 8630, "uid": 1, "gid": 2}],
+        "sysctl": {"kernel.domainname": "d"},
+        "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"],
+        "cgroupsPath": "/a/b", "rootfsPropagation": "rslave",)")
+                                        .container;
+    const DeviceSpec device = {.path = "/dev/x",
+                               .type = 'c',
+                               .major = 4095,
+                               .minor = 1048575,
+                               .file_mode = 0666,  // 8630 is S_IFCHR | 0666
+                               .uid = 1,
+                               .gid = 2};
+    EXPECT_EQ(container.devices, std::vector<DeviceSpec>{device});
+    EXPECT_EQ(container.sysctls,
+              (std::vector<SysctlSpec>{{.name = "kernel.domainname", .value = "d"}}));
+    EXPECT_EQ(container.masked_paths, std::vector<std::string>{"/proc/kcore"});
+    EXPECT_EQ(container.read_only_paths, std::vector<std::string>{"/proc/sys"});
+}
+
+TEST(ParseConfig, ReadsMountsAndDropsOptionsWithoutEffect) {
+    const ContainerSpec container = parsed("AT_MOUNTS", R"(
+        {"destination": "/c", "type": "cgroup2", "source": "cgroup", "options": ["rprivate", "ro"]}
+        )")
+                                        .container;
+    const MountSpec expected{
+        .destination = "/c", .type = "cgroup", .source = "cgroup", .options = {"ro"}};
+    EXPECT_EQ(container.mounts, std::vector<MountSpec>{expected});
+}
+
+TEST(ParseConfig, ReadsNamesAndAnnotations) {
+    const Bundle bundle = parsed("AT_TOP", R"(
+        "hostname": "h", "domainname": "d", "annotations": {"io.x/a": "1", "b": ""},)");
+    EXPECT_EQ(bundle.container.hostname, "h");
+    EXPECT_EQ(bundle.container.domainname, "d");
+    EXPECT_EQ(bundle.annotations, (std::map<std::string, std::string>{{"io.x/a", "1"}, {"b", ""}}));
+    EXPECT_EQ(bundle.oci_version, "1.2.0");
+    EXPECT_EQ(bundle.root_path, "/b/rootfs");
+}
+
+TEST(ParseConfig, HostnameNeedsUtsNamespace) {
+    std::string text = config("AT_TOP", R"("hostname": "h",)");
+    text = replaced(std::move(text), R"(, {"type": "uts"})", "");
+    EXPECT_EQ(parse_config(text, "/b").error().message(),
+              "config.json: hostname: needs a new uts namespace");
+}
+
+TEST(ParseConfig, IgnoresWhatTheSpecificationDoesNotKnow) {
+    EXPECT_EQ(parsed("AT_TOP", R"("org.example": {"deep": [1]},)").container,
+              parsed("AT_TOP", "").container);
+}
+
+TEST(ParseConfig, TakesEmptyMembersForNotAsked) {
+    EXPECT_EQ(parsed("AT_LINUX", R"("uidMappings": [], "mountLabel": "", "seccomp": null,)"),
+              parsed("AT_TOP", R"("hooks": {"prestart": [], "poststop": null},)"));
+}
+
+TEST(ParseConfig, RootPathMayBeAbsoluteOrLeadOutOfTheBundle) {
+    EXPECT_EQ(parsed(R"("rootfs")", R"("/srv/./root")").root_path, "/srv/root");
+    EXPECT_EQ(parsed(R"("rootfs")", R"("../other")").root_path, "/other");
+}
+
+TEST(ParseConfig, SaysWhereTextStopsBeingJson) {
+    EXPECT_EQ(parse_config("{\n  \"a\": ]\n}", "/b").error().message(),
+              "config.json: line 2, column 8: not JSON");
+    EXPECT_EQ(parse_config("", "/b").error().message(), "config.json: line 1, column 1: not JSON");
+    EXPECT_EQ(parse_config("{} x", "/b").error().message(),
+              "config.json: line 1, column 4: not JSON");
+    EXPECT_EQ(parse_config("[]", "/b").error().message(), "config.json: must be an object");
+}
+
+TEST(ParseConfig, RefusesInvalidUtf8AndNumbersWithoutEnd) {
+    EXPECT_EQ(parse_config("{\"a\": \"\xff\"}", "/b").error().code(), Code::InvalidArgument);
+    EXPECT_EQ(parse_config("{\"a\": 1e999}", "/b").error().code(), Code::InvalidArgument);
+}
+
+TEST(ParseConfig, NestsSixtyFourDeepAndNoDeeper) {
+    const std::string deep(63, '[');
+    const std::string ends(63, ']');
+    EXPECT_TRUE(parse_config(config("AT_TOP", "\"x\": " + deep + ends + ","), "/b").has_value());
+    EXPECT_EQ(
+        parse_config(config("AT_TOP", "\"x\": [" + deep + ends + "],"), "/b").error().message(),
+        "config.json: nested more than 64 deep");
+}
+
+TEST(ParseConfig, TakesFourMebibytesAndNoMore) {
+    std::string text = config();
+    text.resize(std::size_t{4} << 20U, ' ');
+    EXPECT_TRUE(parse_config(text, "/b").has_value());
+    text.push_back(' ');
+    EXPECT_EQ(parse_config(text, "/b").error().message(), "config.json: larger than 4194304 bytes");
+}
+
+TEST(ParseConfig, ShowsForeignTextOnOneLine) {
+    const auto bundle = parse_config(config("1.2.0", "2.0.0-\\n\\u001b[1m"), "/b");
+    EXPECT_EQ(bundle.error().message(),
+              "config.json: ociVersion: version '2.0.0-\\x0a\\x1b[1m' is not supported");
+}
+
+TEST(DefaultConfig, IsAcceptedAndGolden) {
+    const auto bundle = parse_config(default_config(), "/b");
+    ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
+    EXPECT_EQ(bundle->container.process.terminal, Terminal::Yes);
+    EXPECT_TRUE(bundle->container.root_read_only);
+    EXPECT_EQ(bundle->container.mounts.size(), 7U);
+    test::expect_golden("runtime/config.json", default_config());
+}
+
+TEST(ParseProcess, IsTheInverseOfToJson) {
+    ProcessSpec process;
+    process.terminal = Terminal::Yes;
+    process.window = {.rows = 1, .columns = 2};
+    process.uid = 1;
+    process.gid = 2;
+    process.additional_gids = {3, 4};
+    process.umask = 022;
+    process.args = {"a \"b\"", "\n", "ü"};
+    process.env = {"A=b"};
+    process.cwd = "/x";
+    process.capabilities = Capabilities{.bounding = 0x1ff'ffff'ffff,
+                                        .effective = 1,
+                                        .inheritable = 2,
+                                        .permitted = 4,
+                                        .ambient = 8};
+    process.rlimits = {{.resource = 15, .soft = 1, .hard = 2}};
+    process.no_new_privileges = true;
+    process.oom_score_adj = 5;
+    const auto read = parse_process(to_json(process));
+    ASSERT_TRUE(read.has_value()) << read.error().message();
+    EXPECT_EQ(*read, process);
+}
+
+TEST(ParseProcess, NamesTheMember) {
+    EXPECT_EQ(parse_process(R"({"user": {"uid": 0}})").error().message(),
+              "process.user.gid: is missing");
+    EXPECT_EQ(parse_process("nonsense").error().message(), "process: line 1, column 2: not JSON");
+}
+
+TEST(ToJson, KeepsTextThatIsNoUtf8FromAborting) {
+    ProcessSpec process;
+    process.args = {"\xff"};
+    process.cwd = "/";
+    EXPECT_EQ(parse_process(to_json(process))->args, std::vector<std::string>{"\uFFFD"});
+}
+
+class LoadBundle : public testing::Test {
+protected:
+    LoadBundle() {
+        std::string name = testing::TempDir() + "bundle-XXXXXX";
+        EXPECT_NE(::mkdtemp(name.data()), nullptr);
+        directory_ = name;
+    }
+    ~LoadBundle() override { std::filesystem::remove_all(directory_); }
+    LoadBundle(const LoadBundle&) = delete;
+    LoadBundle& operator=(const LoadBundle&) = delete;
+    LoadBundle(LoadBundle&&) = delete;
+    LoadBundle& operator=(LoadBundle&&) = delete;
+
+    void write(const std::string& text) const { std::ofstream(directory_ / "config.json") << text; }
+    std::string load_error() const {
+        const auto bundle = load_bundle(directory_.string());
+        return bundle.has_value() ? "none" : bundle.error().message();
+    }
+
+    std::filesystem::path directory_;
+};
+
+TEST_F(LoadBundle, GivesAbsolutePathsWithoutLinks) {
+    write(config());
+    std::filesystem::create_directory(directory_ / "real");
+    std::filesystem::create_symlink("real", directory_ / "rootfs");
+    const auto bundle = load_bundle(directory_.string() + "/../" + directory_.filename().string());
+    ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
+    EXPECT_EQ(bundle->directory, directory_.string());
+    EXPECT_EQ(bundle->root_path, directory_.string() + "/real");
+}
+
+TEST_F(LoadBundle, WithoutBundleConfigOrRootIsNotFound) {
+    EXPECT_EQ(load_bundle("/nonexistent/b").error().message(),
+              "bundle '/nonexistent/b': No such file or directory (ENOENT)");
+    EXPECT_EQ(load_error(), "bundle '" + directory_.string() + "': open '" + directory_.string() +
+                                "/config.json': No such file or directory (ENOENT)");
+    write(config());
+    EXPECT_EQ(load_error(), "bundle '" + directory_.string() + "': config.json: root.path: '" +
+                                directory_.string() +
+                                "/rootfs': No such file or directory (ENOENT)");
+    EXPECT_EQ(load_bundle(directory_.string()).error().code(), Code::NotFound);
+}
+
+TEST_F(LoadBundle, RootThatIsAFileIsRefused) {
+    write(config());
+    std::ofstream(directory_ / "rootfs") << "x";
+    EXPECT_TRUE(load_error().ends_with("/rootfs': Not a directory (ENOTDIR)")) << load_error();
+}
+
+TEST_F(LoadBundle, ConfigThatIsNoRegularFileIsRefusedAtOnce) {
+    ASSERT_EQ(::mkfifo((directory_ / "config.json").c_str(), 0600), 0);
+    EXPECT_TRUE(load_error().ends_with("/config.json' is not a regular file")) << load_error();
+}
+
+TEST_F(LoadBundle, FileOverTheLimitIsRefused) {
+    std::string text = config();
+    text.resize((std::size_t{4} << 20U) + 1, ' ');
+    write(text);
+    EXPECT_TRUE(load_error().ends_with("config.json: larger than 4194304 bytes")) << load_error();
+}
+
+TEST(ContainerId, IsOneToHundredAndTwentyEightOfAFewLetters) {
+    EXPECT_TRUE(check_container_id("a").has_value());
+    EXPECT_TRUE(check_container_id("web-1_a.B+2").has_value());
+    EXPECT_TRUE(check_container_id(std::string(128, 'x')).has_value());
+    EXPECT_FALSE(check_container_id(std::string(129, 'x')).has_value());
+    EXPECT_FALSE(check_container_id("").has_value());
+    EXPECT_FALSE(check_container_id(".").has_value());
+    EXPECT_FALSE(check_container_id("..").has_value());
+    EXPECT_FALSE(check_container_id("a/b").has_value());
+    EXPECT_EQ(check_container_id("a\nb").error().message(),
+              "container id 'a\\x0ab' must be 1 to 128 of [A-Za-z0-9._+-]");
+}
+
+}  // namespace
+}  // namespace pepita::runtime
