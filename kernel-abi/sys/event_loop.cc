@@ -160,12 +160,13 @@ Result<void> EventLoop::run_once(Clock::duration limit) {
     }
     for (const epoll_event& event :
          std::span(events).first(static_cast<std::size_t>(std::max(count, 0)))) {
-        if (event.data.u64 == kWakeId) {
+        const std::uint64_t id = event.data.u64;  // a copy: epoll_event is packed, no reference
+        if (id == kWakeId) {
             drain_posted();
             continue;
         }
         // An earlier callback of this round may have ended the watch.
-        const auto found = watched_.find(event.data.u64);
+        const auto found = watched_.find(id);
         if (found != watched_.end()) {
             // Shared, because the callback may end its own watch and still has to return.
             const std::shared_ptr<Watched> watched = found->second;
