@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "kernel-abi/sys/units.h"
+
+namespace pepita::storage {
+
+enum class Access : std::uint8_t { ReadWrite, ReadOnly };
+
+enum class IoStatus : std::uint8_t { Ok, Failed };
+
+/// A request that is done, by the tag it was made with.
+struct IoCompletion {
+    std::uint64_t tag = 0;
+    IoStatus status = IoStatus::Failed;
+
+    friend bool operator==(const IoCompletion&, const IoCompletion&) = default;
+};
+
+/// Whether [first, first + length) are whole sectors inside `capacity`. No sum of it can wrap, so
+/// all three may come from a guest.
+constexpr bool is_within(Sectors capacity, Sectors first, Bytes length) {
+    return length.value() % kSectorSize.value() == 0 && first <= capacity &&
+           length.value() / kSectorSize.value() <= (capacity - first).value();
+}
+
+/// A disk: sectors that are read and written without waiting.
+///
+/// Requests are collected and go out together at submit(). Completions arrive at the listener in
+/// any order, several at once, from the device's event loop or from drain(), and never from within
+/// another call. Requests in flight at the same time are not ordered among each other.
+///
+/// Thread: that of the device's event loop.
+class BlockDevice {
+public:
+    /// A piece of memory that a request moves bytes from or to.
+    using Segment = std::span<std::byte>;
+    using OnComplete = std::move_only_function<void(std::span<const IoCompletion>)>;
+
+    BlockDevice() = default;
+    BlockDevice(const BlockDevice&) = delete;
+    BlockDevice& operator=(const BlockDevice&) = delete;
+    BlockDevice(BlockDevice&&) = delete;
+    BlockDevice& operator=(BlockDevice&&) = delete;
+    /// Waits for what is in flight; nobody is told any more.
+    virtual ~BlockDevice() = default;
+
+    virtual Sectors capacity() const = 0;
+    virtual Access access() const = 0;
+    /// So many requests may be under way at once; one more is the caller's bug.
+    virtual std::uint32_t depth() const = 0;
+
+    /// Whom to tell, before the first request. One listener; a second takes its place.
+    virtual void set_listener(OnComplete listener) = 0;
+
+    /// Fails (by completion) where the segments' sum is not is_within(), or reaches the end of what
+    /// backs the device. The span may go at once; the bytes must stay until completion.
+    virtual void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) = 0;
+    /// Fails likewise, and where the device is read-only.
+    virtual void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) = 0;
+    /// Done when every write that had completed before is on stable storage.
+    virtual void flush(std::uint64_t tag) = 0;
+
+    /// Sends off what was asked since the last call.
+    virtual void submit() = 0;
+
+    /// submit(), then waits until nothing is under way. The listener is told from within.
+    virtual void drain() = 0;
+};
+
+}  // namespace pepita::storage

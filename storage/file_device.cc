@@ -1,0 +1,217 @@
+#include "storage/file_device.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/ring.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+
+namespace pepita::storage {
+namespace {
+
+Result<Bytes> size_of(FdRef file) {
+    struct stat status{};
+    if (::fstat(file.number(), &status) != 0) {
+        return Error::from_errno(errno, "fstat");
+    }
+    if (S_ISREG(status.st_mode)) {
+        return Bytes(static_cast<std::uint64_t>(status.st_size));
+    }
+    if (!S_ISBLK(status.st_mode)) {
+        return Error(Code::InvalidArgument, "neither a regular file nor a block device");
+    }
+    std::uint64_t size = 0;
+    if (::ioctl(file.number(), BLKGETSIZE64, &size) != 0) {
+        return Error::from_errno(errno, "BLKGETSIZE64");
+    }
+    return Bytes(size);
+}
+
+Result<void> check_flags(FdRef file, Access access) {
+    const int flags = ::fcntl(file.number(), F_GETFL);
+    if (flags < 0) {
+        return Error::from_errno(errno, "F_GETFL");
+    }
+    if ((flags & O_PATH) != 0 || (flags & O_ACCMODE) == O_WRONLY) {
+        return Error(Code::PermissionDenied, "file was not opened for reading");
+    }
+    if (access == Access::ReadWrite && (flags & O_ACCMODE) != O_RDWR) {
+        return Error(Code::PermissionDenied, "file was not opened for writing");
+    }
+    if ((flags & O_APPEND) != 0) {  // pwrite(2): it would ignore our offsets
+        return Error(Code::InvalidArgument, "file was opened for appending");
+    }
+    if ((flags & O_DIRECT) != 0) {  // a guest's buffers are aligned as the guest likes
+        return Error(Code::InvalidArgument, "file was opened with O_DIRECT");
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, EventLoop& loop) {
+    TRY(check_flags(file.ref(), access));
+    const Bytes size = TRY(size_of(file.ref()));
+    if (size.value() == 0 || size.value() % kSectorSize.value() != 0) {
+        return Error(Code::InvalidArgument, std::to_string(size.value()) +
+                                                " bytes are no whole number of 512-byte sectors");
+    }
+    IoRing ring = TRY(IoRing::create(kDepth));
+    std::unique_ptr<FileDevice> device(new FileDevice(
+        std::move(file), access, Sectors(size.value() / kSectorSize.value()), std::move(ring)));
+    FileDevice* self = device.get();  // the watch ends before the device does
+    device->watch_ =
+        TRY(loop.watch(self->ring_.fd(), EPOLLIN, [self](std::uint32_t) { self->reap(); }));
+    return device;
+}
+
+FileDevice::FileDevice(Fd file, Access access, Sectors capacity, IoRing ring)
+    : file_(std::move(file)),
+      access_(access),
+      capacity_(capacity),
+      slots_(kDepth),
+      ring_(std::move(ring)) {
+    for (std::uint32_t i = kDepth; i > 0; --i) {
+        free_.push_back(i - 1);
+    }
+}
+
+FileDevice::Slot& FileDevice::take_slot(Kind kind, std::uint64_t tag) {
+    CHECK(!free_.empty());  // depth() is the caller's to keep
+    Slot& slot = slots_[free_.back()];
+    free_.pop_back();
+    slot.kind = kind;
+    slot.tag = tag;
+    slot.pieces.clear();
+    slot.first_piece = 0;
+    slot.left = 0;
+    return slot;
+}
+
+void FileDevice::read(Sectors first, std::span<const Segment> into, std::uint64_t tag) {
+    move_bytes(Kind::Read, first, into, tag);
+}
+
+void FileDevice::write(Sectors first, std::span<const Segment> from, std::uint64_t tag) {
+    move_bytes(access_ == Access::ReadOnly ? Kind::Refusal : Kind::Write, first, from, tag);
+}
+
+void FileDevice::flush(std::uint64_t tag) { queue(take_slot(Kind::Flush, tag)); }
+
+void FileDevice::move_bytes(Kind kind, Sectors first, std::span<const Segment> segments,
+                            std::uint64_t tag) {
+    Slot& slot = take_slot(kind, tag);
+    bool fits = segments.size() <= IOV_MAX;
+    for (const Segment segment : segments) {
+        fits = fits && segment.size() <= to_bytes(capacity_).value() - slot.left;
+        if (!fits) {
+            break;
+        }
+        slot.left += segment.size();
+        if (!segment.empty()) {
+            slot.pieces.push_back({.iov_base = segment.data(), .iov_len = segment.size()});
+        }
+    }
+    if (!fits || slot.left == 0 || !is_within(capacity_, first, Bytes(slot.left))) {
+        slot.kind = Kind::Refusal;
+    }
+    slot.offset = slot.kind == Kind::Refusal ? 0 : to_bytes(first).value();
+    queue(slot);
+}
+
+void FileDevice::queue(const Slot& slot) {
+    const auto index = static_cast<std::uint64_t>(&slot - slots_.data());
+    const std::span<const iovec> pieces = std::span(slot.pieces).subspan(slot.first_piece);
+    bool is_queued = false;
+    switch (slot.kind) {
+        case Kind::Read:
+            is_queued = ring_.readv(file_.ref(), pieces, slot.offset, index);
+            break;
+        case Kind::Write:
+            is_queued = ring_.writev(file_.ref(), pieces, slot.offset, index);
+            break;
+        case Kind::Flush:
+            is_queued = ring_.fdatasync(file_.ref(), index);
+            break;
+        case Kind::Refusal:  // through the ring as well, so that no completion comes from a request
+            is_queued = ring_.nop(index);
+            break;
+    }
+    CHECK(is_queued);  // the ring has an entry for every slot
+}
+
+/// The one place where short transfers are dealt with: what is left of the request goes out again.
+void FileDevice::on_operation(const IoRing::Completion& operation) {
+    Slot& slot = slots_[operation.tag];
+    const bool moves_bytes = slot.kind == Kind::Read || slot.kind == Kind::Write;
+    if (operation.result == -EINTR || operation.result == -EAGAIN) {
+        queue(slot);
+        return;
+    }
+    std::uint64_t moved = operation.result > 0 ? static_cast<std::uint64_t>(operation.result) : 0;
+    if (moves_bytes && moved > 0 && moved < slot.left) {
+        slot.offset += moved;
+        slot.left -= moved;
+        while (moved >= slot.pieces[slot.first_piece].iov_len) {
+            moved -= slot.pieces[slot.first_piece].iov_len;
+            ++slot.first_piece;
+        }
+        iovec& piece = slot.pieces[slot.first_piece];
+        piece.iov_base = static_cast<std::byte*>(piece.iov_base) + moved;
+        piece.iov_len -= moved;
+        queue(slot);
+        return;
+    }
+    // Nothing moved: a file that was cut short behind our back.
+    const bool is_ok =
+        moves_bytes ? moved == slot.left : slot.kind == Kind::Flush && operation.result == 0;
+    done_.push_back({.tag = slot.tag, .status = is_ok ? IoStatus::Ok : IoStatus::Failed});
+    free_.push_back(static_cast<std::uint32_t>(operation.tag));
+}
+
+void FileDevice::reap() {
+    ring_.reap([this](const IoRing::Completion& operation) { on_operation(operation); });
+    submit();  // the rests of short transfers
+    if (done_.empty()) {
+        return;
+    }
+    const std::vector<IoCompletion> done = std::exchange(done_, {});
+    if (listener_) {
+        listener_(done);
+    }
+}
+
+void FileDevice::submit() {
+    // What can fail here beyond our own mistakes is the kernel's memory, and that we do not
+    // survive.
+    CHECK(ring_.submit().has_value());
+}
+
+void FileDevice::drain() {
+    while (ring_.under_way() > 0) {
+        CHECK(ring_.wait().has_value());
+        reap();
+    }
+}
+
+}  // namespace pepita::storage

@@ -1,0 +1,248 @@
+#include "storage/file_device.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+
+namespace pepita::storage {
+namespace {
+
+Fd memory_file(std::uint64_t size) {
+    Fd file(::memfd_create("disk", MFD_CLOEXEC));
+    EXPECT_EQ(::ftruncate(file.ref().number(), static_cast<off_t>(size)), 0);
+    return file;
+}
+
+/// The same file, opened anew with `flags`.
+Fd reopen(const Fd& file, int flags) {
+    const std::string path = "/proc/self/fd/" + std::to_string(file.ref().number());
+    return *open_file(path.c_str(), flags);
+}
+
+class FileDeviceTest : public testing::Test {
+protected:
+    static constexpr std::uint64_t kSize = 8 * 512;
+
+    void SetUp() override { open(Access::ReadWrite); }
+
+    void open(Access access) {
+        device_ = *FileDevice::create(*file_.duplicate(), access, *loop_);
+        device_->set_listener([this](std::span<const IoCompletion> done) {
+            done_.insert(done_.end(), done.begin(), done.end());
+        });
+    }
+    /// The completion that comes next through the event loop.
+    IoCompletion next() {
+        device_->submit();
+        const auto deadline = EventLoop::Clock::now() + std::chrono::seconds(20);
+        while (done_.empty() && EventLoop::Clock::now() < deadline) {
+            EXPECT_TRUE(loop_->run_once(std::chrono::seconds(1)).has_value());
+        }
+        EXPECT_FALSE(done_.empty()) << "nothing completed";
+        const IoCompletion first = done_.empty() ? IoCompletion{} : done_.front();
+        done_.erase(done_.begin());
+        return first;
+    }
+    char byte_at(off_t at) const {
+        char byte = 0;
+        EXPECT_EQ(::pread(file_.ref().number(), &byte, 1, at), 1);
+        return byte;
+    }
+    off_t file_size() const { return ::lseek(file_.ref().number(), 0, SEEK_END); }
+
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+    Fd file_ = memory_file(kSize);
+    std::unique_ptr<FileDevice> device_;
+    std::vector<IoCompletion> done_;
+    std::array<std::byte, 1024> a_{};
+    std::array<std::byte, 512> b_{};
+};
+
+TEST_F(FileDeviceTest, CapacityIsTheFilesSizeInSectors) {
+    EXPECT_EQ(device_->capacity(), Sectors(8));
+    EXPECT_EQ(device_->access(), Access::ReadWrite);
+}
+
+TEST_F(FileDeviceTest, WritesAndReadsBackOverSeveralSegments) {
+    a_.fill(std::byte{'a'});
+    b_.fill(std::byte{'b'});
+    const std::array<BlockDevice::Segment, 2> from{a_, b_};
+    device_->write(Sectors(2), from, 11);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 11, .status = IoStatus::Ok}));
+    EXPECT_EQ(byte_at(1023), '\0');
+    EXPECT_EQ(byte_at(1024), 'a');
+    EXPECT_EQ(byte_at(2048), 'b');
+    EXPECT_EQ(byte_at(2560), '\0');
+    const std::array<BlockDevice::Segment, 1> into{b_};
+    device_->read(Sectors(3), into, 12);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 12, .status = IoStatus::Ok}));
+    EXPECT_EQ(b_[511], std::byte{'a'});
+}
+
+TEST_F(FileDeviceTest, FlushCompletes) {
+    device_->flush(3);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 3, .status = IoStatus::Ok}));
+}
+
+TEST_F(FileDeviceTest, NothingCompletesWithinTheCallThatAsked) {
+    const std::array<BlockDevice::Segment, 1> into{b_};
+    device_->read(Sectors(0), into, 1);
+    device_->read(Sectors(100), into, 2);
+    device_->submit();
+    EXPECT_TRUE(done_.empty());
+    device_->drain();
+    EXPECT_EQ(done_.size(), 2U);
+}
+
+TEST_F(FileDeviceTest, RequestsBeyondTheEndFailAndTheFileDoesNotGrow) {
+    const std::array<BlockDevice::Segment, 1> two{a_};
+    device_->write(Sectors(7), two, 1);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 1, .status = IoStatus::Failed}));
+    device_->write(Sectors(1ULL << 55U), two, 2);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 2, .status = IoStatus::Failed}));
+    EXPECT_EQ(file_size(), static_cast<off_t>(kSize));
+}
+
+TEST_F(FileDeviceTest, PartsOfASectorAndNothingAtAllFail) {
+    const std::array<BlockDevice::Segment, 1> part{std::span(b_).first(511)};
+    device_->read(Sectors(0), part, 1);
+    EXPECT_EQ(next().status, IoStatus::Failed);
+    device_->read(Sectors(0), {}, 2);
+    EXPECT_EQ(next().status, IoStatus::Failed);
+}
+
+TEST_F(FileDeviceTest, MoreSegmentsThanTheKernelTakesFail) {
+    std::vector<BlockDevice::Segment> pieces(1025, std::span(b_).first(0));
+    pieces[0] = b_;
+    device_->read(Sectors(0), pieces, 1);
+    EXPECT_EQ(next().status, IoStatus::Failed);
+    pieces.pop_back();
+    device_->read(Sectors(0), pieces, 2);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+}
+
+TEST_F(FileDeviceTest, ReadOnlyDeviceRefusesToWrite) {
+    open(Access::ReadOnly);  // though its descriptor could
+    b_.fill(std::byte{'x'});
+    const std::array<BlockDevice::Segment, 1> from{b_};
+    device_->write(Sectors(0), from, 1);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 1, .status = IoStatus::Failed}));
+    EXPECT_EQ(byte_at(0), '\0');
+}
+
+TEST_F(FileDeviceTest, FileCutShortFailsWhatIsGone) {
+    ASSERT_EQ(::ftruncate(file_.ref().number(), 1100), 0);
+    const std::array<BlockDevice::Segment, 2> into{b_, a_};
+    device_->read(Sectors(1), into, 1);  // 588 of 1536 bytes are there: short, then nothing
+    EXPECT_EQ(next(), (IoCompletion{.tag = 1, .status = IoStatus::Failed}));
+}
+
+// Linux moves at most 2^31 - 4096 bytes in one call, so one byte more comes back short.
+TEST_F(FileDeviceTest, RestOfAShortTransferGoesOutAgain) {
+    constexpr std::uint64_t kPiece = 32U << 20U;
+    constexpr std::uint64_t kWhole = 1ULL << 31U;  // 64 pieces
+    file_ = memory_file(kWhole);
+    ASSERT_EQ(::pwrite(file_.ref().number(), "E", 1, kWhole - 1), 1);
+    ASSERT_EQ(::pwrite(file_.ref().number(), "B", 1, kWhole - 4096), 1);
+    open(Access::ReadOnly);
+    std::vector<std::byte> buffer(kPiece, std::byte{'.'});
+    const std::vector<BlockDevice::Segment> into(kWhole / kPiece, buffer);  // all the same bytes
+    device_->read(Sectors(0), into, 1);
+    EXPECT_EQ(next(), (IoCompletion{.tag = 1, .status = IoStatus::Ok}));
+    EXPECT_EQ(buffer[kPiece - 1], std::byte{'E'});
+    EXPECT_EQ(buffer[kPiece - 4096], std::byte{'B'});
+    EXPECT_EQ(buffer[kPiece - 4097], std::byte{0});
+}
+
+TEST_F(FileDeviceTest, TakesAsManyRequestsAtOnceAsItSays) {
+    const std::array<BlockDevice::Segment, 1> into{b_};
+    for (std::uint32_t i = 0; i < device_->depth(); ++i) {
+        device_->read(Sectors(i % 8), into, i);
+    }
+    device_->drain();
+    EXPECT_EQ(done_.size(), device_->depth());
+    EXPECT_EQ(done_.back().status, IoStatus::Ok);
+}
+
+// Use after free: what is in flight writes to the caller's memory until the device is gone.
+TEST_F(FileDeviceTest, DestructorWaitsForWhatIsInFlight) {
+    auto buffer = std::make_unique<std::array<std::byte, 512>>();
+    const std::array<BlockDevice::Segment, 1> into{*buffer};
+    device_->read(Sectors(0), into, 1);
+    device_->submit();
+    device_.reset();
+    buffer.reset();  // under ASan a late write would be seen
+    EXPECT_TRUE(done_.empty());
+}
+
+TEST_F(FileDeviceTest, DestructorLeavesNoDescriptorOpen) {
+    const int before = ::dup(0);
+    (void)::close(before);
+    device_.reset();
+    open(Access::ReadWrite);
+    device_.reset();
+    const int after = ::dup(0);
+    (void)::close(after);
+    EXPECT_LE(after, before);
+}
+
+class FileDeviceRefuses : public testing::Test {
+protected:
+    Error error(Fd file, Access access) {
+        return FileDevice::create(std::move(file), access, *loop_).error();
+    }
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+};
+
+TEST_F(FileDeviceRefuses, SizesThatAreNoWholeSectors) {
+    EXPECT_EQ(error(memory_file(0), Access::ReadOnly).code(), Code::InvalidArgument);
+    EXPECT_EQ(error(memory_file(513), Access::ReadOnly).code(), Code::InvalidArgument);
+}
+
+TEST_F(FileDeviceRefuses, WhatIsNeitherFileNorBlockDevice) {
+    EXPECT_EQ(error(*open_file("/dev/null", O_RDWR), Access::ReadWrite).code(),
+              Code::InvalidArgument);
+    EXPECT_EQ(error(*open_file("/tmp", O_RDONLY), Access::ReadOnly).code(), Code::InvalidArgument);
+}
+
+TEST_F(FileDeviceRefuses, DescriptorsThatCannotDoWhatIsAsked) {
+    const Fd file = memory_file(512);
+    EXPECT_EQ(error(reopen(file, O_RDONLY), Access::ReadWrite).code(), Code::PermissionDenied);
+    EXPECT_EQ(error(reopen(file, O_WRONLY), Access::ReadOnly).code(), Code::PermissionDenied);
+    EXPECT_EQ(error(reopen(file, O_RDWR | O_APPEND), Access::ReadWrite).code(),
+              Code::InvalidArgument);
+    EXPECT_TRUE(FileDevice::create(reopen(file, O_RDONLY), Access::ReadOnly, *loop_).has_value());
+}
+
+// Image format confusion (CVE-2026-27211): the bytes of a format's header are bytes like any other.
+TEST_F(FileDeviceRefuses, ToLookForFormats) {
+    const Fd file = memory_file(1024);
+    ASSERT_EQ(::pwrite(file.ref().number(), "QFI\xfb\0\0\0\3", 8, 0), 8);
+    auto device = *FileDevice::create(*file.duplicate(), Access::ReadOnly, *loop_);
+    EXPECT_EQ(device->capacity(), Sectors(2));
+    std::array<std::byte, 512> first{};
+    const std::array<BlockDevice::Segment, 1> into{first};
+    device->read(Sectors(0), into, 1);
+    device->drain();
+    EXPECT_EQ(first[0], std::byte{'Q'});
+}
+
+}  // namespace
+}  // namespace pepita::storage
