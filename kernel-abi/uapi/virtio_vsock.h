@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/// The socket device of virtio 1.2 §5.10. All fields are little-endian, as we are.
+namespace pepita::abi {
+
+inline constexpr std::uint64_t kVsockHostCid = 2;
+
+/// Queues, in the order of their numbers.
+inline constexpr std::uint16_t kVsockRxQueue = 0;  // device to driver
+inline constexpr std::uint16_t kVsockTxQueue = 1;
+inline constexpr std::uint16_t kVsockEventQueue = 2;
+
+inline constexpr std::uint16_t kVsockTypeStream = 1;
+
+enum class VsockOp : std::uint16_t {
+    Invalid = 0,
+    Request = 1,
+    Response = 2,
+    Rst = 3,
+    Shutdown = 4,
+    Rw = 5,
+    CreditUpdate = 6,
+    CreditRequest = 7,
+};
+
+/// What the sender of a SHUTDOWN will no longer do; hints that only accumulate.
+inline constexpr std::uint32_t kVsockShutdownReceive = 1;
+inline constexpr std::uint32_t kVsockShutdownSend = 2;
+inline constexpr std::uint32_t kVsockShutdownBoth = kVsockShutdownReceive | kVsockShutdownSend;
+
+/// Precedes each packet (§5.10.6). Packed: as C would lay it out it had 48 bytes.
+struct [[gnu::packed]] VsockHeader {
+    std::uint64_t src_cid;
+    std::uint64_t dst_cid;
+    std::uint32_t src_port;
+    std::uint32_t dst_port;
+    std::uint32_t len;
+    std::uint16_t type;
+    std::uint16_t op;
+    std::uint32_t flags;
+    std::uint32_t buf_alloc;
+    std::uint32_t fwd_cnt;
+};
+static_assert(sizeof(VsockHeader) == 44);
+static_assert(offsetof(VsockHeader, len) == 24);
+static_assert(offsetof(VsockHeader, fwd_cnt) == 40);
+
+/// The configuration space (§5.10.4).
+struct VsockConfigSpace {
+    std::uint64_t guest_cid;
+};
+static_assert(sizeof(VsockConfigSpace) == 8);
+
+}  // namespace pepita::abi
