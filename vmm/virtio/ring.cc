@@ -347,6 +347,7 @@ void Ring::disable_kicks() {
 }
 
 bool Ring::is_broken() const { return state_->is_broken; }
+std::uint16_t Ring::size() const { return state_->size; }
 std::uint16_t Ring::next_available() const { return state_->next_available; }
 std::uint16_t Ring::in_flight() const { return state_->taken; }
 

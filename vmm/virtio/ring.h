@@ -60,6 +60,8 @@ public:
     void disable_kicks();
 
     bool is_broken() const;
+    /// The latched size; every head is below it.
+    std::uint16_t size() const;
     std::uint16_t next_available() const;
     /// Chains popped and not completed.
     std::uint16_t in_flight() const;

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+
+namespace pepita::test {
+
+/// A disk in memory whose requests are done when the test says so, or at drain().
+class FakeBlockDevice final : public storage::BlockDevice {
+public:
+    enum class Kind : std::uint8_t { Read, Write, Flush };
+    struct Asked {
+        Kind kind;
+        Sectors first;
+        std::size_t length;
+        std::uint64_t tag;
+        std::vector<Segment> segments;
+    };
+
+    explicit FakeBlockDevice(Sectors capacity, storage::Access access = storage::Access::ReadWrite,
+                             std::uint32_t depth = 64)
+        : bytes(to_bytes(capacity).value()), access_(access), depth_(depth) {}
+
+    Sectors capacity() const override { return Sectors(bytes.size() / kSectorSize.value()); }
+    storage::Access access() const override { return access_; }
+    std::uint32_t depth() const override { return depth_; }
+    void set_listener(OnComplete listener) override { listener_ = std::move(listener); }
+    void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override {
+        ask(Kind::Read, first, into, tag);
+    }
+    void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) override {
+        ask(Kind::Write, first, from, tag);
+    }
+    void flush(std::uint64_t tag) override { ask(Kind::Flush, Sectors(0), {}, tag); }
+    void submit() override { ++submits; }
+    void drain() override {
+        while (!waiting.empty()) {
+            finish(0);
+        }
+    }
+
+    /// Does the request at `index` of `waiting`, and tells the listener.
+    void finish(std::size_t index, storage::IoStatus status = storage::IoStatus::Ok) {
+        const Asked asked = waiting.at(index);
+        waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(index));
+        if (status == storage::IoStatus::Ok) {
+            move_bytes(asked);
+        }
+        const storage::IoCompletion done{.tag = asked.tag, .status = status};
+        listener_({&done, 1});
+    }
+
+    std::vector<std::byte> bytes;
+    std::vector<Asked> waiting;
+    int submits = 0;
+
+private:
+    void ask(Kind kind, Sectors first, std::span<const Segment> segments, std::uint64_t tag) {
+        CHECK(waiting.size() < depth_);
+        std::size_t length = 0;
+        for (const Segment segment : segments) {
+            length += segment.size();
+        }
+        CHECK(storage::is_within(capacity(), first, Bytes(length)));
+        waiting.push_back({kind, first, length, tag, {segments.begin(), segments.end()}});
+    }
+    void move_bytes(const Asked& asked) {
+        std::span<std::byte> here = std::span(bytes).subspan(to_bytes(asked.first).value());
+        for (const Segment segment : asked.segments) {
+            if (asked.kind == Kind::Read) {
+                std::ranges::copy(here.first(segment.size()), segment.begin());
+            } else {
+                std::ranges::copy(segment, here.begin());
+            }
+            here = here.subspan(segment.size());
+        }
+    }
+
+    storage::Access access_;
+    std::uint32_t depth_;
+    OnComplete listener_;
+};
+
+}  // namespace pepita::test

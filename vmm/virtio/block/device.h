@@ -1,0 +1,93 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/virtio_blk.h"
+#include "storage/block_device.h"
+#include "vmm/virtio/block/config.h"
+#include "vmm/virtio/block/request.h"
+#include "vmm/virtio/chain.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/ring.h"
+
+namespace pepita::vmm::virtio {
+
+/// virtio-blk over any storage::BlockDevice (virtio 1.2 §5.2): read, write, flush, serial number.
+///
+/// Guest memory is handed to the storage as it lies; nothing is copied. So until a request came
+/// back the guest's RAM must stay, and stop_queue(), reset() and the destructor wait for that. A
+/// Block with a started queue must go, or be reset, before that RAM does.
+class Block final : public Device {
+public:
+    /// `serial` is what the guest sees as the disk's serial number. The storage is ours from here,
+    /// its listener too.
+    /// Errors: InvalidArgument where `serial` is longer than 20 bytes or not printable ASCII.
+    static Result<std::unique_ptr<Block>> create(std::unique_ptr<storage::BlockDevice> storage,
+                                                 std::string_view serial);
+    ~Block() override;
+
+    DeviceType type() const override { return DeviceType::Block; }
+    std::uint64_t features() const override;
+    std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
+    std::span<const std::byte> config() const override;
+    void start(const Session& session) override;
+    void start_queue(std::uint16_t queue, Ring ring) override;
+    std::uint16_t stop_queue(std::uint16_t queue) override;
+    void kick(std::uint16_t queue) override;
+    void reset() override;
+
+private:
+    static constexpr std::array<std::uint16_t, 1> kQueueSizes{block::kQueueSize};
+
+    enum class Phase : std::uint8_t {
+        Serving,
+        Stopping,   // no new requests
+        Resetting,  // nor a word to the driver
+    };
+
+    /// Of the writable part without its status byte.
+    struct Answered {
+        std::uint32_t written;
+        std::uint32_t room;
+    };
+
+    /// A request that the storage works on. It keeps its place, found by the chain's head, until
+    /// the storage gives it back.
+    struct Pending {
+        Chain chain;
+        block::Request::Kind kind;
+        Answered data;  // if all goes well
+    };
+
+    Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial);
+    std::uint16_t give_up_ring(Phase phase);
+    void serve();
+    void take_chains();
+    void begin(Chain chain);
+    void on_complete(std::span<const storage::IoCompletion> completions);
+    void finish(const storage::IoCompletion& completion);
+    void answer(Chain chain, abi::VirtioBlkStatus status, Answered data);
+    void notify();
+    bool has_room() const { return in_flight_ < storage_->depth(); }
+
+    std::unique_ptr<storage::BlockDevice> storage_;
+    abi::VirtioBlkConfig config_;
+    std::array<std::byte, abi::kVirtioBlkIdBytes> serial_{};
+    std::optional<Session> session_;
+    std::optional<Ring> ring_;
+    std::vector<std::optional<Pending>> pending_;  // by head
+    std::uint32_t in_flight_ = 0;
+    bool is_starved_ = false;  // chains may wait for has_room()
+    Phase phase_ = Phase::Serving;
+    bool was_broken_ = false;
+};
+
+}  // namespace pepita::vmm::virtio

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+#include "vmm/virtio/chain.h"
+
+namespace pepita::vmm::virtio::block {
+
+/// What a chain asks for, checked: a Read or Write has whole sectors inside the disk.
+struct Request {
+    enum class Kind : std::uint8_t {
+        Read,
+        Write,
+        Flush,
+        GetId,
+        Unsupported,  // a type that we do not know
+        Bad,   // refused: too short, too long, outside the disk, or a write to a read-only one
+        Mute,  // no room for even a status byte
+    };
+    Kind kind = Kind::Bad;
+    Sectors first{};
+    Bytes length{};  // of a Read's or Write's data, which is next in its part of the chain
+    Bytes room{};    // the writable part without the status byte at its end
+
+    friend bool operator==(const Request&, const Request&) = default;
+};
+
+/// Takes the header off the chain. The header is copied once; the guest may change it meanwhile.
+Request parse_request(Chain& chain, Sectors capacity, storage::Access access);
+
+}  // namespace pepita::vmm::virtio::block

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "kernel-abi/sys/units.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/ring.h"
+
+namespace pepita::vmm::virtio {
+
+/// virtio-rng (virtio 1.2 §5.4): the host's getrandom(2), in whatever room the driver gives.
+class Entropy final : public Device {
+public:
+    /// So much at most for one request, however large its buffer is.
+    static constexpr Bytes kRequestMax = 64_KiB;
+
+    Entropy() = default;
+    ~Entropy() override = default;
+
+    DeviceType type() const override { return DeviceType::Entropy; }
+    std::uint64_t features() const override { return 0; }
+    std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
+    std::span<const std::byte> config() const override { return {}; }
+    void start(const Session& session) override;
+    void start_queue(std::uint16_t queue, Ring ring) override;
+    std::uint16_t stop_queue(std::uint16_t queue) override;
+    void kick(std::uint16_t queue) override;
+    void reset() override;
+
+private:
+    static constexpr std::array<std::uint16_t, 1> kQueueSizes{64};
+
+    void serve();
+
+    std::optional<Session> session_;
+    std::optional<Ring> ring_;
+    bool was_broken_ = false;
+};
+
+}  // namespace pepita::vmm::virtio
