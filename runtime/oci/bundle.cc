@@ -1,9 +1,10 @@
 #include "runtime/bundle.h"
 
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <stdlib.h>  // realpath
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,8 +44,11 @@ Result<std::string> read_version(const Object& config) {
     const char* at = core.data();
     const char* const end = core.data() + core.size();
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-        if (i > 0 && (at == end || *at++ != '.')) {
-            return node.invalid("must be a version as 1.2.0");
+        if (i > 0) {
+            if (at == end || *at != '.') {
+                return node.invalid("must be a version as 1.2.0");
+            }
+            ++at;
         }
         const auto [rest, error] = std::from_chars(at, end, numbers[i]);
         if (error != std::errc()) {

@@ -1,13 +1,15 @@
 #include <string>
+#include <string_view>
 
 #include "runtime/bundle.h"
 
 namespace pepita::runtime {
 
-std::string default_config() {
-    // What other OCI runtimes' `spec` writes, but for the name of the host. Every member here is
-    // one that load_bundle() acts on.
-    return R"({
+namespace {
+
+// What other OCI runtimes' `spec` writes, but for the name of the host. Every member here is one
+// that load_bundle() acts on.
+constexpr std::string_view kConfig = R"({
   "ociVersion": "1.0.2",
   "process": {
     "terminal": true,
@@ -148,6 +150,9 @@ std::string default_config() {
   }
 }
 )";
-}
+
+}  // namespace
+
+std::string default_config() { return std::string(kConfig); }
 
 }  // namespace pepita::runtime

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +32,7 @@ std::string place(std::string_view text, std::size_t offset) {
 
 /// Builds the document as the library's own builder does, and refuses what that one lets pass:
 /// depth without end, and members given twice.
+// NOLINTNEXTLINE(misc-include-cleaner): json.hpp is its documented header.
 class Builder final : public nlohmann::json_sax<Json> {
 public:
     explicit Builder(std::string_view text) : text_(text) {}
@@ -125,18 +125,18 @@ bool asks_nothing(const Json& value) {
 }  // namespace
 
 std::string in_quotes(std::string_view text) {
-    constexpr std::size_t kShown = 80;
-    constexpr std::string_view kHex = "0123456789abcdef";
+    constexpr std::size_t shown_max = 80;
+    constexpr std::string_view hex = "0123456789abcdef";
     std::string out = "'";
-    for (const char c : text.substr(0, kShown)) {
+    for (const char c : text.substr(0, shown_max)) {
         const auto byte = static_cast<unsigned char>(c);
         if (byte < 0x20 || byte == 0x7f) {
-            out.append("\\x").append(1, kHex[byte >> 4U]).append(1, kHex[byte & 0xfU]);
+            out.append("\\x").append(1, hex[byte >> 4U]).append(1, hex[byte & 0xfU]);
         } else {
             out.push_back(c);
         }
     }
-    return out.append(text.size() > kShown ? "…'" : "'");
+    return out.append(text.size() > shown_max ? "…'" : "'");
 }
 
 Result<Json> parse_json(std::string_view text) {

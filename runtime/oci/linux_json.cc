@@ -24,17 +24,30 @@ constexpr std::int64_t kMajorMax = 0xfff;  // 12 and 20 bits of the kernel's dev
 constexpr std::int64_t kMinorMax = 0xf'ffff;
 constexpr std::int64_t kAny = -1;
 
+constexpr auto kPropagations =
+    std::to_array<std::string_view>({"", "private", "rprivate", "slave", "rslave"});
+
+constexpr std::string_view kSysctlLetters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+
+constexpr auto kUtsSysctls =
+    std::to_array<std::string_view>({"kernel.hostname", "kernel.domainname"});
+
+constexpr auto kIpcSysctls = std::to_array<std::string_view>(
+    {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
+     "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"});
+
 bool* namespace_flag(NamespacesSpec& namespaces, std::string_view type) {
     struct Entry {
         std::string_view type;
         bool* flag;
     };
-    const std::array<Entry, 6> entries = {{{"pid", &namespaces.pid},
-                                           {"mount", &namespaces.mount},
-                                           {"ipc", &namespaces.ipc},
-                                           {"uts", &namespaces.uts},
-                                           {"network", &namespaces.network},
-                                           {"cgroup", &namespaces.cgroup}}};
+    const std::array<Entry, 6> entries = {{{.type = "pid", .flag = &namespaces.pid},
+                                           {.type = "mount", .flag = &namespaces.mount},
+                                           {.type = "ipc", .flag = &namespaces.ipc},
+                                           {.type = "uts", .flag = &namespaces.uts},
+                                           {.type = "network", .flag = &namespaces.network},
+                                           {.type = "cgroup", .flag = &namespaces.cgroup}}};
     const auto* const at = std::ranges::find(entries, type, &Entry::type);
     return at == entries.end() ? nullptr : at->flag;
 }
@@ -199,17 +212,13 @@ Result<std::vector<std::string>> read_paths(const Object& linux, std::string_vie
 /// Which namespace a parameter belongs to, so that setting it changes this container alone.
 /// Source: Linux ipc/ipc_sysctl.c, ipc/mq_sysctl.c, kernel/utsname_sysctl.c.
 bool is_namespaced(std::string_view name, const NamespacesSpec& namespaces) {
-    constexpr auto kIpc = std::to_array<std::string_view>(
-        {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
-         "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"});
-    constexpr auto kUts = std::to_array<std::string_view>({"kernel.hostname", "kernel.domainname"});
     if (name.starts_with("net.")) {
         return namespaces.network;
     }
-    if (name.starts_with("fs.mqueue.") || is_one_of(name, kIpc)) {
+    if (name.starts_with("fs.mqueue.") || is_one_of(name, kIpcSysctls)) {
         return namespaces.ipc;
     }
-    return namespaces.uts && is_one_of(name, kUts);
+    return namespaces.uts && is_one_of(name, kUtsSysctls);
 }
 
 Result<std::vector<SysctlSpec>> read_sysctls(const Node& node, const NamespacesSpec& namespaces) {
@@ -217,9 +226,7 @@ Result<std::vector<SysctlSpec>> read_sysctls(const Node& node, const NamespacesS
     for (const auto& [name, value] : TRY(node.members())) {
         // It becomes a path below /proc/sys. '/' is how a name with dots in it would be written
         // (net/ipv4/conf/eth0.1), and is left out.
-        constexpr std::string_view kLetters =
-            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-        if (name.find_first_not_of(kLetters) != std::string::npos || name.starts_with('.') ||
+        if (name.find_first_not_of(kSysctlLetters) != std::string::npos || name.starts_with('.') ||
             name.ends_with('.') || name.contains("..")) {
             return value.invalid("must be named by words and dots");
         }
@@ -238,9 +245,7 @@ Result<void> check_propagation(const Object& linux) {
     }
     const std::string text = TRY(node->text());
     // No mount of the host is ever in the guest, so nothing propagates whichever of these it is.
-    constexpr auto kSupported =
-        std::to_array<std::string_view>({"", "private", "rprivate", "slave", "rslave"});
-    if (!is_one_of(text, kSupported)) {
+    if (!is_one_of(text, kPropagations)) {
         return node->unsupported(in_quotes(text) + " is not supported");
     }
     return {};

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"

@@ -4,10 +4,10 @@
 #include <signal.h>
 #include <stdio.h>  // renameat
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -138,9 +138,9 @@ Result<HostProcess> identify_process(std::uint32_t pid) {
     const std::string stat = TRY(read_all(file.ref(), 4096, path));
     // "pid (name) state ppid ...": the name may hold anything, so count from its last bracket on.
     std::size_t at = stat.rfind(')');
-    constexpr int kStartTimeField = 22;
-    constexpr int kNameField = 2;
-    for (int field = kNameField; field < kStartTimeField && at != std::string::npos; ++field) {
+    constexpr int start_time_field = 22;
+    constexpr int name_field = 2;
+    for (int field = name_field; field < start_time_field && at != std::string::npos; ++field) {
         at = stat.find(' ', at + 1);
     }
     HostProcess process{.pid = pid};
@@ -194,10 +194,10 @@ Result<void> write_state(FdRef directory, const ContainerState& state) {
     json["shim"] = to_json(state.shim);
     json["vmm"] = to_json(state.vmm);
     const std::string name(kTemporary);
-    constexpr mode_t kMode = 0600;
+    constexpr mode_t mode = 0600;
     {
         const Fd file(::openat(directory.number(), name.c_str(),
-                               O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, kMode));
+                               O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode));
         if (!file) {
             return Error::from_errno(errno, "create '" + name + "'");
         }

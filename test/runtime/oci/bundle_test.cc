@@ -1,15 +1,18 @@
 #include "runtime/bundle.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <ostream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
@@ -66,7 +69,15 @@ struct BadCase {
     std::string from;
     std::string to;
     std::string message;  // after "config.json: "
-    friend void PrintTo(const BadCase& bad, std::ostream* out) { *out << bad.name; }
+
+    BadCase(std::string its_name, std::string its_from, std::string its_to, std::string its_message)
+        : name(std::move(its_name)),
+          from(std::move(its_from)),
+          to(std::move(its_to)),
+          message(std::move(its_message)) {}
+    friend std::ostream& operator<<(std::ostream& out, const BadCase& bad) {
+        return out << bad.name;
+    }
 };
 std::string name_of(const testing::TestParamInfo<BadCase>& info) { return info.param.name; }
 
@@ -455,7 +466,7 @@ TEST(ToJson, KeepsTextThatIsNoUtf8FromAborting) {
 }
 
 class LoadBundle : public testing::Test {
-protected:
+public:
     LoadBundle() {
         std::string name = testing::TempDir() + "bundle-XXXXXX";
         EXPECT_NE(::mkdtemp(name.data()), nullptr);

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -35,7 +37,7 @@ ContainerState example() {
 }
 
 class State : public testing::Test {
-protected:
+public:
     State() {
         std::string name = testing::TempDir() + "state-XXXXXX";
         EXPECT_NE(::mkdtemp(name.data()), nullptr);
