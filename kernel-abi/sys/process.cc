@@ -98,7 +98,7 @@ Result<void> become(SpawnOptions& options, FdRef report) {
         TRY(options.prepare());
     }
     // After prepare(), because a change of user clears it (prctl(2)).
-    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+    if (options.lifetime == Lifetime::EndsWithUs && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
         return Error::from_errno(errno, "PR_SET_PDEATHSIG");
     }
     if (options.instead_of_exec) {

@@ -44,10 +44,17 @@ public:
     void send_signal(int signal) const;
     /// Waits for the end and reaps. Once.
     ChildExit reap();
+    /// Lets it live on: it is no longer ours to kill or to reap.
+    void release() { pid_ = 0; }
 
 private:
     pid_t pid_;
     Fd pidfd_;
+};
+
+enum class Lifetime : std::uint8_t {
+    EndsWithUs,  // PR_SET_PDEATHSIG
+    OutlivesUs,
 };
 
 /// A descriptor for the child, and the number it will have there.
@@ -64,6 +71,7 @@ struct SpawnOptions {
     std::vector<std::string> environment;  // KEY=VALUE; nothing is inherited
     /// What the child has open besides /dev/null as 0, 1 and 2, which entries here may replace.
     std::vector<PassedFd> fds;
+    Lifetime lifetime = Lifetime::EndsWithUs;
     std::uint64_t namespaces = 0;  // CLONE_NEW* for clone3(2)
     /// Runs in the child before execve(2), with the descriptors in place.
     std::move_only_function<Result<void>()> prepare;
@@ -72,7 +80,7 @@ struct SpawnOptions {
     std::move_only_function<void()> instead_of_exec;
 };
 
-/// Starts a child that dies with us (PR_SET_PDEATHSIG). Returns once execve(2) has succeeded.
+/// Starts a child. Returns once execve(2) has succeeded.
 /// Thread: the calling process has one thread, because the child runs our code before execve(2).
 /// Errors: whatever kept it from execve(2), in the child's words.
 Result<Child> spawn(SpawnOptions options);

@@ -85,6 +85,34 @@ TEST(Spawn, NothingElseIsInherited) {
     EXPECT_EQ(child->reap().value, 0);
 }
 
+TEST(Child, ThatOutlivesUsGoesOnWhenItsParentIsOver) {
+    std::array<int, 2> to{};
+    std::array<int, 2> from{};
+    ASSERT_EQ(::pipe2(to.data(), O_CLOEXEC), 0);
+    ASSERT_EQ(::pipe2(from.data(), O_CLOEXEC), 0);
+    const Fd to_read(to[0]);
+    Fd to_write(to[1]);
+    const Fd from_read(from[0]);
+    Fd from_write(from[1]);
+    SpawnOptions parent;
+    parent.fds = {{.fd = to_read.ref(), .number = 3}, {.fd = from_write.ref(), .number = 4}};
+    parent.instead_of_exec = [] {
+        SpawnOptions survivor = shell("read word; echo $word");
+        survivor.lifetime = Lifetime::OutlivesUs;
+        survivor.fds = {{.fd = FdRef(3), .number = 0}, {.fd = FdRef(4), .number = 1}};
+        auto child = spawn(std::move(survivor));
+        child->release();
+    };
+    auto child = spawn(std::move(parent));
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(child->reap(), ChildExit());
+    { const Fd ours = std::move(from_write); }
+    ASSERT_EQ(::write(to_write.ref().number(), "go\n", 3), 3);
+    std::array<char, 8> word{};
+    EXPECT_EQ(::read(from_read.ref().number(), word.data(), word.size()), 3);
+    EXPECT_STREQ(word.data(), "go\n");
+}
+
 TEST(Child, ThatGoesIsKilledAndReaped) {
     pid_t pid = 0;
     {
