@@ -1,12 +1,11 @@
 #include "test/support/pci_driver.h"
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
@@ -39,7 +38,8 @@ Result<void> Kicks::add(vmm::GuestAddress at, FdRef eventfd) {
 
 void Kicks::remove(vmm::GuestAddress at, FdRef eventfd) {
     const auto found = fds.find(at);
-    CHECK(found != fds.end() && found->second == eventfd.number());
+    CHECK(found != fds.end());
+    CHECK(found->second == eventfd.number());
     fds.erase(found);
 }
 
@@ -62,7 +62,7 @@ PciDriver::PciDriver(vmm::AddressMap& mmio, const Kicks& kicks, std::uint64_t ec
         }
         at = static_cast<std::uint16_t>(config(at + 1U, 1));
     }
-    if (const auto notify = structure(abi::kVirtioPciCapabilityNotify)) {
+    if (const Structure* notify = structure(abi::kVirtioPciCapabilityNotify)) {
         notify_multiplier_ = static_cast<std::uint32_t>(config(notify->capability + 16U, 4));
     }
 }
@@ -91,14 +91,15 @@ std::uint64_t PciDriver::bar() const {
     return (config(pci::kBar1, 4) << 32U) | (config(pci::kBar0, 4) & ~pci::kBarFlags);
 }
 
-std::optional<Structure> PciDriver::structure(std::uint8_t type) const {
+const Structure* PciDriver::structure(std::uint8_t type) const {
     const auto found = structures_.find(type);
-    return found == structures_.end() ? std::nullopt : std::optional(found->second);
+    return found == structures_.end() ? nullptr : &found->second;
 }
 
 std::uint64_t PciDriver::address_of(std::uint8_t type, std::size_t offset) const {
-    const auto found = structure(type);
-    CHECK(found && found->bar == 0);
+    const Structure* found = structure(type);
+    CHECK(found != nullptr);
+    CHECK(found->bar == 0);
     return bar() + found->offset + offset;
 }
 

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -59,8 +58,9 @@ public:
     void set_config(std::uint64_t offset, std::uint64_t value, std::size_t size) const;
     std::uint64_t bar() const;
 
-    /// A structure by the type of its capability (kVirtioPciCapability...).
-    std::optional<Structure> structure(std::uint8_t type) const;
+    /// A structure by the type of its capability (kVirtioPciCapability...); null where it is
+    /// missing.
+    const Structure* structure(std::uint8_t type) const;
     std::uint16_t msix_capability() const { return msix_; }
 
     /// Registers of the structures.

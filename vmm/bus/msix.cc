@@ -21,7 +21,8 @@ constexpr std::uint64_t kEntrySize = sizeof(pci::MsixEntry);
 }  // namespace
 
 Msix::Msix(std::uint16_t vectors, MsiSink& sink) : sink_(sink) {
-    CHECK(vectors > 0 && vectors <= pci::kMsixVectorsMax);
+    CHECK(vectors > 0);
+    CHECK(vectors <= pci::kMsixVectorsMax);
     table_.resize(vectors);
 }
 

@@ -27,7 +27,9 @@ PciConfig::PciConfig(const Identity& identity) {
 }
 
 void PciConfig::add_bar(Bytes size) {
-    CHECK(bar_size_.value() == 0 && size >= kPageSize && std::has_single_bit(size.value()));
+    CHECK(bar_size_.value() == 0);
+    CHECK(size >= kPageSize);
+    CHECK(std::has_single_bit(size.value()));
     bar_size_ = size;
     const std::uint64_t mask = ~(size.value() - 1);
     set(pci::kBar0, 4, pci::kBarMemory64);
@@ -42,7 +44,8 @@ std::uint64_t PciConfig::bar_address() const {
 }
 
 void PciConfig::set_bar_address(std::uint64_t address) {
-    CHECK(bar_size_.value() != 0 && address % bar_size_.value() == 0);
+    CHECK(bar_size_.value() != 0);
+    CHECK(address % bar_size_.value() == 0);
     set(pci::kBar0, 4, static_cast<std::uint32_t>(address) | pci::kBarMemory64);
     set(pci::kBar1, 4, static_cast<std::uint32_t>(address >> 32U));
 }
@@ -55,7 +58,8 @@ std::uint16_t PciConfig::add_capability(std::uint8_t id, std::span<const std::by
                                         std::span<const std::byte> writable) {
     const std::uint16_t offset = next_capability_;
     CHECK(body.size() + 2 <= values_.size() - offset);
-    CHECK(writable.empty() || writable.size() == body.size());
+    const bool is_masked = !writable.empty();
+    CHECK(writable.size() == (is_masked ? body.size() : 0));
     set(offset, 1, id);
     std::ranges::copy(body, values_.begin() + offset + 2);
     std::ranges::copy(writable, writable_.begin() + offset + 2);

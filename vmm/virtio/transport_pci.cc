@@ -1,7 +1,5 @@
 #include "vmm/virtio/transport_pci.h"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -100,7 +98,8 @@ PciTransport::PciTransport(Device& device, const Surroundings& surroundings)
               static_cast<std::uint16_t>(device.queue_sizes().size() + 1)),
       msix_(static_cast<std::uint16_t>(device.queue_sizes().size() + 1), surroundings.messages),
       config_(identity(device.type())) {
-    CHECK(device.queue_sizes().size() <= kQueuesMax && device.config().size() <= kPage);
+    CHECK(device.queue_sizes().size() <= kQueuesMax);
+    CHECK(device.config().size() <= kPage);
     config_.add_bar(kBarSize);
     add_capabilities();
 }

@@ -171,7 +171,7 @@ TEST_F(PciHostTest, BarOutsideTheWindowsAnswersNowhere) {
          {std::uint64_t{0x10'0000}, kWindows.memory64.start + 0x10'0000, std::uint64_t{kEcam},
           ~std::uint64_t{0}, kWindows.memory32.start - kBarSize}) {
         move_bar(1, at);
-        EXPECT_EQ(function->mapped_at, std::nullopt) << std::hex << at;
+        EXPECT_EQ(function->mapped_at, std::nullopt) << at;
     }
     EXPECT_EQ(config(0, pci::kVendorId, 2), 0x1b36U);
 }
