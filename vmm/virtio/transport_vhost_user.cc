@@ -1,0 +1,322 @@
+#include "vmm/virtio/transport_vhost_user.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/vhost_user.h"
+#include "kernel-abi/uapi/virtio_config.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/ring.h"
+#include "vmm/virtio/vhost_user_memory.h"
+#include "vmm/virtio/vhost_user_message.h"
+
+namespace pepita::vmm::virtio {
+namespace {
+
+using enum abi::VhostUserRequest;
+
+/// Messages that are answered before other descriptors of the loop have their turn.
+constexpr int kMessagesPerEvent = 32;
+
+/// Bits that would change how a ring is read. Others that we did not offer mean nothing to us, and
+/// QEMU's vhost-user-rng passes on whatever the guest agreed with QEMU itself.
+constexpr std::uint64_t kUnreadableFeatures =
+    abi::kVirtioFAccessPlatform | abi::kVirtioFRingPacked | abi::kVirtioFNotificationData;
+
+void signal(const Fd& eventfd) {
+    if (eventfd) {
+        const std::uint64_t one = 1;
+        // A full counter (EAGAIN) has not been read yet, which is a signal too.
+        (void)!::write(eventfd.ref().number(), &one, sizeof(one));
+    }
+}
+
+Error not_now(std::string why) { return {Code::FailedPrecondition, std::move(why)}; }
+
+bool has_own_reply(abi::VhostUserRequest request) {
+    return request == GetFeatures || request == GetProtocolFeatures || request == GetQueueNum ||
+           request == GetVringBase || request == GetConfig;
+}
+
+}  // namespace
+
+void VhostUserTransport::Calls::queue_used(std::uint16_t queue) { signal(queues_.at(queue).call); }
+
+void VhostUserTransport::Calls::queue_broken(std::uint16_t queue) {
+    signal(queues_.at(queue).error);
+}
+
+VhostUserTransport::VhostUserTransport(EventLoop& loop, Fd socket, Device& device, OnGone on_gone)
+    : loop_(loop),
+      socket_(std::move(socket)),
+      device_(device),
+      on_gone_(std::move(on_gone)),
+      queues_(device.queue_sizes().size()) {}
+
+Result<std::unique_ptr<VhostUserTransport>> VhostUserTransport::create(EventLoop& loop, Fd socket,
+                                                                       Device& device,
+                                                                       OnGone on_gone) {
+    std::unique_ptr<VhostUserTransport> transport(
+        new VhostUserTransport(loop, std::move(socket), device, std::move(on_gone)));
+    transport->watch_ =
+        TRY(loop.watch(transport->socket_.ref(), EPOLLIN,
+                       [self = transport.get()](std::uint32_t) { self->on_message(); }),
+            "vhost-user socket");
+    return transport;
+}
+
+VhostUserTransport::~VhostUserTransport() { end_session(); }
+
+std::uint64_t VhostUserTransport::offered() const {
+    return device_.features() | abi::kVirtioFVersion1 | abi::kVirtioFEventIdx |
+           abi::kVirtioFIndirectDesc | abi::kVhostUserFProtocolFeatures;
+}
+
+std::uint64_t VhostUserTransport::offered_protocol() const {
+    // QEMU warns about a configuration that its front end has no use for.
+    return abi::kVhostUserProtocolMq | abi::kVhostUserProtocolReplyAck |
+           (device_.config().empty() ? 0 : abi::kVhostUserProtocolConfig);
+}
+
+void VhostUserTransport::on_message() {
+    for (int i = 0; i < kMessagesPerEvent; ++i) {
+        Result<std::optional<VhostUserMessage>> message = reader_.next(socket_.ref());
+        if (!message) {
+            return end(message.error());
+        }
+        if (!message->has_value()) {
+            return;
+        }
+        VhostUserMessage& got = **message;
+        Result<void> handled = dispatch(got);
+        const bool wants_ack = got.needs_reply() && !has_own_reply(got.request) &&
+                               (protocol_features_ & abi::kVhostUserProtocolReplyAck) != 0;
+        if (wants_ack) {
+            Result<void> sent = reply_u64(got.request, handled ? 0 : 1);
+            if (handled) {
+                handled = std::move(sent);
+            }
+        }
+        if (!handled) {
+            return end(std::move(handled).error().within(name_of(got.request)));
+        }
+    }
+}
+
+void VhostUserTransport::end(const Error& why) {
+    end_session();
+    memory_.reset();
+    queues_.clear();
+    watch_.cancel();
+    socket_ = Fd();
+    OnGone on_gone = std::move(on_gone_);
+    on_gone(why);  // may destroy us
+}
+
+void VhostUserTransport::end_session() {
+    for (Queue& queue : queues_) {
+        queue.kick_watch.cancel();
+        queue.running = false;
+    }
+    if (std::exchange(in_session_, false)) {
+        device_.reset();
+    }
+}
+
+Result<void> VhostUserTransport::dispatch(VhostUserMessage& message) {
+    const bool takes_fds = message.request == SetMemTable || message.request == SetVringKick ||
+                           message.request == SetVringCall || message.request == SetVringErr;
+    if (!takes_fds && !message.fds.empty()) {
+        return Error(Code::InvalidArgument, "descriptors came with it");
+    }
+    switch (message.request) {
+        case SetVringNum:
+        case SetVringAddr:
+        case SetVringBase:
+        case GetVringBase:
+        case SetVringKick:
+        case SetVringCall:
+        case SetVringErr:
+        case SetVringEnable:
+            return dispatch_vring(message);
+        case GetFeatures:
+        case SetFeatures:
+        case SetOwner:
+        case ResetOwner:
+        case SetMemTable:
+        case SetLogBase:
+        case SetLogFd:
+        case GetProtocolFeatures:
+        case SetProtocolFeatures:
+        case GetQueueNum:
+        case GetConfig:
+        case SetConfig:
+            break;
+    }
+    return dispatch_device(message);
+}
+
+Result<void> VhostUserTransport::dispatch_device(const VhostUserMessage& message) {
+    switch (message.request) {
+        case GetFeatures:
+            return reply_u64(GetFeatures, offered());
+        case SetFeatures:
+            return set_features(message);
+        case GetProtocolFeatures:
+            return reply_u64(GetProtocolFeatures, offered_protocol());
+        case SetProtocolFeatures:
+            return set_protocol_features(message);
+        case GetQueueNum:
+            return reply_u64(GetQueueNum, queues_.size());
+        case SetOwner:
+            return {};
+        case ResetOwner:
+            for (std::uint16_t i = 0; i < queues_.size(); ++i) {
+                stop(i);
+            }
+            end_session();
+            return {};
+        case SetMemTable:
+            return set_memory(message);
+        case GetConfig:
+            return get_config(message);
+        case SetConfig:
+            return set_config(message);
+        case SetLogBase:
+        case SetLogFd:
+        case SetVringNum:
+        case SetVringAddr:
+        case SetVringBase:
+        case GetVringBase:
+        case SetVringKick:
+        case SetVringCall:
+        case SetVringErr:
+        case SetVringEnable:
+            break;
+    }
+    return Error(Code::Unsupported, "it was not offered");
+}
+
+Result<void> VhostUserTransport::reply(abi::VhostUserRequest request,
+                                       std::span<const std::byte> payload) {
+    return send_reply(socket_.ref(), request, payload);
+}
+
+Result<void> VhostUserTransport::reply_u64(abi::VhostUserRequest request, std::uint64_t value) {
+    return reply(request, std::as_bytes(std::span(&value, 1)));
+}
+
+Result<void> VhostUserTransport::set_features(const VhostUserMessage& message) {
+    const auto wanted = TRY(message.as<std::uint64_t>());
+    if ((wanted & kUnreadableFeatures) != 0) {
+        return Error(Code::InvalidArgument,
+                     "features " + std::to_string(wanted) + " hold what was not offered");
+    }
+    const std::uint64_t acked = wanted & offered();
+    if (any_running()) {
+        return acked == features_ ? Result<void>() : not_now("features change while a queue runs");
+    }
+    // QEMU sends this whenever a driver starts anew, and all that the last one knew is gone.
+    end_session();
+    features_ = acked;
+    return {};
+}
+
+Result<void> VhostUserTransport::set_protocol_features(const VhostUserMessage& message) {
+    const auto wanted = TRY(message.as<std::uint64_t>());
+    if ((wanted & ~offered_protocol()) != 0) {
+        return Error(Code::InvalidArgument,
+                     "protocol features " + std::to_string(wanted) + " were not all offered");
+    }
+    protocol_features_ = wanted;
+    return {};
+}
+
+Result<void> VhostUserTransport::set_memory(const VhostUserMessage& message) {
+    const auto header = TRY(message.head_as<abi::VhostUserMemoryHeader>());
+    if (header.count == 0) {
+        return Error(Code::InvalidArgument, "no memory is shared with us (QEMU: share=on)");
+    }
+    if (header.count > abi::kVhostUserRegionsMax || message.fds.size() != header.count ||
+        message.payload.size() !=
+            sizeof(header) + header.count * sizeof(abi::VhostUserMemoryRegion)) {
+        return Error(Code::InvalidArgument, std::to_string(header.count) + " regions do not fit " +
+                                                std::to_string(message.payload.size()) + " B and " +
+                                                std::to_string(message.fds.size()) +
+                                                " descriptors");
+    }
+    std::vector<abi::VhostUserMemoryRegion> regions(header.count);
+    std::memcpy(regions.data(), message.payload.data() + sizeof(header),
+                regions.size() * sizeof(abi::VhostUserMemoryRegion));
+    VhostUserMemory memory = TRY(VhostUserMemory::map(regions, message.fds));
+
+    // The guest may be running: its queues go on where they were, in the new mapping.
+    std::vector<std::uint16_t> running;
+    for (std::uint16_t i = 0; i < queues_.size(); ++i) {
+        if (queues_[i].running) {
+            running.push_back(i);
+            stop(i);
+        }
+    }
+    if (memory_) {
+        *memory_ = std::move(memory);
+    } else {
+        memory_ = std::move(memory);
+    }
+    for (const std::uint16_t index : running) {
+        TRY(start_if_ready(index));
+    }
+    return {};
+}
+
+Result<void> VhostUserTransport::get_config(const VhostUserMessage& message) {
+    const auto header = TRY(message.head_as<abi::VhostUserConfigHeader>());
+    if (header.size > abi::kVhostUserConfigMax || header.offset > abi::kVhostUserConfigMax ||
+        message.payload.size() != sizeof(header) + header.size) {
+        return Error(Code::InvalidArgument, "bytes " + std::to_string(header.offset) + " + " +
+                                                std::to_string(header.size) +
+                                                " are no part of a configuration");
+    }
+    // What is beyond our end reads as zero: QEMU asks for all that it knows of.
+    const std::span<const std::byte> config = device_.config();
+    std::vector<std::byte> answer(message.payload.size());
+    std::memcpy(answer.data(), &header, sizeof(header));
+    if (header.offset < config.size()) {
+        const std::size_t size = std::min<std::size_t>(header.size, config.size() - header.offset);
+        std::ranges::copy(config.subspan(header.offset, size),
+                          std::span(answer).subspan(sizeof(header)).begin());
+    }
+    return reply(GetConfig, answer);
+}
+
+Result<void> VhostUserTransport::set_config(const VhostUserMessage& message) {
+    const auto header = TRY(message.head_as<abi::VhostUserConfigHeader>());
+    const std::size_t size = device_.config().size();
+    if (message.payload.size() != sizeof(header) + header.size || header.offset > size ||
+        header.size > size - header.offset) {
+        return Error(Code::InvalidArgument, "bytes " + std::to_string(header.offset) + " + " +
+                                                std::to_string(header.size) +
+                                                " are not in the device's configuration");
+    }
+    device_.write_config(header.offset, std::span(message.payload).subspan(sizeof(header)));
+    return {};
+}
+
+}  // namespace pepita::vmm::virtio

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/vhost_user.h"
+#include "vmm/guest_memory.h"
+
+namespace pepita::vmm::virtio {
+
+/// The guest's RAM as a vhost-user front end lends it, mapped here.
+class VhostUserMemory {
+public:
+    /// Maps each region from the descriptor of the same place; afterwards those may be closed.
+    ///
+    /// A file that is shorter than its region is refused, because touching what is missing would
+    /// be SIGBUS. One that shrinks later still is: the front end then kills the back end of its own
+    /// machine, as it might in other ways.
+    ///
+    /// Errors: InvalidArgument where regions are empty, wrap, overlap, or miss their file's end;
+    /// mmap(2)'s.
+    static Result<VhostUserMemory> map(std::span<const abi::VhostUserMemoryRegion> regions,
+                                       std::span<const Fd> files);
+
+    const GuestMemory& guest() const { return guest_; }
+
+    /// An address of the front end's own address space as the guest has it.
+    /// Errors: OutOfRange where it lies in no region.
+    Result<GuestAddress> to_guest(std::uint64_t user_address) const;
+
+private:
+    VhostUserMemory(GuestMemory guest, std::vector<Mapping> mappings,
+                    std::vector<abi::VhostUserMemoryRegion> regions)
+        : guest_(std::move(guest)), mappings_(std::move(mappings)), regions_(std::move(regions)) {}
+
+    GuestMemory guest_;
+    std::vector<Mapping> mappings_;
+    std::vector<abi::VhostUserMemoryRegion> regions_;
+};
+
+}  // namespace pepita::vmm::virtio

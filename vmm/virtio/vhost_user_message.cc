@@ -1,0 +1,146 @@
+#include "vmm/virtio/vhost_user_message.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+#include "kernel-abi/uapi/vhost_user.h"
+
+namespace pepita::vmm::virtio {
+
+Error VhostUserMessage::wrong_size(std::size_t expected) const {
+    return {Code::InvalidArgument, "payload has " + std::to_string(payload.size()) + " B where " +
+                                       std::to_string(expected) + " are due"};
+}
+
+std::string name_of(abi::VhostUserRequest request) {
+    using enum abi::VhostUserRequest;
+    switch (request) {
+        case GetFeatures:
+            return "GET_FEATURES";
+        case SetFeatures:
+            return "SET_FEATURES";
+        case SetOwner:
+            return "SET_OWNER";
+        case ResetOwner:
+            return "RESET_OWNER";
+        case SetMemTable:
+            return "SET_MEM_TABLE";
+        case SetLogBase:
+            return "SET_LOG_BASE";
+        case SetLogFd:
+            return "SET_LOG_FD";
+        case SetVringNum:
+            return "SET_VRING_NUM";
+        case SetVringAddr:
+            return "SET_VRING_ADDR";
+        case SetVringBase:
+            return "SET_VRING_BASE";
+        case GetVringBase:
+            return "GET_VRING_BASE";
+        case SetVringKick:
+            return "SET_VRING_KICK";
+        case SetVringCall:
+            return "SET_VRING_CALL";
+        case SetVringErr:
+            return "SET_VRING_ERR";
+        case GetProtocolFeatures:
+            return "GET_PROTOCOL_FEATURES";
+        case SetProtocolFeatures:
+            return "SET_PROTOCOL_FEATURES";
+        case GetQueueNum:
+            return "GET_QUEUE_NUM";
+        case SetVringEnable:
+            return "SET_VRING_ENABLE";
+        case GetConfig:
+            return "GET_CONFIG";
+        case SetConfig:
+            return "SET_CONFIG";
+    }
+    return "request " + std::to_string(std::to_underlying(request));
+}
+
+Result<bool> VhostUserReader::fill(FdRef socket, std::size_t size) {
+    while (filled_ < size) {
+        Result<Received> received =
+            receive_some(socket, std::span(bytes_).subspan(filled_, size - filled_));
+        if (!received) {
+            if (received.error().sys_errno() == EAGAIN || received.error().sys_errno() == EINTR) {
+                return false;
+            }
+            return std::move(received).error();
+        }
+        if (received->size == 0) {
+            return Error(Code::Unavailable, filled_ == 0 ? "front end closed its connection"
+                                                         : "front end left amid a message");
+        }
+        filled_ += received->size;
+        std::ranges::move(received->fds, std::back_inserter(fds_));
+        if (fds_.size() > abi::kVhostUserRegionsMax) {
+            return Error(Code::InvalidArgument, "a message carries more than 8 descriptors");
+        }
+    }
+    return true;
+}
+
+Result<std::optional<VhostUserMessage>> VhostUserReader::next(FdRef socket) {
+    abi::VhostUserHeader header{};
+    if (!TRY(fill(socket, sizeof(header)))) {
+        return std::nullopt;
+    }
+    std::memcpy(&header, bytes_.data(), sizeof(header));
+    if ((header.flags & abi::kVhostUserVersionMask) != abi::kVhostUserVersion ||
+        (header.flags & abi::kVhostUserReply) != 0) {
+        return Error(Code::InvalidArgument,
+                     "message flags " + std::to_string(header.flags) + " are no request's");
+    }
+    const auto request = abi::VhostUserRequest{header.request};
+    if (header.size > kPayloadMax) {
+        return Error(Code::InvalidArgument, name_of(request) + ": payload of " +
+                                                std::to_string(header.size) + " B, limit " +
+                                                std::to_string(kPayloadMax));
+    }
+    if (!TRY(fill(socket, sizeof(header) + header.size))) {
+        return std::nullopt;
+    }
+    filled_ = 0;
+    const std::span<const std::byte> payload =
+        std::span(bytes_).subspan(sizeof(header), header.size);
+    VhostUserMessage message;
+    message.request = request;
+    message.flags = header.flags;
+    message.payload.assign(payload.begin(), payload.end());
+    message.fds = std::exchange(fds_, {});
+    return message;
+}
+
+Result<void> send_reply(FdRef socket, abi::VhostUserRequest request,
+                        std::span<const std::byte> payload) {
+    const abi::VhostUserHeader header{
+        .request = std::to_underlying(request),
+        .flags = abi::kVhostUserVersion | abi::kVhostUserReply,
+        .size = static_cast<std::uint32_t>(payload.size()),
+    };
+    std::vector<std::byte> bytes(sizeof(header) + payload.size());
+    std::memcpy(bytes.data(), &header, sizeof(header));
+    if (!payload.empty()) {
+        std::memcpy(bytes.data() + sizeof(header), payload.data(), payload.size());
+    }
+    if (TRY(send_some(socket, bytes)) != bytes.size()) {
+        return Error(Code::Unavailable, "front end does not take its replies");
+    }
+    return {};
+}
+
+}  // namespace pepita::vmm::virtio

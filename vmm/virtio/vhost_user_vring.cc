@@ -1,0 +1,218 @@
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/vhost_user.h"
+#include "kernel-abi/uapi/virtio_config.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/ring.h"
+#include "vmm/virtio/transport_vhost_user.h"
+#include "vmm/virtio/vhost_user_memory.h"
+#include "vmm/virtio/vhost_user_message.h"
+
+// The messages about single queues, and a queue's way from words to a running ring.
+
+namespace pepita::vmm::virtio {
+
+using enum abi::VhostUserRequest;
+
+Result<void> VhostUserTransport::dispatch_vring(VhostUserMessage& message) {
+    if (message.request == SetVringNum) {
+        return set_vring_num(message);
+    }
+    if (message.request == SetVringBase) {
+        return set_vring_base(message);
+    }
+    if (message.request == GetVringBase) {
+        return get_vring_base(message);
+    }
+    if (message.request == SetVringAddr) {
+        return set_vring_addr(message);
+    }
+    if (message.request == SetVringEnable) {
+        return set_vring_enable(message);
+    }
+    return set_vring_fd(message);
+}
+
+Result<std::uint16_t> VhostUserTransport::queue_index(std::uint64_t index) const {
+    if (index >= queues_.size()) {
+        return Error(Code::OutOfRange,
+                     "queue " + std::to_string(index) + " of " + std::to_string(queues_.size()));
+    }
+    return static_cast<std::uint16_t>(index);
+}
+
+Result<VhostUserTransport::Queue*> VhostUserTransport::idle_queue(std::uint64_t index) {
+    Queue& queue = queues_[TRY(queue_index(index))];
+    if (queue.running) {
+        return Error(Code::FailedPrecondition, "queue " + std::to_string(index) + " is running");
+    }
+    return &queue;
+}
+
+Result<void> VhostUserTransport::set_vring_num(const VhostUserMessage& message) {
+    const auto state = TRY(message.as<abi::VhostUserVringState>());
+    Queue& queue = *TRY(idle_queue(state.index));
+    const std::uint16_t limit = device_.queue_sizes()[state.index];
+    if (state.num == 0 || state.num > limit) {
+        return Error(Code::OutOfRange, "queue " + std::to_string(state.index) + " of size " +
+                                           std::to_string(state.num) + ", limit " +
+                                           std::to_string(limit));
+    }
+    queue.size = static_cast<std::uint16_t>(state.num);
+    return {};
+}
+
+Result<void> VhostUserTransport::set_vring_base(const VhostUserMessage& message) {
+    const auto state = TRY(message.as<abi::VhostUserVringState>());
+    Queue& queue = *TRY(idle_queue(state.index));
+    if (state.num > std::numeric_limits<std::uint16_t>::max()) {
+        return Error(Code::OutOfRange, "available index " + std::to_string(state.num));
+    }
+    queue.next = static_cast<std::uint16_t>(state.num);
+    return {};
+}
+
+Result<void> VhostUserTransport::get_vring_base(const VhostUserMessage& message) {
+    auto state = TRY(message.as<abi::VhostUserVringState>());
+    const std::uint16_t index = TRY(queue_index(state.index));
+    stop(index);
+    queues_[index].kick_watch.cancel();
+    queues_[index].kick = Fd();  // a start takes a new one
+    state.num = queues_[index].next;
+    return reply(GetVringBase, std::as_bytes(std::span(&state, 1)));
+}
+
+Result<void> VhostUserTransport::set_vring_addr(const VhostUserMessage& message) {
+    const auto address = TRY(message.as<abi::VhostUserVringAddr>());
+    Queue& queue = *TRY(idle_queue(address.index));
+    queue.address = address;
+    return {};
+}
+
+Result<void> VhostUserTransport::set_vring_enable(const VhostUserMessage& message) {
+    const auto state = TRY(message.as<abi::VhostUserVringState>());
+    const std::uint16_t index = TRY(queue_index(state.index));
+    if (state.num > 1) {
+        return Error(Code::InvalidArgument, std::to_string(state.num) + " is neither on nor off");
+    }
+    queues_[index].enabled = state.num == 1;
+    if (!queues_[index].enabled) {
+        stop(index);
+        return {};
+    }
+    return start_if_ready(index);
+}
+
+Result<void> VhostUserTransport::set_vring_fd(VhostUserMessage& message) {
+    const auto value = TRY(message.as<std::uint64_t>());
+    const std::uint16_t index = TRY(queue_index(value & abi::kVhostUserVringIndexMask));
+    const bool has_fd = (value & abi::kVhostUserVringNoFd) == 0;
+    if (message.fds.size() != (has_fd ? 1U : 0U)) {
+        return Error(Code::InvalidArgument,
+                     std::to_string(message.fds.size()) + " descriptors came with it");
+    }
+    Fd fd = has_fd ? std::move(message.fds[0]) : Fd();
+    if (has_fd) {
+        // Ours from now on: whatever it is, it shall not keep us waiting.
+        TRY(set_nonblocking(fd.ref()));
+    }
+    Queue& queue = queues_[index];
+    if (message.request == SetVringCall) {
+        queue.call = std::move(fd);
+        if (queue.running) {
+            calls_.queue_used(index);  // what was signalled to the last one may not have been seen
+        }
+        return {};
+    }
+    if (message.request == SetVringErr) {
+        queue.error = std::move(fd);
+        return {};
+    }
+    if (!has_fd) {
+        return Error(Code::Unsupported, "a queue without kicks would have to be polled");
+    }
+    TRY(idle_queue(index));
+    queue.kick_watch.cancel();
+    queue.kick = std::move(fd);
+    return start_if_ready(index);
+}
+
+Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
+    Queue& queue = queues_[index];
+    // Without protocol features there is no message that enables a queue.
+    const bool enabled = queue.enabled || (features_ & abi::kVhostUserFProtocolFeatures) == 0;
+    if (!enabled || !queue.kick || queue.running) {
+        return {};
+    }
+    const std::string name = "queue " + std::to_string(index);
+    if (!memory_ || queue.size == 0 || !queue.address) {
+        return Error(Code::FailedPrecondition, name + " has no memory, size or addresses");
+    }
+    if ((features_ & abi::kVirtioFVersion1) == 0) {
+        return Error(Code::FailedPrecondition, "the driver did not accept VIRTIO_F_VERSION_1");
+    }
+    Ring ring = TRY(open_ring(queue), name);
+    if (!queue.kick_watch) {
+        queue.kick_watch = TRY(loop_.watch(queue.kick.ref(), EPOLLIN,
+                                           [this, index](std::uint32_t) { on_kick(index); }),
+                               name, " kick descriptor");
+    }
+    if (!std::exchange(in_session_, true)) {
+        device_.start({.memory = memory_->guest(),
+                       .features = features_ & ~abi::kVhostUserFProtocolFeatures,
+                       .notifier = calls_});
+    }
+    queue.running = true;
+    device_.start_queue(index, std::move(ring));
+    return {};
+}
+
+Result<Ring> VhostUserTransport::open_ring(const Queue& queue) const {
+    const RingGeometry geometry{
+        .size = queue.size,
+        .descriptors = TRY(memory_->to_guest(queue.address->descriptors), "descriptor table"),
+        .available = TRY(memory_->to_guest(queue.address->available), "available ring"),
+        .used = TRY(memory_->to_guest(queue.address->used), "used ring"),
+        .next = queue.next,
+    };
+    return Ring::open(memory_->guest(), geometry, features_);
+}
+
+void VhostUserTransport::stop(std::uint16_t index) {
+    Queue& queue = queues_[index];
+    if (std::exchange(queue.running, false)) {
+        queue.kick_watch.cancel();
+        queue.next = device_.stop_queue(index);
+    }
+}
+
+bool VhostUserTransport::any_running() const {
+    return std::ranges::any_of(queues_, &Queue::running);
+}
+
+void VhostUserTransport::on_kick(std::uint16_t queue) {
+    std::uint64_t count = 0;
+    const ssize_t got = ::read(queues_[queue].kick.ref().number(), &count, sizeof(count));
+    if (got <= 0 && errno != EAGAIN && errno != EINTR) {
+        return end(Error(Code::InvalidArgument,
+                         "kick descriptor of queue " + std::to_string(queue) + " is no eventfd"));
+    }
+    if (got > 0) {
+        device_.kick(queue);
+    }
+}
+
+}  // namespace pepita::vmm::virtio
