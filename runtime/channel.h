@@ -1,8 +1,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,12 +20,13 @@
 namespace pepita::runtime {
 
 /// One ttrpc connection over a stream socket (unix or vsock): either side may call, both ways at
-/// once. Unary calls only. Frames: 10 bytes of header (length u32, stream u32, type u8, flags u8,
+/// once. Each numbers its own calls 1, 3, 5, ...; the type of a message tells whose it answers.
+/// Unary calls only. Frames: 10 bytes of header (length u32, stream u32, type u8, flags u8,
 /// big-endian), then a Request or Response message of at most 4 MiB.
 /// Source: github.com/containerd/ttrpc PROTOCOL.md.
 ///
 /// Thread: that of `loop`. A peer that breaks the protocol loses its connection, nothing else.
-class Channel {
+class Channel : public std::enable_shared_from_this<Channel> {
 public:
     /// The answer to a call, or its Error: the peer's status (Code is the gRPC code), or
     /// Unavailable where the connection ended first, or DeadlineExceeded.
@@ -79,9 +83,39 @@ public:
     void close();
 
 private:
-    struct State;
-    explicit Channel(std::unique_ptr<State> state);
-    std::unique_ptr<State> state_;
+    struct Outgoing {
+        std::string bytes;
+        std::size_t sent = 0;
+        std::vector<Fd> fds;  // go with the first byte
+    };
+    struct OpenCall {
+        Reply on_reply;
+        EventLoop::Timer deadline;
+    };
+
+    Channel(EventLoop& loop, Fd socket, Handlers handlers);
+    void on_ready(std::uint32_t events);
+    Result<void> receive();
+    Result<void> take_frames();
+    Result<void> take_request(std::uint32_t stream, std::string_view message);
+    void take_response(std::uint32_t stream, std::string_view message);
+    void answer(std::uint32_t stream, const Result<std::string>& payload);
+    void send(Outgoing outgoing);
+    Result<void> flush();
+    void fail(const Error& error);
+    void fail_later(Error error);
+
+    EventLoop& loop_;
+    Fd socket_;
+    Handlers handlers_;
+    EventLoop::Watch watch_;
+    EventLoop::Timer failing_;
+    std::string incoming_;
+    std::deque<Fd> incoming_fds_;
+    std::deque<Outgoing> outgoing_;
+    std::size_t outgoing_bytes_ = 0;
+    std::uint32_t next_stream_ = 1;
+    std::map<std::uint32_t, OpenCall> calls_;  // ours, by stream
 };
 
 }  // namespace pepita::runtime

@@ -90,6 +90,8 @@ Error::Error(Code code, std::string message)
     : Error(std::make_unique<Body>(
           Body{.code = code, .sys_errno = 0, .message = std::move(message)})) {}
 
+Error::~Error() = default;
+
 Error Error::from_errno(int sys_errno, std::string_view operation) {
     std::string message(operation);
     message.append(": ").append(strerrordesc_np(sys_errno));

@@ -19,8 +19,8 @@ Fd::~Fd() {
     }
 }
 
-Result<Fd> Fd::duplicate() const {
-    Fd copy(::fcntl(number_, F_DUPFD_CLOEXEC, 0));
+Result<Fd> duplicate(FdRef fd) {
+    Fd copy(::fcntl(fd.number(), F_DUPFD_CLOEXEC, 0));
     if (!copy) {
         return Error::from_errno(errno, "duplicate descriptor");
     }

@@ -33,9 +33,6 @@ public:
     explicit operator bool() const { return number_ != kNone; }
     FdRef ref() const { return FdRef(number_); }
 
-    /// A second descriptor of the same open file. Errors: dup(2)'s.
-    Result<Fd> duplicate() const;
-
     /// Gives the number away, for a C interface that takes ownership. Rare; say why.
     int release() { return std::exchange(number_, kNone); }
 
@@ -43,6 +40,9 @@ private:
     static constexpr int kNone = -1;
     int number_ = kNone;
 };
+
+/// A second descriptor of the same open file. Errors: fcntl(2)'s.
+Result<Fd> duplicate(FdRef fd);
 
 /// Makes reads and writes return EAGAIN rather than wait. It is the open file that changes: every
 /// process that shares it sees the difference, so never do this to a descriptor that was inherited.

@@ -1,0 +1,359 @@
+#include "runtime/task_api.h"
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/api/message.h"
+#include "runtime/api/task.pb.h"
+#include "runtime/bundle.h"
+#include "runtime/channel.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+
+namespace pepita::runtime {
+namespace {
+
+namespace pb = ::containerd::task::v2;
+using api::parse;
+using api::reply_to;
+using api::respond_to;
+
+constexpr std::string_view kService = "containerd.task.v2.Task";
+constexpr std::string_view kFdPrefix = "fd:";
+constexpr std::string_view kOptionsType = "pepita.CreateOptions";
+constexpr std::string_view kProcessType =
+    "types.containerd.io/opencontainers/runtime-spec/1/Process";
+
+/// The descriptors of one request, by the names that stand for them in the message.
+class FdTable {
+public:
+    std::string name(const std::optional<Fd>& fd) {
+        if (!fd) {
+            return "";
+        }
+        refs_.push_back(fd->ref());
+        return std::string(kFdPrefix) + std::to_string(refs_.size() - 1);
+    }
+    std::string name(const StreamEnd& end) { return end.fd ? name(end.fd) : end.path; }
+    std::span<const FdRef> refs() const { return refs_; }
+
+private:
+    std::vector<FdRef> refs_;
+};
+
+Result<StreamEnd> take_end(const std::string& name, std::vector<Fd>& fds) {
+    StreamEnd end;
+    if (!name.starts_with(kFdPrefix)) {
+        end.path = name;
+        return end;
+    }
+    const std::string_view digits = std::string_view(name).substr(kFdPrefix.size());
+    std::size_t index = 0;
+    const auto [last, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+    if (error != std::errc() || last != digits.data() + digits.size() || index >= fds.size() ||
+        !fds[index]) {
+        return Error(Code::InvalidArgument, "'" + name + "' did not come with the request");
+    }
+    end.fd = std::move(fds[index]);
+    return end;
+}
+
+Result<std::optional<Fd>> take_fd(const std::string& name, std::vector<Fd>& fds) {
+    StreamEnd end = TRY(take_end(name, fds));
+    if (!end.path.empty()) {
+        return Error(Code::InvalidArgument, "'" + name + "' must be a descriptor");
+    }
+    return std::move(end.fd);
+}
+
+// The parts that Create and Exec share.
+template <typename Request>
+void put_io(const TaskIo& io, FdTable& fds, Request& request) {
+    request.set_terminal(io.terminal == Terminal::Yes);
+    request.set_stdin(fds.name(io.in));
+    request.set_stdout(fds.name(io.out));
+    request.set_stderr(fds.name(io.err));
+    pb::CreateOptions options;
+    options.set_proxy(fds.name(io.proxy));
+    options.set_proxy_pid(io.proxy_pid);
+    options.set_console_socket(fds.name(io.console_socket));
+    request.mutable_options()->set_type_url(std::string(kOptionsType));
+    request.mutable_options()->set_value(options.SerializeAsString());
+}
+
+template <typename Request>
+Result<TaskIo> take_io(const Request& request, std::vector<Fd>& fds) {
+    TaskIo io;
+    io.terminal = request.terminal() ? Terminal::Yes : Terminal::No;
+    io.in = TRY(take_end(request.stdin(), fds), "stdin");
+    io.out = TRY(take_end(request.stdout(), fds), "stdout");
+    io.err = TRY(take_end(request.stderr(), fds), "stderr");
+    if (request.options().type_url() == kOptionsType) {
+        const auto options = TRY(parse<pb::CreateOptions>(request.options().value()), "options");
+        io.proxy = TRY(take_fd(options.proxy(), fds), "proxy");
+        io.proxy_pid = options.proxy_pid();
+        io.console_socket = TRY(take_fd(options.console_socket(), fds), "console socket");
+    }
+    return io;
+}
+
+template <typename Message>
+Message with_id(const ProcessId& id) {
+    Message message;
+    message.set_id(id.container);
+    message.set_exec_id(id.exec);
+    return message;
+}
+
+template <typename Message>
+ProcessId id_of(const Message& message) {
+    return {.container = message.id(), .exec = message.exec_id()};
+}
+
+TaskStatus status_of(pb::Status status) {
+    if (status == pb::CREATED) {
+        return TaskStatus::Created;
+    }
+    if (status == pb::RUNNING) {
+        return TaskStatus::Running;
+    }
+    return status == pb::STOPPED ? TaskStatus::Stopped : TaskStatus::Unknown;
+}
+
+pb::Status to_message(TaskStatus status) {
+    switch (status) {
+        case TaskStatus::Created:
+            return pb::CREATED;
+        case TaskStatus::Running:
+            return pb::RUNNING;
+        case TaskStatus::Stopped:
+            return pb::STOPPED;
+        case TaskStatus::Unknown:
+            return pb::UNKNOWN;
+    }
+    std::unreachable();
+}
+
+pb::StateResponse to_message(const TaskState& state) {
+    pb::StateResponse message;
+    message.set_id(state.id);
+    message.set_bundle(state.bundle);
+    message.set_pid(state.pid);
+    message.set_status(to_message(state.status));
+    message.set_exit_status(state.exit_status);
+    message.set_terminal(state.terminal == Terminal::Yes);
+    return message;
+}
+
+TaskState from_message(const pb::StateResponse& message) {
+    return {.id = message.id(),
+            .bundle = message.bundle(),
+            .pid = message.pid(),
+            .status = status_of(message.status()),
+            .exit_status = message.exit_status(),
+            .terminal = message.terminal() ? Terminal::Yes : Terminal::No};
+}
+
+Channel::Reply reply_to(OnResult<void> done) {
+    return reply_to<pb::Empty, void>(std::move(done), [](const pb::Empty&) {});
+}
+
+template <typename Message>
+Message exit_message(const TaskExit& exit) {
+    Message message;
+    message.set_exit_status(exit.exit_status);
+    return message;
+}
+
+template <typename Message>
+TaskExit exit_of(const Message& message) {
+    return {.exit_status = message.exit_status()};
+}
+
+Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
+    const auto request = TRY(parse<pb::CreateTaskRequest>(call.payload));
+    TaskCreate create{
+        .id = request.id(), .bundle = request.bundle(), .io = TRY(take_io(request, call.fds))};
+    service.create(std::move(create),
+                   respond_to<std::uint32_t>(std::move(call.responder), [](std::uint32_t pid) {
+                       pb::CreateTaskResponse response;
+                       response.set_pid(pid);
+                       return response;
+                   }));
+    return {};
+}
+
+Result<void> dispatch_exec(TaskService& service, Channel::Call& call) {
+    const auto request = TRY(parse<pb::ExecProcessRequest>(call.payload));
+    TaskExec exec{.id = id_of(request),
+                  .process = TRY(parse_process(request.spec().value())),
+                  .io = TRY(take_io(request, call.fds))};
+    service.exec(std::move(exec), respond_to(std::move(call.responder)));
+    return {};
+}
+
+Result<void> dispatch_process(TaskService& service, Channel::Call& call) {
+    const std::string& method = call.method;
+    if (method == "Kill") {
+        const auto request = TRY(parse<pb::KillRequest>(call.payload));
+        service.kill(id_of(request), request.signal(), request.all(),
+                     respond_to(std::move(call.responder)));
+    } else if (method == "ResizePty") {
+        const auto request = TRY(parse<pb::ResizePtyRequest>(call.payload));
+        service.resize(id_of(request), {.rows = request.height(), .columns = request.width()},
+                       respond_to(std::move(call.responder)));
+    } else if (method == "CloseIO") {
+        const auto request = TRY(parse<pb::CloseIORequest>(call.payload));
+        service.close_stdin(id_of(request), respond_to(std::move(call.responder)));
+    } else if (method == "Wait") {
+        const auto request = TRY(parse<pb::WaitRequest>(call.payload));
+        service.wait(id_of(request), respond_to<TaskExit>(std::move(call.responder),
+                                                          exit_message<pb::WaitResponse>));
+    } else if (method == "Delete") {
+        const auto request = TRY(parse<pb::DeleteRequest>(call.payload));
+        service.remove(id_of(request), respond_to<TaskExit>(std::move(call.responder),
+                                                            exit_message<pb::DeleteResponse>));
+    } else {
+        return Error(Code::Unsupported, "no method '" + method + "'");
+    }
+    return {};
+}
+
+Result<void> dispatch_checked(TaskService& service, Channel::Call& call) {
+    const std::string& method = call.method;
+    if (call.service != kService) {
+        return Error(Code::Unsupported, "no service '" + call.service + "'");
+    }
+    if (method == "Create") {
+        return dispatch_create(service, call);
+    }
+    if (method == "Exec") {
+        return dispatch_exec(service, call);
+    }
+    if (method == "Start") {
+        const auto request = TRY(parse<pb::StartRequest>(call.payload));
+        service.start(
+            id_of(request),
+            respond_to<TaskStarted>(std::move(call.responder), [](const TaskStarted& started) {
+                pb::StartResponse response;
+                response.set_pid(started.pid);
+                response.set_exec_errno(started.exec_errno);
+                return response;
+            }));
+        return {};
+    }
+    if (method == "State") {
+        const auto request = TRY(parse<pb::StateRequest>(call.payload));
+        service.state(id_of(request),
+                      respond_to<TaskState>(std::move(call.responder), [](const TaskState& state) {
+                          return to_message(state);
+                      }));
+        return {};
+    }
+    if (method == "Shutdown") {
+        const auto request = TRY(parse<pb::ShutdownRequest>(call.payload));
+        service.shutdown(request.now(), respond_to(std::move(call.responder)));
+        return {};
+    }
+    return dispatch_process(service, call);
+}
+
+}  // namespace
+
+void TaskClient::create(TaskCreate request, OnResult<std::uint32_t> done) {
+    FdTable fds;
+    pb::CreateTaskRequest message;
+    message.set_id(request.id);
+    message.set_bundle(request.bundle);
+    put_io(request.io, fds, message);
+    channel_->call(kService, "Create", message.SerializeAsString(),
+                   {.deadline = {}, .fds = fds.refs()},
+                   reply_to<pb::CreateTaskResponse, std::uint32_t>(
+                       std::move(done),
+                       [](const pb::CreateTaskResponse& response) { return response.pid(); }));
+}
+
+void TaskClient::exec(TaskExec request, OnResult<void> done) {
+    FdTable fds;
+    auto message = with_id<pb::ExecProcessRequest>(request.id);
+    put_io(request.io, fds, message);
+    message.mutable_spec()->set_type_url(std::string(kProcessType));
+    message.mutable_spec()->set_value(to_json(request.process));
+    channel_->call(kService, "Exec", message.SerializeAsString(),
+                   {.deadline = {}, .fds = fds.refs()}, reply_to(std::move(done)));
+}
+
+void TaskClient::start(const ProcessId& process, OnResult<TaskStarted> done) {
+    channel_->call(kService, "Start", with_id<pb::StartRequest>(process).SerializeAsString(), {},
+                   reply_to<pb::StartResponse, TaskStarted>(
+                       std::move(done), [](const pb::StartResponse& response) {
+                           return TaskStarted{.pid = response.pid(),
+                                              .exec_errno = response.exec_errno()};
+                       }));
+}
+
+void TaskClient::state(const ProcessId& process, OnResult<TaskState> done) {
+    channel_->call(kService, "State", with_id<pb::StateRequest>(process).SerializeAsString(), {},
+                   reply_to<pb::StateResponse, TaskState>(
+                       std::move(done),
+                       [](const pb::StateResponse& response) { return from_message(response); }));
+}
+
+void TaskClient::kill(const ProcessId& process, std::uint32_t signal, bool all,
+                      OnResult<void> done) {
+    auto message = with_id<pb::KillRequest>(process);
+    message.set_signal(signal);
+    message.set_all(all);
+    channel_->call(kService, "Kill", message.SerializeAsString(), {}, reply_to(std::move(done)));
+}
+
+void TaskClient::wait(const ProcessId& process, OnResult<TaskExit> done) {
+    channel_->call(
+        kService, "Wait", with_id<pb::WaitRequest>(process).SerializeAsString(), {},
+        reply_to<pb::WaitResponse, TaskExit>(std::move(done), exit_of<pb::WaitResponse>));
+}
+
+void TaskClient::resize(const ProcessId& process, WindowSize size, OnResult<void> done) {
+    auto message = with_id<pb::ResizePtyRequest>(process);
+    message.set_width(size.columns);
+    message.set_height(size.rows);
+    channel_->call(kService, "ResizePty", message.SerializeAsString(), {},
+                   reply_to(std::move(done)));
+}
+
+void TaskClient::close_stdin(const ProcessId& process, OnResult<void> done) {
+    auto message = with_id<pb::CloseIORequest>(process);
+    message.set_stdin(true);
+    channel_->call(kService, "CloseIO", message.SerializeAsString(), {}, reply_to(std::move(done)));
+}
+
+void TaskClient::remove(const ProcessId& process, OnResult<TaskExit> done) {
+    channel_->call(
+        kService, "Delete", with_id<pb::DeleteRequest>(process).SerializeAsString(), {},
+        reply_to<pb::DeleteResponse, TaskExit>(std::move(done), exit_of<pb::DeleteResponse>));
+}
+
+void TaskClient::shutdown(bool now, OnResult<void> done) {
+    pb::ShutdownRequest message;
+    message.set_now(now);
+    channel_->call(kService, "Shutdown", message.SerializeAsString(), {},
+                   reply_to(std::move(done)));
+}
+
+void dispatch(TaskService& service, Channel::Call call) {
+    // Whoever does not answer leaves the responder with us.
+    if (Result<void> dispatched = dispatch_checked(service, call); !dispatched) {
+        call.responder.respond(std::move(dispatched).error());
+    }
+}
+
+}  // namespace pepita::runtime
