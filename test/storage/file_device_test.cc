@@ -43,7 +43,7 @@ protected:
     void SetUp() override { open(Access::ReadWrite); }
 
     void open(Access access) {
-        device_ = *FileDevice::create(*file_.duplicate(), access, *loop_);
+        device_ = *FileDevice::create(*duplicate(file_.ref()), access, *loop_);
         device_->set_listener([this](std::span<const IoCompletion> done) {
             done_.insert(done_.end(), done.begin(), done.end());
         });
@@ -235,7 +235,7 @@ TEST_F(FileDeviceRefuses, DescriptorsThatCannotDoWhatIsAsked) {
 TEST_F(FileDeviceRefuses, ToLookForFormats) {
     const Fd file = memory_file(1024);
     ASSERT_EQ(::pwrite(file.ref().number(), "QFI\xfb\0\0\0\3", 8, 0), 8);
-    auto device = *FileDevice::create(*file.duplicate(), Access::ReadOnly, *loop_);
+    auto device = *FileDevice::create(*duplicate(file.ref()), Access::ReadOnly, *loop_);
     EXPECT_EQ(device->capacity(), Sectors(2));
     std::array<std::byte, 512> first{};
     const std::array<BlockDevice::Segment, 1> into{first};

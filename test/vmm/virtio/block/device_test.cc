@@ -409,7 +409,7 @@ protected:
 
     void SetUp() override {
         ASSERT_EQ(::ftruncate(file_.ref().number(), kSectors * 512), 0);
-        auto disk = storage::FileDevice::create(*file_.duplicate(), Access::ReadWrite, *loop_);
+        auto disk = storage::FileDevice::create(*duplicate(file_.ref()), Access::ReadWrite, *loop_);
         block_ = *Block::create(*std::move(disk), "file");
         block_->start({.memory = guest_.ram.memory(),
                        .features = block_->features() | test::kRingFeatures,
