@@ -1,0 +1,51 @@
+#include "vmm/legacy/reset.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernel-abi/sys/result.h"
+#include "vmm/boot/layout.h"
+#include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
+#include "vmm/machine_config.h"
+
+namespace pepita::vmm {
+namespace {
+
+constexpr std::uint8_t kKeyboardResetCommand = 0xfe;
+constexpr std::uint8_t kSleepEnable = 1U << 5U;
+constexpr std::uint8_t kPanicked = 1;  // the only event of the panic device that we offer
+
+}  // namespace
+
+Result<void> EndPorts::attach(AddressMap& ports) {
+    for (Port* port : std::array{&keyboard_, &panic_, &sleep_control_, &sleep_status_, &reset_}) {
+        TRY(ports.add(port->number(), 1, *port));
+    }
+    return {};
+}
+
+void EndPorts::Port::read(std::uint64_t, std::span<std::byte> into) {
+    store(into, number_ == layout::kPanicPort ? kPanicked : 0);
+}
+
+void EndPorts::Port::write(std::uint64_t, std::span<const std::byte> from) {
+    owner_.write(number_, static_cast<std::uint8_t>(load(from)));
+}
+
+void EndPorts::write(std::uint16_t port, std::uint8_t value) {
+    const bool is_sleep =
+        (value & kSleepEnable) != 0 && ((value >> 2U) & 7U) == layout::kSleepTypeOff;
+    if (port == layout::kSleepControlPort && is_sleep) {
+        on_end_(ExitReason::PowerOff);
+    } else if ((port == layout::kResetPort && value == layout::kResetValue) ||
+               (port == layout::kKeyboardPort && value == kKeyboardResetCommand)) {
+        on_end_(ExitReason::Reset);
+    } else if (port == layout::kPanicPort && (value & kPanicked) != 0) {
+        on_end_(ExitReason::GuestPanic);
+    }
+}
+
+}  // namespace pepita::vmm

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "vmm/bus/address_map.h"
+#include "vmm/bus/kick_registry.h"
+#include "vmm/bus/msi_sink.h"
+#include "vmm/guest_memory.h"
+#include "vmm/machine_config.h"
+#include "vmm/vcpu.h"
+
+namespace pepita::vmm {
+
+/// A KVM virtual machine: RAM, processors with their local APICs, and two buses to hang devices on.
+/// What is not here: an IOAPIC, timers, firmware. Interrupts are MSIs.
+///
+/// Thread: that of `loop`, which runs every device and answers every exit of the vCPUs.
+class Machine final : public MsiSink, public KickRegistry {
+public:
+    struct Options {
+        FdRef kvm;  // borrowed for create()
+        Bytes memory;
+        std::uint32_t vcpus = 1;
+    };
+    using OnEnd = std::move_only_function<void(ExitReason)>;
+
+    /// `loop` is borrowed for the machine's life. Errors: KVM's, naming the call; Unsupported for a
+    /// KVM without a split irqchip.
+    static Result<std::unique_ptr<Machine>> create(EventLoop& loop, const Options& options);
+    ~Machine() override;
+
+    const GuestMemory& memory() const { return memory_; }
+    AddressMap& mmio() { return mmio_; }
+    AddressMap& ports() { return ports_; }
+
+    void send(std::uint64_t address, std::uint32_t data) override;
+    Result<void> add(GuestAddress at, FdRef eventfd) override;
+    void remove(GuestAddress at, FdRef eventfd) override;
+
+    /// Where processor 0 begins; the others wait for it to wake them.
+    Result<void> set_entry(GuestAddress entry, GuestAddress start_info);
+
+    /// Starts the vCPU threads, each of which calls `prepare` first. `on_end` is called once, on
+    /// the loop, and may not destroy the machine.
+    Result<void> start(Vcpu::Prepare prepare, OnEnd on_end);
+
+    /// Ends the vCPU threads. To be called before a device on the buses goes. They cannot start
+    /// again.
+    void stop();
+
+    /// The guest is over: a device says so (reset, power-off), or a vCPU did.
+    void end(ExitReason reason);
+
+private:
+    Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, GuestMemory memory);
+    Result<void> add_memory_slots();
+    Result<void> add_vcpus(FdRef kvm, std::uint32_t count);
+    void on_exit(Vcpu& vcpu);
+    void answer(const AddressMap& bus, const VcpuExit& exit);
+    Result<void> set_kick(GuestAddress at, FdRef eventfd, std::uint32_t flags);
+
+    EventLoop& loop_;
+    Fd vm_;
+    std::vector<Mapping> ram_;
+    GuestMemory memory_;
+    AddressMap mmio_;
+    AddressMap ports_;
+    OnEnd on_end_;
+    bool is_over_ = false;
+    std::vector<std::unique_ptr<Vcpu>> vcpus_;
+    std::vector<EventLoop::Watch> watches_;
+};
+
+}  // namespace pepita::vmm

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/thread.h"
+#include "kernel-abi/uapi/kvm.h"
+#include "vmm/guest_memory.h"
+
+namespace pepita::vmm {
+
+enum class VcpuIndex : std::uint32_t {};
+
+/// Why a vCPU waits for us.
+struct VcpuExit {
+    enum class Kind : std::uint8_t { Port, Memory, TripleFault, Failed };
+    enum class Way : std::uint8_t { Read, Write };
+
+    Kind kind = Kind::Failed;
+    Way way = Way::Read;
+    std::uint64_t address = 0;    // or the port
+    std::size_t access_size = 0;  // of one access; `data` holds one or, for ports, several
+    std::span<std::byte> data;    // in the vCPU's own page: an answer is written here
+    std::string failure;          // Failed: what KVM said
+};
+
+/// One virtual processor and its thread, which does nothing but KVM_RUN.
+///
+/// Where the guest needs an answer, the thread signals exited() and sleeps until resume(). So
+/// devices and their registers belong to one thread, the device loop's, and need no locks.
+/// Thread: the device loop's, but for what runs inside start().
+class Vcpu {
+public:
+    /// Errors: KVM's.
+    static Result<std::unique_ptr<Vcpu>> create(FdRef kvm, FdRef vm, VcpuIndex index);
+    Vcpu(const Vcpu&) = delete;
+    Vcpu& operator=(const Vcpu&) = delete;
+    Vcpu(Vcpu&&) = delete;
+    Vcpu& operator=(Vcpu&&) = delete;
+    ~Vcpu();
+
+    VcpuIndex index() const { return index_; }
+
+    /// Before start(), and CPUID before the rest: what an MSR may hold depends on it.
+    Result<void> set_cpuid(std::span<const abi::kvm::CpuidEntry> entries);
+    Result<void> set_boot_msrs();
+    /// The state at a PVH entry: 32-bit, flat, no paging, EBX = `start_info`.
+    Result<void> set_pvh_entry(GuestAddress entry, GuestAddress start_info);
+
+    /// What the new thread does before its first KVM_RUN (its system call filter).
+    using Prepare = Result<void> (*)();
+
+    Result<void> start(Prepare prepare);
+
+    /// Readable while the vCPU waits; take_exit() says for what.
+    FdRef exited() const { return exited_.ref(); }
+    VcpuExit take_exit();
+    /// Lets a vCPU go on whose exit was taken.
+    void resume();
+    /// Ends the thread wherever it is. It cannot be started again.
+    void stop();
+
+private:
+    enum class State : std::uint32_t { Running, Waiting, Stopped };
+
+    Vcpu(VcpuIndex index, Fd vcpu, Mapping run, Fd exited);
+    void run(Prepare prepare);
+    bool wait_for_answer();
+    abi::kvm::Run& shared() const;
+    VcpuExit port_exit() const;
+
+    const VcpuIndex index_;
+    Fd vcpu_;
+    Mapping run_;
+    Fd exited_;
+    std::atomic<State> state_ = State::Running;
+    std::string failure_;  // written by the thread before it waits, read by take_exit()
+    Thread thread_;
+};
+
+}  // namespace pepita::vmm

@@ -1,0 +1,55 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/result.h"
+#include "vmm/kvm_guest.h"
+#include "vmm/machine_config.h"
+
+namespace pepita::vmm {
+namespace {
+
+Result<ExitReason> run(const MachineConfig& config) {
+    const std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
+    ExitReason reason = ExitReason::InternalError;
+    const std::unique_ptr<KvmGuest> guest = TRY(KvmGuest::create(*loop, config));
+    TRY(guest->start([&](ExitReason why) {
+        reason = why;
+        loop->stop();
+    }));
+    TRY(loop->run());
+    return reason;
+}
+
+ExitReason vmm_main(std::span<const std::string> arguments) {
+    (void)::signal(SIGPIPE, SIG_IGN);
+    const Result<MachineConfig> config = parse_arguments(arguments);
+    if (!config) {
+        log::error("bad command line", {{"error", config.error().message()}});
+        return ExitReason::Usage;
+    }
+    const Result<ExitReason> reason = run(*config);
+    if (!reason) {
+        log::error("machine not started", {{"error", reason.error().message()}});
+        return ExitReason::InternalError;
+    }
+    return *reason;
+}
+
+}  // namespace
+}  // namespace pepita::vmm
+
+int main(int argc, char** argv) {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    return static_cast<int>(pepita::vmm::vmm_main(arguments));
+}
