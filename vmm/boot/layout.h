@@ -55,8 +55,9 @@ inline constexpr std::uint8_t kResetValue = 0x06;
 inline constexpr GuestAddress kStartInfo{0x6000};       // hvm_start_info, modules, memory map
 inline constexpr GuestAddress kCommandLine{0x20000};    // at most kCommandLineMax and its NUL
 inline constexpr std::uint64_t kCommandLineMax = 2047;  // COMMAND_LINE_SIZE of Linux on x86, less 1
-inline constexpr GuestAddress kAcpiTables{0xe0000};     // RSDP first; up to 1 MiB
-inline constexpr std::uint64_t kAcpiTablesSize = 0x2'0000;
+inline constexpr GuestAddress kAcpiTables{0xe0000};     // RSDP first
+inline constexpr std::uint64_t kAcpiTablesSize = 0x1'0000;
+inline constexpr GuestAddress kResetVector{0xffff0};          // where a BIOS would begin
 inline constexpr std::uint64_t kLowMemoryEnd = 0x9'fc00;      // usable RAM ends; the hole follows
 inline constexpr std::uint64_t kHighMemoryStart = 0x10'0000;  // usable again: 1 MiB
 

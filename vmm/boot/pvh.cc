@@ -1,6 +1,7 @@
 #include "vmm/boot/pvh.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -134,6 +135,17 @@ Result<void> write_start_info(const GuestMemory& memory, const std::optional<pvh
     return {};
 }
 
+/// A kernel that knows of no better way resets by jumping to the BIOS in real mode; with reduced
+/// ACPI hardware Linux takes it for granted that there is UEFI, finds none, and does just that.
+Result<void> write_reset_stub(const GuestMemory& memory) {
+    constexpr std::uint8_t kPortLow = layout::kResetPort & 0xffU;
+    constexpr std::uint8_t kPortHigh = layout::kResetPort >> 8U;
+    // mov al, value; mov dx, port; out dx, al; hlt, for ever
+    constexpr std::array<std::uint8_t, 9> kStub = {
+        0xb0, layout::kResetValue, 0xba, kPortLow, kPortHigh, 0xee, 0xf4, 0xeb, 0xfd};
+    return memory.write(layout::kResetVector, kStub);
+}
+
 }  // namespace
 
 Result<BootEntry> load_pvh(const GuestMemory& memory, const BootSource& source) {
@@ -145,6 +157,7 @@ Result<BootEntry> load_pvh(const GuestMemory& memory, const BootSource& source) 
     }
     TRY(write_command_line(memory, source.command_line));
     TRY(write_start_info(memory, initrd));
+    TRY(write_reset_stub(memory));
     return BootEntry{.entry = GuestAddress{kernel.pvh_entry}, .start_info = layout::kStartInfo};
 }
 
