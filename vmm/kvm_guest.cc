@@ -17,11 +17,14 @@
 #include "vmm/bus/acpi.h"
 #include "vmm/bus/ioapic.h"
 #include "vmm/bus/pci_host.h"
+#include "vmm/device_set.h"
 #include "vmm/guest_memory.h"
 #include "vmm/legacy/reset.h"
 #include "vmm/legacy/serial.h"
 #include "vmm/machine.h"
 #include "vmm/machine_config.h"
+#include "vmm/sandbox.h"
+#include "vmm/virtio/transport_pci.h"
 
 namespace pepita::vmm {
 namespace {
@@ -49,6 +52,7 @@ struct KvmGuest::Parts {
     Ioapic ioapic{*machine};
     EndPorts end_ports{[this](ExitReason reason) { machine->end(reason); }};
     std::optional<Serial> serial;
+    std::vector<ConfiguredDevice> devices;
     PciHost pci{machine->mmio(), kPciWindows};
 };
 
@@ -75,6 +79,15 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const Machin
         TRY(machine.ports().add(layout::kSerialPort, layout::kSerialPorts, *parts->serial));
     }
 
+    parts->devices = TRY(make_devices(loop, config));
+    for (const ConfiguredDevice& configured : parts->devices) {
+        const virtio::PciTransport::Surroundings surroundings{
+            .loop = loop, .memory = machine.memory(), .messages = machine, .kicks = machine};
+        auto transport =
+            TRY(virtio::PciTransport::create(*configured.device, surroundings), configured.name);
+        TRY(parts->pci.add(std::move(transport)), configured.name);
+    }
+
     TRY(write_acpi(machine.memory(), {.vcpus = kvm.vcpus, .has_serial = kvm.console.has_value()}));
     const BootSource source{
         .kernel = borrow(kvm.kernel),
@@ -86,7 +99,9 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const Machin
 }
 
 Result<void> KvmGuest::start(Machine::OnEnd on_end) {
-    return parts_->machine->start([]() -> Result<void> { return {}; }, std::move(on_end));
+    return parts_->machine->start(sandbox::enter_vcpu, std::move(on_end));
 }
+
+void KvmGuest::resume() { parts_->machine->resume(); }
 
 }  // namespace pepita::vmm

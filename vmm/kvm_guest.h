@@ -13,7 +13,8 @@ namespace pepita::vmm {
 /// Thread: that of `loop`.
 class KvmGuest {
 public:
-    /// `loop`, and the descriptors that `config` names, are borrowed for the guest's life.
+    /// `loop` outlives the guest. Takes over the descriptors of devices (see make_devices());
+    /// borrows the console's for its life, and the machine's own for the call.
     /// Errors: what is wrong with the kernel, the initrd, the memory, KVM or a device.
     static Result<std::unique_ptr<KvmGuest>> create(EventLoop& loop, const MachineConfig& config);
     KvmGuest(const KvmGuest&) = delete;
@@ -22,8 +23,12 @@ public:
     KvmGuest& operator=(KvmGuest&&) = delete;
     ~KvmGuest();
 
-    /// Runs the guest. `on_end` is called once, on the loop.
+    /// Starts the vCPU threads behind their system call filter. `on_end` is called once, on the
+    /// loop.
     Result<void> start(Machine::OnEnd on_end);
+
+    /// The guest's first instruction.
+    void resume();
 
 private:
     struct Parts;

@@ -211,6 +211,12 @@ Result<void> Machine::start(Vcpu::Prepare prepare, OnEnd on_end) {
     return {};
 }
 
+void Machine::resume() {
+    for (const auto& vcpu : vcpus_) {
+        vcpu->resume();
+    }
+}
+
 void Machine::end(ExitReason reason) {
     if (!std::exchange(is_over_, true) && on_end_) {
         on_end_(reason);

@@ -48,9 +48,12 @@ public:
     /// Where processor 0 begins; the others wait for it to wake them.
     Result<void> set_entry(GuestAddress entry, GuestAddress start_info);
 
-    /// Starts the vCPU threads, each of which calls `prepare` first. `on_end` is called once, on
-    /// the loop, and may not destroy the machine.
+    /// Starts the vCPU threads, each of which calls `prepare`, and then waits for resume().
+    /// `on_end` is called once, on the loop, and may not destroy the machine.
     Result<void> start(Vcpu::Prepare prepare, OnEnd on_end);
+
+    /// The guest's first instruction.
+    void resume();
 
     /// Ends the vCPU threads. To be called before a device on the buses goes. They cannot start
     /// again.

@@ -166,32 +166,32 @@ kvm::Run& Vcpu::shared() const {
 void Vcpu::run(Prepare prepare) {
     if (Result<void> prepared = prepare(); !prepared) {
         failure_ = prepared.error().message();
-        (void)wait_for_answer();
-        return;
+        tell_loop();
     }
-    while (state_.load(std::memory_order_acquire) != State::Stopped) {
-        if (::ioctl(vcpu_.ref().number(), kvm::kRun, 0) < 0) {
-            // EINTR is stop()'s signal; EAGAIN comes while this processor waits for its INIT.
-            if (errno == EINTR || errno == EAGAIN) {
-                continue;
-            }
+    while (wait_for_resume()) {
+        const bool has_run = ::ioctl(vcpu_.ref().number(), kvm::kRun, 0) == 0;
+        // EINTR is stop()'s signal; EAGAIN comes while this processor waits for its INIT.
+        if (!has_run && (errno == EINTR || errno == EAGAIN)) {
+            continue;
+        }
+        if (!has_run) {
             failure_ = Error::from_errno(errno, "KVM_RUN").message();
         }
-        if (!wait_for_answer()) {
-            return;
+        State expected = State::Running;
+        // Pairs with the acquire in take_exit(): the loop sees the shared page and failure_.
+        if (state_.compare_exchange_strong(expected, State::Waiting, std::memory_order_acq_rel)) {
+            tell_loop();
         }
     }
 }
 
-/// False where the machine ends.
-bool Vcpu::wait_for_answer() {
-    State expected = State::Running;
-    // Pairs with the acquire in take_exit(): the loop sees the shared page and failure_.
-    if (!state_.compare_exchange_strong(expected, State::Waiting, std::memory_order_acq_rel)) {
-        return false;
-    }
+void Vcpu::tell_loop() const {
     const std::uint64_t one = 1;
     CHECK(::write(exited_.ref().number(), &one, sizeof(one)) == sizeof(one));
+}
+
+/// False where the machine ends.
+bool Vcpu::wait_for_resume() const {
     state_.wait(State::Waiting, std::memory_order_acquire);
     return state_.load(std::memory_order_acquire) == State::Running;
 }
@@ -237,7 +237,7 @@ VcpuExit Vcpu::port_exit() const {
 
 void Vcpu::resume() {
     State expected = State::Waiting;
-    // Pairs with the acquire in wait_for_answer(): the vCPU sees what was read for it.
+    // Pairs with the acquire in wait_for_resume(): the vCPU sees what was read for it.
     if (state_.compare_exchange_strong(expected, State::Running, std::memory_order_acq_rel)) {
         state_.notify_one();
     }

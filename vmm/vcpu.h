@@ -57,12 +57,13 @@ public:
     /// What the new thread does before its first KVM_RUN (its system call filter).
     using Prepare = Result<void> (*)();
 
+    /// Starts the thread; it stops before the guest's first instruction, until resume().
     Result<void> start(Prepare prepare);
 
     /// Readable while the vCPU waits; take_exit() says for what.
     FdRef exited() const { return exited_.ref(); }
     VcpuExit take_exit();
-    /// Lets a vCPU go on whose exit was taken.
+    /// Lets a vCPU go on that was started, or whose exit was taken.
     void resume();
     /// Ends the thread wherever it is. It cannot be started again.
     void stop();
@@ -72,7 +73,8 @@ private:
 
     Vcpu(VcpuIndex index, Fd vcpu, Mapping run, Fd exited);
     void run(Prepare prepare);
-    bool wait_for_answer();
+    void tell_loop() const;
+    bool wait_for_resume() const;
     abi::kvm::Run& shared() const;
     VcpuExit port_exit() const;
 
@@ -80,7 +82,7 @@ private:
     Fd vcpu_;
     Mapping run_;
     Fd exited_;
-    std::atomic<State> state_ = State::Running;
+    std::atomic<State> state_ = State::Waiting;
     std::string failure_;  // written by the thread before it waits, read by take_exit()
     Thread thread_;
 };

@@ -15,18 +15,32 @@
 #include "kernel-abi/sys/result.h"
 #include "vmm/kvm_guest.h"
 #include "vmm/machine_config.h"
+#include "vmm/sandbox.h"
+#include "vmm/served_devices.h"
 
 namespace pepita::vmm {
 namespace {
 
+/// The filter comes last of all that is prepared, and before anything a guest could say.
 Result<ExitReason> run(const MachineConfig& config) {
     const std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
     ExitReason reason = ExitReason::InternalError;
-    const std::unique_ptr<KvmGuest> guest = TRY(KvmGuest::create(*loop, config));
-    TRY(guest->start([&](ExitReason why) {
+    const auto on_end = [&](ExitReason why) {
         reason = why;
         loop->stop();
-    }));
+    };
+    std::unique_ptr<KvmGuest> guest;
+    std::unique_ptr<ServedDevices> served;
+    if (config.kvm) {
+        guest = TRY(KvmGuest::create(*loop, config));
+        TRY(guest->start(on_end));
+    } else {
+        served = TRY(ServedDevices::create(*loop, config, on_end));
+    }
+    TRY(sandbox::enter_device_loop());
+    if (guest) {
+        guest->resume();
+    }
     TRY(loop->run());
     return reason;
 }

@@ -1,0 +1,66 @@
+#include "vmm/device_set.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "storage/block_device.h"
+#include "storage/file_device.h"
+#include "vmm/machine_config.h"
+#include "vmm/virtio/block/device.h"
+#include "vmm/virtio/entropy/device.h"
+#include "vmm/virtio/vsock/device.h"
+#include "vmm/virtio/vsock/muxer.h"
+
+namespace pepita::vmm {
+namespace {
+
+Fd take(InheritedFd fd) { return Fd(std::to_underlying(fd)); }
+
+Fd take(const std::optional<InheritedFd>& fd) { return fd ? take(*fd) : Fd(); }
+
+Result<std::unique_ptr<virtio::Block>> make_disk(EventLoop& loop, const DiskConfig& disk) {
+    const auto access =
+        disk.access == Access::ReadOnly ? storage::Access::ReadOnly : storage::Access::ReadWrite;
+    return virtio::Block::create(TRY(storage::FileDevice::create(take(disk.file), access, loop)),
+                                 disk.serial);
+}
+
+Result<std::unique_ptr<virtio::vsock::VsockDevice>> make_vsock(EventLoop& loop,
+                                                               const VsockConfig& vsock) {
+    virtio::vsock::Options options;
+    options.guest_cid = vsock.guest_cid;
+    options.guest_prefix = vsock.guest_prefix;
+    return virtio::vsock::VsockDevice::create(loop, take(vsock.listener), std::move(options));
+}
+
+}  // namespace
+
+Result<std::vector<ConfiguredDevice>> make_devices(EventLoop& loop, const MachineConfig& config) {
+    std::vector<ConfiguredDevice> devices;
+    for (const DiskConfig& disk : config.disks) {
+        std::string name = "disk '" + disk.serial + "'";
+        auto device = TRY(make_disk(loop, disk), name);
+        devices.push_back({.name = std::move(name),
+                           .device = std::move(device),
+                           .front_end = take(disk.vhost_user)});
+    }
+    if (config.vsock) {
+        devices.push_back({.name = "vsock",
+                           .device = TRY(make_vsock(loop, *config.vsock), "vsock"),
+                           .front_end = take(config.vsock->vhost_user)});
+    }
+    if (config.entropy) {
+        devices.push_back({.name = "entropy",
+                           .device = std::make_unique<virtio::Entropy>(),
+                           .front_end = take(config.entropy->vhost_user)});
+    }
+    return devices;
+}
+
+}  // namespace pepita::vmm

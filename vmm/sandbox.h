@@ -1,0 +1,93 @@
+#pragma once
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <array>
+
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/syscall_filter.h"
+#include "kernel-abi/uapi/kvm.h"
+
+/// What each kind of thread may ask of the host's kernel. Anything else ends the process: a guest
+/// that took over a device finds no open(2), no execve(2), no socket but unix ones, no code to map.
+namespace pepita::vmm::sandbox {
+
+namespace detail {
+constexpr SyscallRule only(long number) { return {.number = number, .only_if = {}}; }
+constexpr SyscallRule only(long number, unsigned argument, std::uint64_t value) {
+    return {.number = number,
+            .only_if = SyscallRule::Condition{.argument = argument, .value = value}};
+}
+/// Memory, but none that can be executed. `argument` is the protection.
+constexpr SyscallRule not_executable(long number, unsigned argument) {
+    return {.number = number,
+            .only_if = SyscallRule::Condition{.argument = argument, .mask = PROT_EXEC, .value = 0}};
+}
+}  // namespace detail
+
+/// Runs the guest, tells the loop, waits for its answer, ends.
+inline constexpr std::array kVcpu = {
+    detail::only(SYS_ioctl, 1, abi::kvm::kRun),
+    detail::only(SYS_write),         // the loop's eventfd
+    detail::only(SYS_futex),         // waiting for the answer
+    detail::only(SYS_sched_yield),   // which spins a little first
+    detail::only(SYS_rt_sigreturn),  // from the signal that ends KVM_RUN
+    detail::only(SYS_rt_sigprocmask),
+    detail::only(SYS_madvise),  // a thread that ends gives its stack back
+    detail::only(SYS_exit),
+    detail::only(SYS_exit_group),
+};
+
+/// The main thread once the machine is made: all devices, the buses, the end.
+inline constexpr std::array kDeviceLoop = {
+    detail::only(SYS_epoll_wait),
+    detail::only(SYS_epoll_ctl),
+    detail::only(SYS_poll),
+    detail::only(SYS_read),
+    detail::only(SYS_write),
+    detail::only(SYS_readv),
+    detail::only(SYS_writev),
+    detail::only(SYS_sendmsg),
+    detail::only(SYS_sendto),
+    detail::only(SYS_recvmsg),
+    detail::only(SYS_recvfrom),
+    detail::only(SYS_accept4),
+    detail::only(SYS_socket, 0, AF_UNIX),
+    detail::only(SYS_connect),
+    detail::only(SYS_shutdown),
+    detail::only(SYS_io_uring_enter),
+    detail::only(SYS_getrandom),
+    detail::only(SYS_ioctl, 1, abi::kvm::kSignalMsi),
+    detail::only(SYS_ioctl, 1, abi::kvm::kIoEventFd),
+    detail::not_executable(SYS_mmap, 2),
+    detail::not_executable(SYS_mprotect, 2),  // malloc grows an arena with it
+    detail::only(SYS_munmap),
+    detail::only(SYS_mremap),
+    detail::only(SYS_brk),
+    detail::only(SYS_madvise),
+    detail::only(SYS_close),
+    detail::only(SYS_fstat),
+    detail::only(SYS_newfstatat),  // what glibc makes of fstat(2)
+    detail::only(SYS_fcntl),
+    detail::only(SYS_eventfd2),
+    detail::only(SYS_futex),
+    detail::only(SYS_sched_yield),
+    detail::only(SYS_clock_gettime),
+    detail::only(SYS_getpid),  // stopping vCPU threads, and abort(3) after a failed CHECK
+    detail::only(SYS_gettid),
+    detail::only(SYS_tgkill),
+    detail::only(SYS_rt_sigaction),
+    detail::only(SYS_rt_sigprocmask),
+    detail::only(SYS_rt_sigreturn),
+    detail::only(SYS_restart_syscall),
+    detail::only(SYS_exit),
+    detail::only(SYS_exit_group),
+};
+
+/// For the calling thread, for good. Errors: Unsupported on a kernel without seccomp.
+inline Result<void> enter_vcpu() { return allow_only(kVcpu, FilterScope::Thread); }
+inline Result<void> enter_device_loop() { return allow_only(kDeviceLoop, FilterScope::Thread); }
+
+}  // namespace pepita::vmm::sandbox
