@@ -1,8 +1,6 @@
 #include "vmm/vcpu.h"
 
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +15,7 @@
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/hex.h"
 #include "kernel-abi/sys/mapping.h"
@@ -85,10 +84,7 @@ Result<std::unique_ptr<Vcpu>> Vcpu::create(FdRef kvm, FdRef vm, VcpuIndex index)
         return Error::from_errno(errno, "KVM_CREATE_VCPU");
     }
     Mapping run = TRY(Mapping::shared(vcpu.ref(), Bytes(static_cast<std::uint64_t>(size))));
-    Fd exited(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!exited) {
-        return Error::from_errno(errno, "eventfd");
-    }
+    Fd exited = TRY(create_eventfd());
     return std::unique_ptr<Vcpu>(
         new Vcpu(index, std::move(vcpu), std::move(run), std::move(exited)));
 }
@@ -166,7 +162,7 @@ kvm::Run& Vcpu::shared() const {
 void Vcpu::run(Prepare prepare) {
     if (Result<void> prepared = prepare(); !prepared) {
         failure_ = prepared.error().message();
-        tell_loop();
+        signal_eventfd(exited_.ref());
     }
     while (wait_for_resume()) {
         const bool has_run = ::ioctl(vcpu_.ref().number(), kvm::kRun, 0) == 0;
@@ -180,14 +176,9 @@ void Vcpu::run(Prepare prepare) {
         State expected = State::Running;
         // Pairs with the acquire in take_exit(): the loop sees the shared page and failure_.
         if (state_.compare_exchange_strong(expected, State::Waiting, std::memory_order_acq_rel)) {
-            tell_loop();
+            signal_eventfd(exited_.ref());
         }
     }
-}
-
-void Vcpu::tell_loop() const {
-    const std::uint64_t one = 1;
-    CHECK(::write(exited_.ref().number(), &one, sizeof(one)) == sizeof(one));
 }
 
 /// False where the machine ends.
@@ -197,8 +188,7 @@ bool Vcpu::wait_for_resume() const {
 }
 
 VcpuExit Vcpu::take_exit() {
-    std::uint64_t count = 0;
-    (void)!::read(exited_.ref().number(), &count, sizeof(count));
+    (void)drain_eventfd(exited_.ref());
     CHECK(state_.load(std::memory_order_acquire) == State::Waiting);
     kvm::Run& run = shared();
     if (!failure_.empty()) {

@@ -73,7 +73,6 @@ private:
 
     Vcpu(VcpuIndex index, Fd vcpu, Mapping run, Fd exited);
     void run(Prepare prepare);
-    void tell_loop() const;
     bool wait_for_resume() const;
     abi::kvm::Run& shared() const;
     VcpuExit port_exit() const;

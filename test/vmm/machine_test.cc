@@ -1,0 +1,280 @@
+#include "vmm/machine.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/eventfd.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "test/support/tiny_guest.h"
+#include "vmm/boot/layout.h"
+#include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
+#include "vmm/guest_memory.h"
+#include "vmm/legacy/reset.h"
+#include "vmm/machine_config.h"
+
+namespace pepita::vmm {
+namespace {
+
+using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
+
+/// Calls back with each byte that the guest writes.
+class TestPort final : public BusTarget {
+public:
+    explicit TestPort(std::move_only_function<void(std::uint8_t)> on_write)
+        : on_write_(std::move(on_write)) {}
+    void read(std::uint64_t, std::span<std::byte> into) override { store(into, 0x5a); }
+    void write(std::uint64_t, std::span<const std::byte> from) override {
+        on_write_(static_cast<std::uint8_t>(load(from)));
+    }
+
+private:
+    std::move_only_function<void(std::uint8_t)> on_write_;
+};
+
+Result<void> nothing() { return {}; }
+
+class MachineTest : public testing::Test {
+protected:
+    static constexpr std::uint16_t kTestPort = 0x80;
+
+    void SetUp() override {
+        auto kvm = open_file("/dev/kvm", O_RDWR);
+        if (!kvm) {
+            GTEST_SKIP() << kvm.error().message();
+        }
+        kvm_ = std::move(*kvm);
+        loop_ = *EventLoop::create();
+    }
+
+    void TearDown() override {
+        if (machine_) {
+            machine_->stop();
+        }
+    }
+
+    void make(std::uint32_t vcpus, const tiny::Code& code) {
+        auto machine =
+            Machine::create(*loop_, {.kvm = kvm_.ref(), .memory = 16_MiB, .vcpus = vcpus});
+        ASSERT_TRUE(machine.has_value()) << machine.error().message();
+        machine_ = std::move(*machine);
+        put(tiny::kLoadAddress, code);
+        ASSERT_TRUE(machine_->set_entry(GuestAddress{tiny::kLoadAddress}, layout::kStartInfo));
+        ASSERT_TRUE(ends_.attach(machine_->ports()));
+    }
+
+    void put(std::uint32_t at, const tiny::Code& code) {
+        const auto into = machine_->memory().span_at(GuestAddress{at}, Bytes(code.bytes.size()));
+        ASSERT_TRUE(into.has_value());
+        std::ranges::copy(std::as_bytes(std::span(code.bytes)), into->begin());
+    }
+
+    /// Runs the guest to its end; nothing where it does not come within 20 s.
+    std::optional<ExitReason> run() {
+        std::optional<ExitReason> reason;
+        const auto started = machine_->start(nothing, [&](ExitReason why) {
+            reason = why;
+            loop_->stop();
+        });
+        EXPECT_TRUE(started.has_value());
+        const auto deadline = loop_->after(20s, [this] { loop_->stop(); });
+        machine_->resume();
+        EXPECT_TRUE(loop_->run().has_value());
+        return reason;
+    }
+
+    Fd kvm_;
+    std::unique_ptr<EventLoop> loop_;
+    std::unique_ptr<Machine> machine_;
+    EndPorts ends_{[this](ExitReason reason) { machine_->end(reason); }};
+};
+
+TEST_F(MachineTest, PowerOffThroughTheSleepRegister) {
+    make(1, tiny::power_off() + tiny::halt());
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+}
+
+TEST_F(MachineTest, ResetThroughTheResetRegister) {
+    make(1, tiny::reset() + tiny::halt());
+    EXPECT_EQ(run(), ExitReason::Reset);
+}
+
+TEST_F(MachineTest, ResetThroughTheKeyboardController) {
+    make(1, tiny::keyboard_reset() + tiny::halt());
+    EXPECT_EQ(run(), ExitReason::Reset);
+}
+
+TEST_F(MachineTest, PanicThroughThePanicDevice) {
+    make(1, tiny::panic() + tiny::halt());
+    EXPECT_EQ(run(), ExitReason::GuestPanic);
+}
+
+TEST_F(MachineTest, TripleFaultEndsIt) {
+    make(1, tiny::triple_fault());
+    EXPECT_EQ(run(), ExitReason::TripleFault);
+}
+
+TEST_F(MachineTest, MemoryHoldsWhatIsStoredUpToItsLastWord) {
+    constexpr std::uint32_t kLastWord = (16U << 20U) - 4;
+    make(1, tiny::store(kLastWord, 0x12345678) +
+                tiny::if_equal(kLastWord, 0x12345678, tiny::power_off()) + tiny::reset());
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    EXPECT_EQ(machine_->memory().read<std::uint32_t>(GuestAddress{kLastWord}).value(), 0x12345678U);
+}
+
+TEST_F(MachineTest, BeyondMemoryReadsOnesAndLosesWrites) {
+    constexpr std::uint32_t kBeyond = 16U << 20U;
+    make(1, tiny::store(kBeyond, 0x12345678) +
+                tiny::if_equal(kBeyond, 0xffffffff, tiny::power_off()) + tiny::reset());
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+}
+
+TEST_F(MachineTest, DeviceAnswersAtItsAddress) {
+    constexpr std::uint32_t kDevice = 0xd000'0000;
+    make(1, tiny::store(kDevice, 0x77) + tiny::if_equal(kDevice, 0x5a, tiny::power_off()) +
+                tiny::reset());
+    std::uint8_t written = 0;
+    TestPort device([&](std::uint8_t value) { written = value; });
+    ASSERT_TRUE(machine_->mmio().add(kDevice, 4, device));
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    EXPECT_EQ(written, 0x77);
+}
+
+TEST_F(MachineTest, KickComesAsAnEventAndNotAsAnExit) {
+    constexpr std::uint32_t kDoorbell = 0xd000'0000;
+    make(1, tiny::store(kDoorbell, 1) + tiny::power_off());
+    bool has_exited = false;
+    TestPort device([&](std::uint8_t) { has_exited = true; });
+    ASSERT_TRUE(machine_->mmio().add(kDoorbell, 4, device));
+    const Fd kicked = *create_eventfd();
+    ASSERT_TRUE(machine_->add(GuestAddress{kDoorbell}, kicked.ref()).has_value());
+    EXPECT_EQ(machine_->add(GuestAddress{kDoorbell}, kicked.ref()).error().code(),
+              Code::AlreadyExists);
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    EXPECT_EQ(drain_eventfd(kicked.ref()), 1U);
+    EXPECT_FALSE(has_exited);
+}
+
+// What an interrupt needs: a GDT for the handler's CS, an IDT with vector 0x40, a local APIC that
+// is on. The tables lie behind the code, at fixed places.
+constexpr std::uint32_t kTables = 0x110000;
+constexpr std::uint32_t kHandler = 0x111000;
+
+tiny::Code interrupt_tables() {
+    constexpr std::uint32_t kIdt = kTables + 0x100;
+    tiny::Code tables{.bytes = std::vector<std::uint8_t>(0x100 + (0x41 * 8))};
+    const auto put = [&tables](std::size_t at, std::initializer_list<std::uint8_t> bytes) {
+        std::ranges::copy(bytes, tables.bytes.begin() + static_cast<std::ptrdiff_t>(at));
+    };
+    put(0x08, {0xff, 0xff, 0, 0, 0, 0x9b, 0xcf, 0});             // flat code, selector 8
+    put(0x10, {0xff, 0xff, 0, 0, 0, 0x93, 0xcf, 0});             // flat data
+    put(0x40, {0x17, 0, kTables & 0xff, 0, kTables >> 16U, 0});  // GDTR
+    put(0x48, {0x07, 0x02, kIdt & 0xff, (kIdt >> 8U) & 0xff, kIdt >> 16U, 0});  // IDTR
+    put(0x100 + (0x40 * 8),
+        {kHandler & 0xff, (kHandler >> 8U) & 0xff, 8, 0, 0, 0x8e, kHandler >> 16U, 0});
+    return tables;
+}
+
+tiny::Code wait_for_interrupt() {
+    const tiny::Code lgdt{{0x0f, 0x01, 0x15, 0x40, 0x00, 0x11, 0x00}};  // [kTables + 0x40]
+    const tiny::Code lidt{{0x0f, 0x01, 0x1d, 0x48, 0x00, 0x11, 0x00}};  // [kTables + 0x48]
+    const tiny::Code stack{{0xbc, 0x00, 0x00, 0x12, 0x00}};             // mov esp, 0x120000
+    const tiny::Code apic_on = tiny::store(0xfee000f0, 0x1ff);
+    const tiny::Code sti{{0xfb}};
+    return lgdt + lidt + stack + apic_on + tiny::write_port(0x80, 1) + sti + tiny::halt();
+}
+
+TEST_F(MachineTest, MessageWakesAHaltedGuest) {
+    make(1, wait_for_interrupt());
+    put(kTables, interrupt_tables());
+    put(kHandler, tiny::power_off() + tiny::halt());
+    EventLoop::Timer later;
+    TestPort ready([&](std::uint8_t) {
+        // Not at once: by then the guest has gone to sleep.
+        later = loop_->after(20ms, [this] { machine_->send(layout::kMsiAddressStart, 0x40); });
+    });
+    ASSERT_TRUE(machine_->ports().add(kTestPort, 1, ready));
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+}
+
+TEST_F(MachineTest, MessageToNobodyIsLost) {
+    make(1, tiny::power_off() + tiny::halt());
+    machine_->send(layout::kMsiAddressStart | (77U << 12U), 0x40);
+    machine_->send(~std::uint64_t{0}, ~std::uint32_t{0});
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+}
+
+TEST_F(MachineTest, SecondProcessorRunsOnceItIsWoken) {
+    constexpr std::uint32_t kCommandHigh = 0xfee00310;
+    constexpr std::uint32_t kCommandLow = 0xfee00300;
+    constexpr std::uint32_t kStartAt = 0x8000;  // real mode, page 8
+    make(2, tiny::store(0xfee000f0, 0x1ff) + tiny::store(kCommandHigh, 1U << 24U) +
+                tiny::store(kCommandLow, 0x4500)           // INIT
+                + tiny::store(kCommandLow, 0x4600 | 0x08)  // SIPI
+                + tiny::write_port(kTestPort, 1) + tiny::halt());
+    put(kStartAt, {{0xb0, 2, 0xe6, kTestPort, 0xf4, 0xeb, 0xfd}});
+    std::set<std::uint8_t> seen;
+    TestPort port([&](std::uint8_t processor) {
+        seen.insert(processor);
+        if (seen.size() == 2) {
+            machine_->end(ExitReason::PowerOff);
+        }
+    });
+    ASSERT_TRUE(machine_->ports().add(kTestPort, 1, port));
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    EXPECT_EQ(seen, (std::set<std::uint8_t>{1, 2}));
+}
+
+TEST_F(MachineTest, StopsWhereverItsProcessorsAre) {
+    make(4, tiny::Code{{0xeb, 0xfe}});  // one spins, three wait for their INIT
+    ASSERT_TRUE(machine_->start(nothing, [](ExitReason) {}).has_value());
+    machine_->resume();
+    const auto soon = loop_->after(5ms, [this] { loop_->stop(); });
+    ASSERT_TRUE(loop_->run().has_value());
+    machine_->stop();
+}
+
+TEST_F(MachineTest, IsGoneWithoutHavingRun) {
+    make(2, tiny::halt());
+    ASSERT_TRUE(machine_->start(nothing, [](ExitReason) {}).has_value());
+}
+
+TEST_F(MachineTest, ThreadThatCannotPrepareEndsTheMachine) {
+    make(1, tiny::power_off());
+    std::optional<ExitReason> reason;
+    const auto refuse = []() -> Result<void> { return Error(Code::Internal, "no filter"); };
+    ASSERT_TRUE(machine_->start(refuse, [&](ExitReason why) {
+        reason = why;
+        loop_->stop();
+    }));
+    const auto deadline = loop_->after(20s, [this] { loop_->stop(); });
+    ASSERT_TRUE(loop_->run().has_value());
+    EXPECT_EQ(reason, ExitReason::InternalError);
+}
+
+TEST(Machine, WantsAKvm) {
+    const auto loop = *EventLoop::create();
+    const Fd null = *open_file("/dev/null", O_RDWR);
+    const auto machine = Machine::create(*loop, {.kvm = null.ref(), .memory = 16_MiB});
+    EXPECT_EQ(machine.error().message(),
+              "KVM_GET_API_VERSION: Inappropriate ioctl for device (ENOTTY)");
+}
+
+}  // namespace
+}  // namespace pepita::vmm

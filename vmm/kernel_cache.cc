@@ -1,0 +1,161 @@
+#include "vmm/kernel_cache.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/digest.h"
+#include "vmm/boot/file.h"
+#include "vmm/boot/kernel_image.h"
+
+namespace pepita::vmm {
+namespace {
+
+/// Behind the vmlinux; an ELF does not mind.
+struct Trailer {
+    std::array<char, 8> magic{'P', 'E', 'P', 'I', 'T', 'A', 'K', '1'};
+    std::uint64_t size = 0;
+    std::uint64_t checksum = 0;
+};
+
+/// Finds accidents, at the speed of memory: an odd multiplier loses no bit of what it mixes, so a
+/// change of any one word changes the sum.
+std::uint64_t checksum(std::span<const std::byte> bytes) {
+    constexpr std::uint64_t kMultiplier = 0x9e37'79b9'7f4a'7c15;
+    std::array<std::uint64_t, 4> lanes{1, 2, 3, 4};
+    while (!bytes.empty()) {
+        std::array<std::uint64_t, 4> words{};
+        const std::size_t size = std::min(bytes.size(), sizeof(words));
+        std::memcpy(words.data(), bytes.data(), size);
+        for (std::size_t i = 0; i < lanes.size(); ++i) {
+            lanes[i] = std::rotl((lanes[i] ^ words[i]) * kMultiplier, 29);
+        }
+        bytes = bytes.subspan(size);
+    }
+    std::uint64_t sum = 0;
+    for (const std::uint64_t lane : lanes) {
+        sum = std::rotl((sum ^ lane) * kMultiplier, 29);
+    }
+    return sum;
+}
+
+Result<std::vector<std::byte>> read_all(FdRef file) {
+    const Bytes size = TRY(file_size(file));
+    if (size > kKernelFileMax) {
+        return Error(Code::OutOfRange, "kernel of " + std::to_string(size.value()) +
+                                           " B; the limit is " +
+                                           std::to_string(kKernelFileMax.value()));
+    }
+    std::vector<std::byte> content(size.value());
+    TRY(read_exactly(file, content, 0));
+    return content;
+}
+
+/// The cached kernel. Errors: NotFound, or DataLoss where it is not what was put there.
+Result<Fd> open_cached(const std::string& path) {
+    Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NOFOLLOW));
+    const std::vector<std::byte> content = TRY(read_all(file.ref()));
+    Trailer trailer;
+    if (content.size() <= sizeof(trailer)) {
+        return Error(Code::DataLoss, "cached kernel is truncated");
+    }
+    const auto kernel = std::span(content).first(content.size() - sizeof(trailer));
+    std::memcpy(&trailer, content.data() + kernel.size(), sizeof(trailer));
+    if (trailer.magic != Trailer{}.magic || trailer.size != kernel.size() ||
+        trailer.checksum != checksum(kernel)) {
+        return Error(Code::DataLoss, "cached kernel is damaged");
+    }
+    return file;
+}
+
+Result<void> write_all(FdRef file, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t written = ::write(file.number(), bytes.data(), bytes.size());
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return Error::from_errno(errno, "write the kernel cache");
+        }
+        bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+    return {};
+}
+
+Result<void> write_cached(FdRef file, std::span<const std::byte> kernel) {
+    Trailer trailer;
+    trailer.size = kernel.size();
+    trailer.checksum = checksum(kernel);
+    TRY(write_all(file, kernel));
+    return write_all(file, std::as_bytes(std::span(&trailer, 1)));
+}
+
+/// Under another name first: who looks meanwhile finds nothing or everything.
+Result<void> store(const std::string& path, std::span<const std::byte> kernel) {
+    std::string temporary = path + ".XXXXXX";
+    const Fd file(::mkostemp(temporary.data(), O_CLOEXEC));
+    if (!file) {
+        return Error::from_errno(errno, "create '" + temporary + "'");
+    }
+    Result<void> stored = write_cached(file.ref(), kernel);
+    if (stored && ::rename(temporary.c_str(), path.c_str()) != 0) {
+        stored = Error::from_errno(errno, "rename to '" + path + "'");
+    }
+    if (!stored) {
+        (void)::unlink(temporary.c_str());
+    }
+    return stored;
+}
+
+Result<void> make_directory(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+        return Error::from_errno(errno, "create '" + path + "'");
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<Fd> open_vmlinux(const std::string& path, const std::string& cache_directory) {
+    // Without O_NONBLOCK a FIFO by that name would hold us for ever.
+    Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NONBLOCK));
+    std::array<std::byte, 4> start{};
+    if (TRY(file_size(file.ref())).value() < start.size()) {
+        return Error(Code::InvalidArgument, "not a kernel: shorter than 4 B");
+    }
+    TRY(read_exactly(file.ref(), start, 0));
+    if (is_elf(start)) {
+        return file;
+    }
+    const std::vector<std::byte> image = TRY(read_all(file.ref()));
+    const std::string cached =
+        cache_directory + "/" + TRY(storage::sha256(image)).hex() + ".vmlinux";
+    if (Result<Fd> found = open_cached(cached)) {
+        return found;
+    }
+    const Mapping kernel = TRY(unpack_kernel(image));
+    TRY(make_directory(cache_directory));
+    TRY(store(cached, kernel.bytes()));
+    return open_cached(cached);
+}
+
+}  // namespace pepita::vmm
