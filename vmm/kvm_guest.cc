@@ -85,7 +85,7 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const Machin
             .loop = loop, .memory = machine.memory(), .messages = machine, .kicks = machine};
         auto transport =
             TRY(virtio::PciTransport::create(*configured.device, surroundings), configured.name);
-        TRY(parts->pci.add(std::move(transport)), configured.name);
+        (void)TRY(parts->pci.add(std::move(transport)), configured.name);
     }
 
     TRY(write_acpi(machine.memory(), {.vcpus = kvm.vcpus, .has_serial = kvm.console.has_value()}));

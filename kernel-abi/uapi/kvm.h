@@ -148,6 +148,32 @@ enum class ExitReason : std::uint32_t {
     IoapicEoi = 26,
 };
 
+struct IoExit {
+    std::uint8_t direction;  // 0 in, 1 out
+    std::uint8_t size;
+    std::uint16_t port;
+    std::uint32_t count;
+    std::uint64_t data_offset;  // from the start of Run
+};
+
+struct MmioExit {
+    std::uint64_t phys_addr;
+    std::array<std::uint8_t, 8> data;
+    std::uint32_t len;
+    std::uint8_t is_write;
+};
+
+struct FailEntryExit {
+    std::uint64_t hardware_reason;
+    std::uint32_t cpu;
+};
+
+struct InternalErrorExit {
+    std::uint32_t suberror;
+    std::uint32_t count;
+    std::array<std::uint64_t, 16> data;
+};
+
 /// The page that is shared with the kernel while a vCPU runs.
 struct Run {
     std::uint8_t request_interrupt_window;
@@ -160,28 +186,10 @@ struct Run {
     std::uint64_t cr8;
     std::uint64_t apic_base;
     union {
-        struct {
-            std::uint8_t direction;  // 0 in, 1 out
-            std::uint8_t size;
-            std::uint16_t port;
-            std::uint32_t count;
-            std::uint64_t data_offset;  // from the start of this structure
-        } io;
-        struct {
-            std::uint64_t phys_addr;
-            std::array<std::uint8_t, 8> data;
-            std::uint32_t len;
-            std::uint8_t is_write;
-        } mmio;
-        struct {
-            std::uint64_t hardware_reason;
-            std::uint32_t cpu;
-        } fail_entry;
-        struct {
-            std::uint32_t suberror;
-            std::uint32_t count;
-            std::array<std::uint64_t, 16> data;
-        } internal;
+        IoExit io;
+        MmioExit mmio;
+        FailEntryExit fail_entry;
+        InternalErrorExit internal;
         std::array<std::uint8_t, 256> space;
     };
 };

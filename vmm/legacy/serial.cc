@@ -78,7 +78,8 @@ void Serial::write_register(std::uint64_t offset, std::uint8_t value) {
             break;
         case kInterruptEnable:
             if (has_divisor_access()) {
-                divisor_ = static_cast<std::uint16_t>((divisor_ & 0xffU) | (value << 8U));
+                divisor_ =
+                    static_cast<std::uint16_t>((divisor_ & 0xffU) | (std::uint32_t{value} << 8U));
             } else {
                 // Enabling it while the transmitter is empty raises it, as on the chip.
                 const bool was_enabled = (interrupt_enable_ & kTransmitEmptyEnable) != 0;

@@ -144,7 +144,7 @@ Result<void> VhostUserTransport::set_vring_fd(VhostUserMessage& message) {
     if (!has_fd) {
         return Error(Code::Unsupported, "a queue without kicks would have to be polled");
     }
-    TRY(idle_queue(index));
+    (void)TRY(idle_queue(index));
     queue.kick_watch.cancel();
     queue.kick = std::move(fd);
     return start_if_ready(index);
