@@ -34,6 +34,9 @@ public:
 
     pid_t pid() const { return pid_; }
 
+    /// Ends a process that waits for start(); one that runs goes on.
+    void abandon() { control_ = Fd(); }
+
     /// The pty master, for a process with a terminal; once.
     std::optional<Fd> take_terminal() { return std::exchange(terminal_, std::nullopt); }
 

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+
+namespace pepita::runtime::container {
+
+/// A container's cgroup (v2): its limits and its device rules. It goes with this object, with
+/// whatever still runs in it.
+class Cgroup {
+public:
+    /// Makes `directory` and applies `resources`. Errors: name the limit; Unsupported for one whose
+    /// controller is missing.
+    static Result<std::unique_ptr<Cgroup>> create(const std::string& directory,
+                                                  const ResourcesSpec& resources);
+    Cgroup(const Cgroup&) = delete;
+    Cgroup& operator=(const Cgroup&) = delete;
+    Cgroup(Cgroup&&) = delete;
+    Cgroup& operator=(Cgroup&&) = delete;
+    ~Cgroup();
+
+    /// For clone3(2) with CLONE_INTO_CGROUP.
+    FdRef fd() const { return fd_.ref(); }
+
+    Result<void> signal_all(int signal) const;
+
+    /// Kills what is left, waits for it at most five seconds, and removes the directory. Once.
+    Result<void> remove();
+
+private:
+    Cgroup(std::string directory, Fd fd) : directory_(std::move(directory)), fd_(std::move(fd)) {}
+    Result<void> limit(const ResourcesSpec& resources) const;
+    Result<void> set(const std::string& file, const std::string& value) const;
+    Result<void> wait_until_empty() const;
+
+    std::string directory_;  // empty once removed
+    Fd fd_;
+};
+
+/// cgroup v2's cpu.weight (1 to 10000) for cpu.shares of v1 (2 to 262144), as runc converts it.
+std::uint64_t cpu_weight(std::uint64_t shares);
+
+}  // namespace pepita::runtime::container

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <vector>
+
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+
+namespace pepita::runtime::container {
+
+/// In the child, in the container's root: the nodes and links that every container has (OCI
+/// config-linux.md, "Default Devices" and "Default Filesystems"), and those of the spec. What is
+/// there already stays. Errors: name the path.
+Result<void> make_devices(const std::vector<DeviceSpec>& devices);
+
+}  // namespace pepita::runtime::container

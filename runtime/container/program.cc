@@ -1,0 +1,70 @@
+#include "runtime/container/program.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/container.h"
+
+namespace pepita::runtime::container {
+namespace {
+
+constexpr std::string_view kDefaultPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+std::string_view search_path(const std::vector<std::string>& env) {
+    constexpr std::string_view kName = "PATH=";
+    for (const std::string& variable : env) {
+        if (variable.starts_with(kName)) {
+            return std::string_view(variable).substr(kName.size());
+        }
+    }
+    return kDefaultPath;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+    std::vector<char*> result;
+    for (const std::string& text : strings) {
+        // execve(2) takes char* for history's sake and changes nothing.
+        result.push_back(
+            const_cast<char*>(text.c_str()));  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+    }
+    result.push_back(nullptr);
+    return result;
+}
+
+}  // namespace
+
+int become_program(const ProcessSpec& spec) {
+    const std::vector<char*> arguments = pointers(spec.args);
+    const std::vector<char*> environment = pointers(spec.env);
+    const std::string& name = spec.args.front();
+    if (name.find('/') != std::string::npos) {
+        (void)::execve(name.c_str(), arguments.data(), environment.data());
+        return errno;
+    }
+    int reason = ENOENT;
+    std::string_view rest = search_path(spec.env);
+    while (!rest.empty() && !name.empty()) {
+        const std::size_t end = std::min(rest.find(':'), rest.size());
+        const std::string directory(rest.substr(0, end));
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+        const std::string path = (directory.empty() ? "." : directory) + "/" + name;
+        (void)::execve(path.c_str(), arguments.data(), environment.data());
+        if (errno != ENOENT && errno != ENOTDIR) {
+            reason = errno;
+        }
+    }
+    return reason;
+}
+
+int exit_status_of(int exec_errno) {
+    return exec_errno == ENOENT || exec_errno == ENOTDIR ? 127 : 126;
+}
+
+}  // namespace pepita::runtime::container

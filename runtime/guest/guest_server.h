@@ -1,0 +1,82 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/container/engine.h"
+#include "runtime/guest/process_streams.h"
+#include "runtime/guest/stream_server.h"
+#include "runtime/guest_api.h"
+
+namespace pepita::runtime::guest {
+
+/// The containers of this guest and their processes. Thread: that of the loop; the process has no
+/// other, because the container engine forks.
+class GuestServer : public GuestService {
+public:
+    static constexpr std::size_t kContainersMax = 64;
+    static constexpr std::size_t kProcessesMax = 512;
+
+    struct Options {
+        std::string version;
+        std::string state_directory;
+        std::string cgroup_directory;  // "": containers have no cgroup
+        std::function<Result<std::string>(const std::string& serial)> find_disk;
+        std::function<void()> power_off;
+    };
+    GuestServer(EventLoop& loop, StreamServer& streams, Options options)
+        : loop_(loop), streams_(streams), options_(std::move(options)) {}
+
+    void describe(OnResult<GuestDescription> done) override;
+    void create(ContainerSpec spec, OnResult<StreamNumbers> done) override;
+    void start(ProcessId process, OnResult<Started> done) override;
+    void exec(ProcessId id, ProcessSpec spec, OnResult<StreamNumbers> done) override;
+    void signal(ProcessId process, std::uint32_t signal, bool all, OnResult<void> done) override;
+    void wait(ProcessId process, OnResult<std::uint32_t> done) override;
+    void resize(ProcessId process, WindowSize size, OnResult<void> done) override;
+    void close_stdin(ProcessId process, OnResult<void> done) override;
+    void remove(ProcessId process, OnResult<void> done) override;
+    void shutdown(OnResult<void> done) override;
+
+    /// A child was reaped: one of ours, or an orphan that only had to be.
+    void on_exit(pid_t pid, const ChildExit& exit);
+
+private:
+    struct Process {
+        pid_t pid = 0;
+        bool is_started = false;
+        std::optional<std::uint32_t> status;  // once it is over
+        std::unique_ptr<ProcessStreams> streams;
+        std::optional<container::Process> execed;  // none for a container's own
+        std::vector<OnResult<std::uint32_t>> waiters;
+    };
+
+    Result<StreamNumbers> create_now(const ContainerSpec& spec);
+    Result<StreamNumbers> exec_now(const ProcessId& id, const ProcessSpec& spec);
+    Result<Started> start_now(const ProcessId& id);
+    Result<void> signal_now(const ProcessId& id, std::uint32_t signal, bool all);
+    Result<void> remove_now(const ProcessId& id);
+    Result<container::Container*> find_container(const std::string& id);
+    Result<Process*> find(const ProcessId& id);
+    Result<StreamNumbers> add(const ProcessId& id, container::Process& process,
+                              std::unique_ptr<ProcessStreams> streams);
+
+    EventLoop& loop_;
+    StreamServer& streams_;
+    Options options_;
+    std::map<std::string, std::unique_ptr<container::Container>> containers_;
+    std::map<ProcessId, Process> processes_;
+};
+
+}  // namespace pepita::runtime::guest

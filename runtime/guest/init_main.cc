@@ -1,0 +1,145 @@
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/reboot.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <list>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/channel.h"
+#include "runtime/guest/guest_server.h"
+#include "runtime/guest/machine_setup.h"
+#include "runtime/guest/stream_server.h"
+#include "runtime/guest/vsock.h"
+#include "runtime/guest_api.h"
+
+namespace {
+
+using pepita::Error;
+using pepita::EventLoop;
+using pepita::Fd;
+using pepita::FdRef;
+using pepita::Result;
+using pepita::runtime::Channel;
+
+namespace guest = pepita::runtime::guest;
+
+void power_off() {
+    ::sync();
+    (void)::reboot(RB_POWER_OFF);
+}
+
+Result<Fd> child_signals() {
+    sigset_t signals;
+    (void)::sigemptyset(&signals);
+    (void)::sigaddset(&signals, SIGCHLD);
+    (void)::sigprocmask(SIG_BLOCK, &signals, nullptr);
+    (void)::signal(SIGPIPE, SIG_IGN);
+    Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!fd) {
+        return Error::from_errno(errno, "signalfd");
+    }
+    return fd;
+}
+
+// Every orphan of the guest ends up as our child.
+void reap_all(FdRef signals, guest::GuestServer& server) {
+    signalfd_siginfo ignored{};
+    (void)!::read(signals.number(), &ignored, sizeof(ignored));
+    int status = 0;
+    while (const pid_t pid = ::waitpid(-1, &status, WNOHANG)) {
+        if (pid < 0) {
+            return;
+        }
+        server.on_exit(pid,
+                       {.by_signal = WIFSIGNALED(status),
+                        .value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)});
+    }
+}
+
+Result<EventLoop::Watch> accept_on(EventLoop& loop, FdRef listener,
+                                   std::move_only_function<void(Fd)> on_client) {
+    return loop.watch(listener, EPOLLIN,
+                      [listener, on_client = std::move(on_client)](std::uint32_t) mutable {
+                          Result<Fd> client = guest::accept_host(listener);
+                          if (client) {
+                              on_client(*std::move(client));
+                          } else if (client.error().sys_errno() != EAGAIN) {
+                              pepita::log::warn("a client was turned away",
+                                                {{"error", client.error().message()}});
+                          }
+                      });
+}
+
+Result<void> say_ready() {
+    const Fd host = TRY(guest::connect_host(pepita::runtime::kHostReadyPort));
+    constexpr std::string_view kWord = "ready\n";
+    if (::write(host.ref().number(), kWord.data(), kWord.size()) !=
+        static_cast<ssize_t>(kWord.size())) {
+        return Error::from_errno(errno, "say that the guest is ready");
+    }
+    return {};
+}
+
+Result<void> serve() {
+    TRY(guest::load_modules(guest::kModuleList));
+    TRY(guest::mount_file_systems());
+    TRY(guest::prepare_for_containers());
+    const auto loop = TRY(EventLoop::create());
+    guest::StreamServer streams(*loop);
+    guest::GuestServer server(
+        *loop, streams,
+        {.version = PEPITA_VERSION,
+         .state_directory = guest::kContainers,
+         .cgroup_directory = guest::kCgroup,
+         .find_disk =
+             [](const std::string& serial) { return guest::find_disk(serial, "/sys/block"); },
+         .power_off = power_off});
+    const Fd signals = TRY(child_signals());
+    const auto reaping = TRY(loop->watch(signals.ref(), EPOLLIN,
+                                         [&](std::uint32_t) { reap_all(signals.ref(), server); }));
+    std::list<std::shared_ptr<Channel>> channels;
+    const Fd api = TRY(guest::listen_vsock(pepita::runtime::kGuestApiPort));
+    const auto serving = TRY(accept_on(*loop, api.ref(), [&](Fd client) {
+        const auto place = channels.emplace(channels.end());
+        auto channel = Channel::create(
+            *loop, std::move(client),
+            {.on_call = [&server](Channel::Call call) { dispatch(server, std::move(call)); },
+             .on_closed = [&channels, place](const Error&) { channels.erase(place); }});
+        if (!channel) {
+            channels.erase(place);
+            return;
+        }
+        *place = *std::move(channel);
+    }));
+    const Fd stream_listener = TRY(guest::listen_vsock(pepita::runtime::kGuestStreamPort));
+    const auto streaming = TRY(accept_on(*loop, stream_listener.ref(),
+                                         [&](Fd client) { streams.add(std::move(client)); }));
+    TRY(say_ready());
+    return loop->run();
+}
+
+}  // namespace
+
+int main() {
+    const Result<void> served = serve();
+    if (!served) {
+        pepita::log::error("the guest cannot go on", {{"error", served.error().message()}});
+    }
+    // The host learns it from the machine's end; PID 1 that returns would panic the kernel.
+    power_off();
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,146 @@
+#include "runtime/guest/machine_setup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container/files.h"
+#include "runtime/container/namespaces.h"
+
+namespace pepita::runtime::guest {
+namespace {
+
+using container::make_directory;
+using container::read_file;
+using container::write_file;
+
+struct MountPoint {
+    const char* type;
+    const char* target;
+    unsigned long flags;
+    const char* data;
+};
+
+constexpr unsigned long kPlain = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+constexpr std::array kMounts{
+    MountPoint{.type = "proc", .target = "/proc", .flags = kPlain, .data = nullptr},
+    MountPoint{.type = "sysfs", .target = "/sys", .flags = kPlain, .data = nullptr},
+    MountPoint{.type = "devtmpfs", .target = "/dev", .flags = MS_NOSUID, .data = "mode=0755"},
+    MountPoint{.type = "devpts",
+               .target = "/dev/pts",
+               .flags = MS_NOSUID | MS_NOEXEC,
+               .data = "mode=0620,ptmxmode=0666"},
+    MountPoint{
+        .type = "tmpfs", .target = "/run", .flags = MS_NOSUID | MS_NODEV, .data = "mode=0755"},
+    MountPoint{
+        .type = "tmpfs", .target = "/tmp", .flags = MS_NOSUID | MS_NODEV, .data = "mode=1777"},
+    MountPoint{.type = "cgroup2", .target = "/sys/fs/cgroup", .flags = kPlain, .data = nullptr}};
+
+Result<void> leave_initramfs() {
+    constexpr const char* kRoot = "/root";
+    TRY(make_directory(kRoot));
+    if (::mount("tmpfs", kRoot, "tmpfs", 0, "mode=0755") != 0 || ::chdir(kRoot) != 0 ||
+        ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || ::chroot(".") != 0 ||
+        ::chdir("/") != 0) {
+        return Error::from_errno(errno, "make a tmpfs the root");
+    }
+    return {};
+}
+
+Result<void> load_module(const std::string& path) {
+    const Fd fd = TRY(open_file(path.c_str(), O_RDONLY));
+    if (::syscall(SYS_finit_module, fd.ref().number(), "", 0) != 0 && errno != EEXIST) {
+        return Error::from_errno(errno, "load module '" + path + "'");
+    }
+    return {};
+}
+
+// A controller that this kernel lacks is missed by the container that asks for its limit.
+Result<void> enable_controllers(const std::string& cgroup) {
+    const std::string controllers = TRY(read_file(cgroup + "/cgroup.controllers"));
+    for (const std::string_view name : {"cpu", "memory", "pids", "cpuset", "io"}) {
+        if ((" " + controllers).find(" " + std::string(name)) != std::string::npos) {
+            TRY(write_file(cgroup + "/cgroup.subtree_control", "+" + std::string(name)));
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> mount_file_systems() {
+    TRY(leave_initramfs(), "leave the initramfs");
+    for (const MountPoint& point : kMounts) {
+        TRY(make_directory(point.target));
+        if (::mount(point.type, point.target, point.type, point.flags, point.data) != 0 &&
+            errno != EBUSY) {
+            return Error::from_errno(errno, std::string("mount '") + point.target + "'");
+        }
+    }
+    const Fd log = TRY(open_file("/dev/kmsg", O_WRONLY));
+    if (::dup2(log.ref().number(), STDOUT_FILENO) == -1 ||
+        ::dup2(log.ref().number(), STDERR_FILENO) == -1) {
+        return Error::from_errno(errno, "dup2");
+    }
+    return {};
+}
+
+Result<void> load_modules(const std::string& list) {
+    const std::string names = TRY(read_file(list));
+    std::string_view rest = names;
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        const std::string name(rest.substr(0, end));
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+        if (name.empty()) {
+            continue;
+        }
+        if (const Result<void> loaded = load_module(name); !loaded) {
+            log::warn("a module is missing", {{"error", loaded.error().message()}});
+        }
+    }
+    return {};
+}
+
+Result<void> prepare_for_containers() {
+    TRY(make_directory("/run/pepita"));
+    TRY(make_directory(kContainers));
+    TRY(container::raise_loopback());
+    TRY(enable_controllers("/sys/fs/cgroup"));
+    TRY(make_directory(kCgroup));
+    TRY(enable_controllers(kCgroup));
+    if (::sethostname("pepita", 6) != 0) {
+        return Error::from_errno(errno, "sethostname");
+    }
+    return {};
+}
+
+Result<std::string> find_disk(const std::string& serial, const std::string& sys_block) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(sys_block.c_str()), ::closedir);
+    if (!entries) {
+        return Error::from_errno(errno, "open '" + sys_block + "'");
+    }
+    while (const dirent* entry = ::readdir(entries.get())) {
+        const Result<std::string> found = read_file(sys_block + "/" + entry->d_name + "/serial");
+        if (found && !serial.empty() && (*found == serial || *found == serial + "\n")) {
+            return std::string("/dev/") + entry->d_name;
+        }
+    }
+    return Error(Code::NotFound, "no disk has the serial '" + serial + "'");
+}
+
+}  // namespace pepita::runtime::guest

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+
+#include "kernel-abi/sys/result.h"
+
+namespace pepita::runtime::guest {
+
+/// Where the initramfs lists the modules to load, one path a line, in order.
+inline constexpr const char* kModuleList = "/etc/pepita/modules";
+/// Where containers keep their mounts, and the cgroup that theirs are in.
+inline constexpr const char* kContainers = "/run/pepita/containers";
+inline constexpr const char* kCgroup = "/sys/fs/cgroup/pepita";
+
+/// Leaves the initramfs for a tmpfs, because pivot_root(2) refuses to leave an initramfs and every
+/// container has to; mounts proc, sysfs, devtmpfs, devpts, tmpfs and cgroup v2 there, and sends
+/// standard output and error to the kernel's log.
+Result<void> mount_file_systems();
+
+/// Loads what `list` names. A module that is there already is fine; one that does not load is
+/// reported, and the rest goes on: whoever needs it will say so. Before the initramfs is left.
+Result<void> load_modules(const std::string& list);
+
+/// Loopback up, controllers for containers, a host name.
+Result<void> prepare_for_containers();
+
+/// The block device whose virtio-blk ID is `serial`: "/dev/vda". Errors: NotFound.
+Result<std::string> find_disk(const std::string& serial, const std::string& sys_block);
+
+}  // namespace pepita::runtime::guest

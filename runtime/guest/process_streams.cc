@@ -1,0 +1,159 @@
+#include "runtime/guest/process_streams.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/pump.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/container/engine.h"
+#include "runtime/guest/stream_server.h"
+
+namespace pepita::runtime::guest {
+namespace {
+
+struct Pipe {
+    Fd out;
+    Fd in;
+};
+
+Result<Pipe> make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        return Error::from_errno(errno, "pipe");
+    }
+    return Pipe{.out = Fd(ends[0]), .in = Fd(ends[1])};
+}
+
+void report(const Result<std::unique_ptr<Pump>>& pump) {
+    log::warn("a stream could not be connected", {{"error", pump.error().message()}});
+}
+
+}  // namespace
+
+ProcessStreams::~ProcessStreams() {
+    server_.forget(numbers_.in);
+    server_.forget(numbers_.out);
+    server_.forget(numbers_.err);
+}
+
+Result<Fd> ProcessStreams::make_output(Output& output, std::uint64_t& number) {
+    Pipe pipe = TRY(make_pipe());
+    TRY(set_nonblocking(pipe.out.ref()));  // our end alone; the process's waits
+    output.source = std::move(pipe.out);
+    number = TRY(server_.expect(
+        [this, &output](Fd connection) { connect_output(output, std::move(connection)); }));
+    return std::move(pipe.in);
+}
+
+Result<container::Stdio> ProcessStreams::make_pipes(const Streams& streams) {
+    container::Stdio stdio;
+    if (streams.has_stdin) {
+        Pipe pipe = TRY(make_pipe());
+        TRY(set_nonblocking(pipe.in.ref()));
+        input_sink_ = std::move(pipe.in);
+        stdio.in = std::move(pipe.out);
+        numbers_.in =
+            TRY(server_.expect([this](Fd connection) { connect_input(std::move(connection)); }));
+    }
+    if (streams.has_stdout) {
+        stdio.out = TRY(make_output(out_, numbers_.out));
+    }
+    if (streams.has_stderr) {
+        stdio.err = TRY(make_output(err_, numbers_.err));
+    }
+    return stdio;
+}
+
+Result<void> ProcessStreams::take_terminal(Fd master) {
+    TRY(set_nonblocking(master.ref()));
+    is_terminal_ = true;
+    // A descriptor number serves one pump: one for each way.
+    input_sink_ = TRY(duplicate(master.ref()));
+    out_.source = std::move(master);
+    numbers_.in = TRY(server_.expect([this](Fd connection) {
+        Result<Fd> other_way = duplicate(connection.ref());
+        if (other_way) {
+            connect_output(out_, *std::move(other_way));
+        }
+        connect_input(std::move(connection));
+    }));
+    return {};
+}
+
+void ProcessStreams::connect_output(Output& output, Fd connection) {
+    output.connection = std::move(connection);
+    auto pump =
+        Pump::create(loop_, output.source.ref(), output.connection.ref(), [&output](Pump::End) {
+            // Without its reader the process gets SIGPIPE; without its writer
+            // the host sees the end.
+            (void)::shutdown(output.connection.ref().number(), SHUT_RDWR);
+            output.source = Fd();
+        });
+    if (!pump) {
+        report(pump);
+        output.connection = Fd();
+        return;
+    }
+    output.pump = *std::move(pump);
+    if (is_over_) {
+        output.pump->finish();
+    }
+}
+
+void ProcessStreams::connect_input(Fd connection) {
+    input_ = std::move(connection);
+    if (!input_sink_) {
+        return;
+    }
+    auto pump = Pump::create(loop_, input_.ref(), input_sink_.ref(), [this](Pump::End) {
+        // A terminal's other descriptor keeps it open: there, the end of input is a character.
+        input_sink_ = Fd();
+    });
+    if (!pump) {
+        report(pump);
+        return;
+    }
+    input_pump_ = *std::move(pump);
+}
+
+Result<void> ProcessStreams::resize(WindowSize size) {
+    if (!is_terminal_ || !out_.source) {
+        return Error(Code::FailedPrecondition, "the process has no terminal");
+    }
+    winsize window{};
+    window.ws_row = static_cast<unsigned short>(size.rows);
+    window.ws_col = static_cast<unsigned short>(size.columns);
+    if (::ioctl(out_.source.ref().number(), TIOCSWINSZ, &window) != 0) {
+        return Error::from_errno(errno, "TIOCSWINSZ");
+    }
+    return {};
+}
+
+void ProcessStreams::close_stdin() {
+    input_pump_.reset();
+    input_sink_ = Fd();
+}
+
+void ProcessStreams::exited() {
+    is_over_ = true;
+    close_stdin();
+    for (Output* output : {&out_, &err_}) {
+        if (output->pump && output->source) {
+            output->pump->finish();
+        }
+    }
+}
+
+}  // namespace pepita::runtime::guest

@@ -1,0 +1,80 @@
+#include "runtime/guest/vsock.h"
+
+// linux/vm_sockets.h needs sys/socket.h before it.
+#include <sys/socket.h>
+// clang-format: keep
+#include <linux/vm_sockets.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita::runtime::guest {
+namespace {
+
+constexpr int kBacklog = 64;
+
+sockaddr_vm address_of(std::uint32_t cid, std::uint32_t port) {
+    sockaddr_vm address{};
+    address.svm_family = AF_VSOCK;
+    address.svm_cid = cid;
+    address.svm_port = port;
+    return address;
+}
+
+// SAFETY: sockaddr is the head that every socket address shares (POSIX <sys/socket.h>).
+const sockaddr* generic(const sockaddr_vm& address) {
+    return reinterpret_cast<const sockaddr*>(&address);
+}
+
+Result<Fd> vsock_socket(int flags) {
+    Fd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+    if (!fd) {
+        return Error::from_errno(errno, "vsock socket");
+    }
+    return fd;
+}
+
+}  // namespace
+
+Result<Fd> listen_vsock(std::uint32_t port) {
+    const sockaddr_vm address = address_of(VMADDR_CID_ANY, port);
+    Fd fd = TRY(vsock_socket(SOCK_NONBLOCK));
+    if (::bind(fd.ref().number(), generic(address), sizeof(address)) != 0 ||
+        ::listen(fd.ref().number(), kBacklog) != 0) {
+        return Error::from_errno(errno, "listen on vsock port " + std::to_string(port));
+    }
+    return fd;
+}
+
+Result<Fd> connect_host(std::uint32_t port) {
+    const sockaddr_vm address = address_of(VMADDR_CID_HOST, port);
+    Fd fd = TRY(vsock_socket(0));
+    if (::connect(fd.ref().number(), generic(address), sizeof(address)) != 0) {
+        return Error::from_errno(errno,
+                                 "connect to vsock port " + std::to_string(port) + " of the host");
+    }
+    return fd;
+}
+
+Result<Fd> accept_host(FdRef listener) {
+    sockaddr_vm peer{};
+    socklen_t length = sizeof(peer);
+    // SAFETY: as generic(); the kernel writes a sockaddr_vm.
+    Fd fd(::accept4(listener.number(), reinterpret_cast<sockaddr*>(&peer), &length,
+                    SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) {
+        return Error::from_errno(errno, "accept");
+    }
+    if (peer.svm_cid != VMADDR_CID_HOST) {
+        return Error(Code::PermissionDenied,
+                     "a client with CID " + std::to_string(peer.svm_cid) + " is not the host");
+    }
+    return fd;
+}
+
+}  // namespace pepita::runtime::guest
