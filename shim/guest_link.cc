@@ -1,0 +1,146 @@
+#include "shim/guest_link.h"
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+
+namespace pepita::shim {
+namespace {
+
+constexpr std::size_t kAnswerMax = 32;  // "OK 4294967295\n" and room
+constexpr std::string_view kReadyWord = "ready\n";
+
+// The next byte, or nothing where none waits. What follows a line belongs to somebody else.
+Result<std::string> read_byte(FdRef socket) {
+    std::array<std::byte, 1> byte{};
+    const Received received = TRY(receive_some(socket, byte));
+    if (received.size == 0) {
+        return Error(Code::Unavailable, "the other side closed the connection");
+    }
+    return std::string(1, static_cast<char>(byte[0]));
+}
+
+}  // namespace
+
+std::unique_ptr<GuestConnect> GuestConnect::start(EventLoop& loop, const Target& target,
+                                                  Done done) {
+    std::unique_ptr<GuestConnect> connect(new GuestConnect(std::move(done)));
+    GuestConnect* self = connect.get();
+    connect->deadline_ = loop.after(target.deadline, [self, port = target.port] {
+        self->finish(Error(Code::DeadlineExceeded,
+                           "guest port " + std::to_string(port) + ": no answer in time"));
+    });
+    if (const Result<void> begun = connect->begin(loop, target); !begun) {
+        // Answered later, as promised: the caller does not hold the handle yet.
+        connect->deadline_ =
+            loop.after(std::chrono::seconds(0), [self, message = begun.error().message()] {
+                self->finish(Error(Code::Unavailable, message));
+            });
+    }
+    return connect;
+}
+
+Result<void> GuestConnect::begin(EventLoop& loop, const Target& target) {
+    socket_ = TRY(connect_unix_at(target.directory, target.name));
+    const std::string request = "CONNECT " + std::to_string(target.port) + "\n";
+    // A new socket has room for one line.
+    TRY(send_some(socket_.ref(), std::as_bytes(std::span(request))));
+    watch_ = TRY(loop.watch(socket_.ref(), EPOLLIN, [this](std::uint32_t) { on_answer(); }));
+    return {};
+}
+
+void GuestConnect::on_answer() {
+    while (true) {
+        Result<std::string> byte = read_byte(socket_.ref());
+        if (!byte) {
+            if (byte.error().sys_errno() != EAGAIN) {
+                finish(std::move(byte).error().within("connect to the guest"));
+            }
+            return;
+        }
+        answer_ += *byte;
+        if (answer_.ends_with('\n')) {
+            break;
+        }
+        if (answer_.size() == kAnswerMax) {
+            return finish(Error(Code::DataLoss, "connect to the guest: not an answer"));
+        }
+    }
+    if (!answer_.starts_with("OK ")) {
+        return finish(Error(Code::DataLoss, "connect to the guest: not an answer"));
+    }
+    watch_.cancel();
+    finish(std::move(socket_));
+}
+
+void GuestConnect::finish(Result<Fd> result) {
+    watch_.cancel();
+    deadline_.cancel();
+    // The callback may give this object up.
+    Done done = std::move(done_);
+    done(std::move(result));
+}
+
+Result<std::unique_ptr<ReadyListener>> ReadyListener::create(
+    EventLoop& loop, Fd listener, std::move_only_function<void()> on_ready) {
+    std::unique_ptr<ReadyListener> ready(new ReadyListener(std::move(on_ready)));
+    ReadyListener* self = ready.get();
+    ready->listener_ = std::move(listener);
+    ready->listener_watch_ = TRY(loop.watch(
+        ready->listener_.ref(), EPOLLIN, [self, &loop](std::uint32_t) { self->on_client(loop); }));
+    return ready;
+}
+
+void ReadyListener::on_client(EventLoop& loop) {
+    Result<Fd> client = accept_client(listener_.ref());
+    if (!client) {
+        return;
+    }
+    client_watch_.cancel();
+    client_ = *std::move(client);
+    word_.clear();
+    auto watch = loop.watch(client_.ref(), EPOLLIN, [this](std::uint32_t) { on_word(); });
+    if (watch) {
+        client_watch_ = *std::move(watch);
+    }
+}
+
+void ReadyListener::on_word() {
+    std::array<std::byte, kReadyWord.size() + 1> bytes{};
+    const Result<Received> received = receive_some(client_.ref(), bytes);
+    if (!received && received.error().sys_errno() == EAGAIN) {
+        return;
+    }
+    if (received && received->size > 0) {
+        for (const std::byte byte : std::span(bytes).first(received->size)) {
+            word_ += static_cast<char>(byte);
+        }
+        if (word_ != kReadyWord && kReadyWord.starts_with(word_)) {
+            return;
+        }
+    }
+    client_watch_.cancel();
+    client_ = Fd();
+    if (word_ == kReadyWord && on_ready_) {
+        // The callback may give this object up.
+        auto on_ready = std::exchange(on_ready_, nullptr);
+        on_ready();
+    }
+}
+
+}  // namespace pepita::shim

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
+#include "shim/machine_plan.h"
+
+namespace pepita::shim {
+
+/// The open files a machine is given; each goes to the process that needs it and is closed here.
+struct MachineFiles {
+    std::optional<Fd> kvm;
+    Fd kernel;  // vmlinux
+    Fd initrd;
+    Fd root_disk;
+    Fd vsock_listener;
+    std::optional<Fd> console;
+};
+
+struct MachinePaths {
+    std::string vmm;        // the program pepita-vmm, static
+    std::string qemu;       // the program; only with TCG
+    std::string directory;  // all that pepita-vmm sees of the file system
+};
+
+/// How a machine ended.
+struct MachineEnd {
+    bool is_power_off = false;  // the guest turned itself off, as a guest that was asked to does
+    std::string reason;         // for people: "the guest kernel panicked"
+};
+
+/// The processes of one running machine. They die with this, and with the shim.
+class Machine {
+public:
+    using OnEnd = std::move_only_function<void(const MachineEnd&)>;
+
+    /// `on_end` is called once, when every process is over; the machine may go in that call.
+    /// Errors: a program that cannot be started, by name.
+    static Result<std::unique_ptr<Machine>> start(EventLoop& loop, const MachinePlan& plan,
+                                                  MachineFiles files, const MachinePaths& paths,
+                                                  OnEnd on_end);
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+    Machine(Machine&&) = delete;
+    Machine& operator=(Machine&&) = delete;
+    ~Machine();
+
+    /// The process whose death is the guest's: QEMU's with TCG, else pepita-vmm's.
+    int pid() const;
+
+    /// Ends it now. on_end follows.
+    void kill();
+
+private:
+    struct Process {
+        const char* name;
+        Child child;
+        Fd messages;  // its standard error
+        EventLoop::Watch watch;
+        std::optional<ChildExit> exit;
+    };
+    explicit Machine(OnEnd on_end) : on_end_(std::move(on_end)) {}
+    Result<void> start_vmm(const MachinePlan& plan, const MachinePaths& paths,
+                           std::vector<PassedFd> fds);
+    Result<void> start_qemu(const MachinePlan& plan, const MachinePaths& paths,
+                            std::vector<PassedFd> fds);
+    Result<void> watch(EventLoop& loop, Process& process);
+    void on_exit(Process& process);
+    MachineEnd how_it_ended() const;
+
+    OnEnd on_end_;
+    std::optional<Process> vmm_;
+    std::optional<Process> qemu_;
+};
+
+}  // namespace pepita::shim

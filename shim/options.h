@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "shim/isolation.h"
+
+namespace pepita::shim {
+
+/// What pepita-shim is told on its command line.
+struct Options {
+    std::string id;
+    std::string root = "/run/pepita";      // <root>/<id>/ is the pod's own
+    std::string data = "/var/lib/pepita";  // guest/ kernels/ tmp/
+    std::string vmm;                       // path of pepita-vmm; default: beside pepita-shim
+    std::string qemu = "qemu-system-x86_64";
+    IsolationChoice isolation = IsolationChoice::Auto;
+    Bytes memory = 512_MiB;
+    std::uint32_t vcpus = 1;
+    /// A file that gets the guest's console, for debugging. Empty: the guest has none.
+    std::string guest_console;
+    std::chrono::seconds boot_deadline{60};
+    int channel_fd = -1;  // inherited: the first client
+};
+
+/// Errors: InvalidArgument naming the option and what is wrong with it.
+Result<Options> parse_options(std::span<char* const> arguments);
+
+}  // namespace pepita::shim

@@ -1,0 +1,207 @@
+#include "shim/process_io.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/pump.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+#include "runtime/container.h"
+#include "runtime/task_api.h"
+#include "shim/console.h"
+
+namespace pepita::shim {
+namespace {
+
+// A FIFO is opened for both ways, so that opening does not wait for the other side (containerd
+// makes the FIFOs and opens its ends when it likes).
+Result<Fd> open_end(runtime::StreamEnd end, int flags) {
+    if (end.fd) {
+        return nonblocking_twin(*std::move(end.fd));
+    }
+    if (end.path.empty()) {
+        return Fd();
+    }
+    return open_file(end.path.c_str(), flags | O_NONBLOCK);
+}
+
+}  // namespace
+
+ProcessIo::ProcessIo(EventLoop& loop, runtime::TaskIo io, Callbacks callbacks)
+    : loop_(loop), io_(std::move(io)), callbacks_(std::move(callbacks)) {}
+
+ProcessIo::~ProcessIo() = default;
+
+Result<std::unique_ptr<ProcessIo>> ProcessIo::create(EventLoop& loop, runtime::TaskIo io,
+                                                     runtime::WindowSize window,
+                                                     Callbacks callbacks) {
+    std::unique_ptr<ProcessIo> made(new ProcessIo(loop, std::move(io), std::move(callbacks)));
+    if (made->io_.console_socket) {
+        TRY(made->open_terminal(window));
+    } else {
+        TRY(made->open_ends());
+    }
+    TRY(made->watch_proxy());
+    return made;
+}
+
+Result<void> ProcessIo::open_ends() {
+    source_ = TRY(open_end(std::move(io_.in), O_RDONLY), "stdin");
+    out_.sink = TRY(open_end(std::move(io_.out), O_RDWR), "stdout");
+    err_.sink = TRY(open_end(std::move(io_.err), O_RDWR), "stderr");
+    return {};
+}
+
+Result<void> ProcessIo::open_terminal(runtime::WindowSize window) {
+    Pty pty = TRY(open_pty(window));
+    const std::array<FdRef, 1> fds{pty.master.ref()};
+    const std::string name = "/dev/ptmx";  // as runc names it; receivers do not read it
+    TRY(send_some(io_.console_socket->ref(), std::as_bytes(std::span(name)), fds),
+        "send the terminal to the console socket");
+    io_.console_socket.reset();
+    TRY(watch_window(pty.slave));
+    out_.sink = TRY(duplicate(pty.slave.ref()));
+    source_ = std::move(pty.slave);
+    return {};
+}
+
+Result<void> ProcessIo::watch_window(const Fd& slave) {
+    auto [ours, theirs] = TRY(socket_pair());
+    TRY(set_blocking(theirs.ref()));
+    SpawnOptions options;
+    options.arguments = {"pepita-window"};
+    options.fds = {{.fd = slave.ref(), .number = 3}, {.fd = theirs.ref(), .number = 4}};
+    options.instead_of_exec = [] { report_window_sizes(FdRef(3), FdRef(4)); };
+    window_child_ = TRY(spawn(std::move(options)));
+    window_sizes_ = std::move(ours);
+    window_watch_ =
+        TRY(loop_.watch(window_sizes_.ref(), EPOLLIN, [this](std::uint32_t) { on_window(); }));
+    return {};
+}
+
+void ProcessIo::on_window() {
+    runtime::WindowSize window;
+    const Result<Received> got =
+        receive_some(window_sizes_.ref(), std::as_writable_bytes(std::span(&window, 1)));
+    if (!got && got.error().sys_errno() == EAGAIN) {
+        return;
+    }
+    if (!got || got->size != sizeof(window)) {
+        return window_watch_.cancel();
+    }
+    if (window != runtime::WindowSize()) {
+        callbacks_.on_resize(window);
+    }
+}
+
+runtime::Streams ProcessIo::streams() const {
+    return {.has_stdin = static_cast<bool>(source_),
+            .has_stdout = static_cast<bool>(out_.sink),
+            .has_stderr = static_cast<bool>(err_.sink)};
+}
+
+Result<void> ProcessIo::attach(Fd in, Fd out, Fd err) {
+    if (io_.terminal == runtime::Terminal::Yes && in) {
+        // One connection, both ways; a descriptor number serves one pump.
+        out = TRY(duplicate(in.ref()));
+    }
+    TRY(attach_output(out_, std::move(out)));
+    TRY(attach_output(err_, std::move(err)));
+    input_ = std::move(in);
+    if (input_ && source_) {
+        input_pump_ = TRY(Pump::create(loop_, source_.ref(), input_.ref(), [this](Pump::End how) {
+            if (how == Pump::End::Source) {
+                (void)::shutdown(input_.ref().number(), SHUT_WR);
+            }
+        }));
+    }
+    return {};
+}
+
+Result<void> ProcessIo::attach_output(Output& output, Fd connection) {
+    if (!connection || !output.sink) {
+        return {};
+    }
+    output.connection = std::move(connection);
+    output.pump = TRY(Pump::create(loop_, output.connection.ref(), output.sink.ref(),
+                                   [this, &output](Pump::End) { on_output_end(output); }));
+    ++outputs_left_;
+    return {};
+}
+
+void ProcessIo::on_output_end(Output& output) {
+    // Where our reader went, the guest's writer learns of it (SIGPIPE) by the connection's end.
+    (void)::shutdown(output.connection.ref().number(), SHUT_RDWR);
+    if (--outputs_left_ == 0) {
+        // Not in the pump's own call: the callback may give all of this up.
+        loop_.post([done = std::move(callbacks_.on_output_written)]() mutable {
+            if (done) {
+                done();
+            }
+        });
+    }
+}
+
+void ProcessIo::close_stdin() {
+    input_pump_.reset();
+    if (input_) {
+        (void)::shutdown(input_.ref().number(), SHUT_WR);
+    }
+}
+
+Result<void> ProcessIo::watch_proxy() {
+    if (io_.proxy) {
+        proxy_watch_ =
+            TRY(loop_.watch(io_.proxy->ref(), EPOLLIN, [this](std::uint32_t) { on_proxy(); }));
+    }
+    return {};
+}
+
+void ProcessIo::on_proxy() {
+    const Result<Received> got =
+        receive_some(io_.proxy->ref(), std::span(signal_).subspan(signal_size_));
+    if (!got && got.error().sys_errno() == EAGAIN) {
+        return;
+    }
+    if (!got || got->size == 0) {
+        proxy_watch_.cancel();
+        return callbacks_.on_proxy_gone();
+    }
+    signal_size_ += got->size;
+    if (signal_size_ == signal_.size()) {
+        signal_size_ = 0;
+        std::uint32_t number = 0;
+        std::memcpy(&number, signal_.data(), sizeof(number));
+        callbacks_.on_signal(number);
+    }
+}
+
+void ProcessIo::exited(std::uint32_t status) {
+    input_pump_.reset();
+    source_ = Fd();
+    if (io_.proxy) {
+        proxy_watch_.cancel();
+        // An empty socket has room for four bytes; a proxy that is gone needs no word.
+        (void)send_some(io_.proxy->ref(), std::as_bytes(std::span(&status, 1))).has_value();
+        io_.proxy.reset();
+    }
+}
+
+}  // namespace pepita::shim

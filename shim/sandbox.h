@@ -1,0 +1,91 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/channel.h"
+#include "runtime/guest_api.h"
+#include "shim/guest_link.h"
+#include "shim/isolation.h"
+#include "shim/machine.h"
+#include "shim/options.h"
+#include "shim/pod_directory.h"
+#include "shim/root_image.h"
+
+namespace pepita::shim {
+
+/// A microVM from the packing of its root image to the end of its last process, with the way to
+/// speak to its pepita-init in between. Thread: that of `loop`.
+class Sandbox {
+public:
+    struct Callbacks {
+        /// Once: the guest answers, or the reason why it never will. Then on_down follows.
+        std::move_only_function<void(Result<void>)> on_up;
+        /// Once: no process is left. Not before on_up.
+        std::move_only_function<void(const std::string& reason)> on_down;
+    };
+
+    static Result<std::unique_ptr<Sandbox>> start(EventLoop& loop, const Options& options,
+                                                  const PodDirectory& directory,
+                                                  const std::string& root_path,
+                                                  const ChosenIsolation& isolation,
+                                                  Callbacks callbacks);
+    Sandbox(const Sandbox&) = delete;
+    Sandbox& operator=(const Sandbox&) = delete;
+    Sandbox(Sandbox&&) = delete;
+    Sandbox& operator=(Sandbox&&) = delete;
+    ~Sandbox();
+
+    /// Between on_up and on_down.
+    runtime::GuestClient& guest() { return *guest_; }
+
+    /// Connects the streams that `numbers` names; an Fd that is not open for each 0.
+    struct Connected {
+        Fd in;
+        Fd out;
+        Fd err;
+    };
+    void connect_streams(const runtime::StreamNumbers& numbers, runtime::OnResult<Connected> done);
+
+    /// The process whose death is the guest's; 0 before it is started.
+    int machine_pid() const { return machine_ ? machine_->pid() : 0; }
+
+    /// Asks the guest to power off, and ends it where it does not. on_down follows.
+    void shut_down();
+
+private:
+    Sandbox(EventLoop& loop, const Options& options, const PodDirectory& directory,
+            Isolation isolation, Callbacks callbacks);
+    Result<void> start_machine(Fd image);
+    void on_ready();
+    Result<void> on_api(Fd socket);
+    void on_link_lost(const Error& error);
+    void on_described(const Result<runtime::GuestDescription>& guest);
+    void on_machine_end(const MachineEnd& end);
+    void give_up(const std::string& reason);
+
+    EventLoop& loop_;
+    const Options& options_;
+    const PodDirectory& directory_;
+    Isolation isolation_;
+    Callbacks callbacks_;
+    std::unique_ptr<RootImage> packing_;
+    std::unique_ptr<ReadyListener> ready_;
+    std::unique_ptr<Machine> machine_;
+    std::unique_ptr<GuestConnect> api_connect_;
+    std::shared_ptr<runtime::Channel> channel_;
+    std::optional<runtime::GuestClient> guest_;
+    EventLoop::Timer deadline_;
+    bool is_over_ = false;
+    std::string blame_;  // why we ended the machine, where we did
+};
+
+}  // namespace pepita::shim
