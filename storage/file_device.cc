@@ -2,10 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
 #include <cerrno>
 #include <climits>

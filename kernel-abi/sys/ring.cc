@@ -1,7 +1,7 @@
 #include "kernel-abi/sys/ring.h"
 
 #include <liburing.h>
-#include <sys/uio.h>
+#include <liburing/io_uring.h>
 
 #include <array>
 #include <cerrno>

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,7 +40,7 @@ Fd reopen(const Fd& file, int flags) {
 
 class FileDeviceTest : public testing::Test {
 protected:
-    static constexpr std::uint64_t kSize = 8 * 512;
+    static constexpr std::uint64_t kSize = 4096;
 
     void SetUp() override { open(Access::ReadWrite); }
 
@@ -156,19 +158,19 @@ TEST_F(FileDeviceTest, FileCutShortFailsWhatIsGone) {
 
 // Linux moves at most 2^31 - 4096 bytes in one call, so one byte more comes back short.
 TEST_F(FileDeviceTest, RestOfAShortTransferGoesOutAgain) {
-    constexpr std::uint64_t kPiece = 32U << 20U;
-    constexpr std::uint64_t kWhole = 1ULL << 31U;  // 64 pieces
-    file_ = memory_file(kWhole);
-    ASSERT_EQ(::pwrite(file_.ref().number(), "E", 1, kWhole - 1), 1);
-    ASSERT_EQ(::pwrite(file_.ref().number(), "B", 1, kWhole - 4096), 1);
+    constexpr std::uint64_t piece = 32U << 20U;
+    constexpr std::uint64_t whole = 1ULL << 31U;  // 64 pieces
+    file_ = memory_file(whole);
+    ASSERT_EQ(::pwrite(file_.ref().number(), "E", 1, whole - 1), 1);
+    ASSERT_EQ(::pwrite(file_.ref().number(), "B", 1, whole - 4096), 1);
     open(Access::ReadOnly);
-    std::vector<std::byte> buffer(kPiece, std::byte{'.'});
-    const std::vector<BlockDevice::Segment> into(kWhole / kPiece, buffer);  // all the same bytes
+    std::vector<std::byte> buffer(piece, std::byte{'.'});
+    const std::vector<BlockDevice::Segment> into(whole / piece, buffer);  // all the same bytes
     device_->read(Sectors(0), into, 1);
     EXPECT_EQ(next(), (IoCompletion{.tag = 1, .status = IoStatus::Ok}));
-    EXPECT_EQ(buffer[kPiece - 1], std::byte{'E'});
-    EXPECT_EQ(buffer[kPiece - 4096], std::byte{'B'});
-    EXPECT_EQ(buffer[kPiece - 4097], std::byte{0});
+    EXPECT_EQ(buffer[piece - 1], std::byte{'E'});
+    EXPECT_EQ(buffer[piece - 4096], std::byte{'B'});
+    EXPECT_EQ(buffer[piece - 4097], std::byte{0});
 }
 
 TEST_F(FileDeviceTest, TakesAsManyRequestsAtOnceAsItSays) {

@@ -1,11 +1,13 @@
 #include "test/support/driver.h"
 
 #include <sys/mman.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,14 +49,15 @@ GuestRam::GuestRam(Bytes size) : fd_(::memfd_create("guest-ram", MFD_CLOEXEC)) {
     bytes_ = {static_cast<std::byte*>(mapped), size.value()};
     auto memory = vmm::GuestMemory::create({{.start = vmm::GuestAddress{0}, .bytes = bytes_}});
     CHECK(memory.has_value());
-    memory_ = *std::move(memory);
+    memory_ = std::make_unique<const vmm::GuestMemory>(*std::move(memory));
 }
 
 GuestRam::~GuestRam() { (void)::munmap(bytes_.data(), bytes_.size()); }
 
 vmm::GuestAddress GuestRam::allocate(std::size_t length, std::size_t align) {
     const std::size_t start = (next_free_ + align - 1) / align * align;
-    CHECK(start <= bytes_.size() && length <= bytes_.size() - start);
+    CHECK(start <= bytes_.size());
+    CHECK(length <= bytes_.size() - start);
     next_free_ = start + length;
     return vmm::GuestAddress{start};
 }
@@ -116,6 +119,7 @@ std::uint16_t QueueDriver::take_free() {
 
 std::uint16_t QueueDriver::add(std::span<const Buffer> chain) {
     std::vector<std::uint16_t> indices;
+    indices.reserve(chain.size());
     for (std::size_t i = 0; i < chain.size(); ++i) {
         indices.push_back(take_free());
     }

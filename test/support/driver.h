@@ -3,12 +3,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_config.h"
@@ -47,17 +49,19 @@ public:
 
     template <typename T>
     T read(vmm::GuestAddress at) const {
-        return *memory_->read<T>(at);
+        auto value = memory_->read<T>(at);
+        CHECK(value.has_value());
+        return *value;
     }
     template <typename T>
     void write(vmm::GuestAddress at, const T& value) const {
-        (void)memory_->write(at, value).value();
+        CHECK(memory_->write(at, value).has_value());
     }
 
 private:
     Fd fd_;
     std::span<std::byte> bytes_;
-    std::optional<vmm::GuestMemory> memory_;
+    std::unique_ptr<const vmm::GuestMemory> memory_;
     std::size_t next_free_ = 4096;
 };
 

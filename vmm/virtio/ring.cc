@@ -10,7 +10,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -59,6 +58,7 @@ GuestU32* u32_at(std::span<std::byte> part, std::size_t offset) {
 
 std::uint16_t load_relaxed(const GuestU16* from) { return __atomic_load_n(from, __ATOMIC_RELAXED); }
 std::uint16_t load_acquire(const GuestU16* from) { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
+// NOLINTBEGIN(readability-non-const-parameter): the check does not know that the builtins write
 void store_relaxed(GuestU16* to, std::uint16_t value) {
     __atomic_store_n(to, value, __ATOMIC_RELAXED);
 }
@@ -68,6 +68,7 @@ void store_release(GuestU16* to, std::uint16_t value) {
 void store_relaxed(GuestU32* to, std::uint32_t value) {
     __atomic_store_n(to, value, __ATOMIC_RELAXED);
 }
+// NOLINTEND(readability-non-const-parameter)
 
 void full_barrier() {
 #ifdef __SANITIZE_THREAD__
@@ -280,7 +281,8 @@ std::optional<Chain> Ring::pop() {
 void Ring::complete(Chain chain, std::uint32_t written) {
     State& ring = *state_;
     const std::uint16_t head = chain.head();
-    CHECK(head < ring.size && ring.is_taken[head]);
+    CHECK(head < ring.size);
+    CHECK(ring.is_taken[head]);
     ring.is_taken[head] = false;
     --ring.taken;
     if (ring.last_head == head) {
@@ -299,7 +301,8 @@ void Ring::complete(Chain chain, std::uint32_t written) {
 void Ring::undo_pop(Chain chain) {
     State& ring = *state_;
     const std::uint16_t head = chain.head();
-    CHECK(ring.last_head == head && ring.is_taken[head]);
+    CHECK(ring.last_head == head);
+    CHECK(ring.is_taken[head]);
     ring.is_taken[head] = false;
     ring.last_head.reset();
     --ring.taken;

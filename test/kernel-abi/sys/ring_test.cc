@@ -2,13 +2,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/bpf_common.h>
 #include <linux/filter.h>
+#include <linux/prctl.h>
 #include <linux/seccomp.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <array>
@@ -22,7 +23,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
@@ -53,11 +53,13 @@ TEST(IoRing, ReadsAndWritesAtAnOffsetOverSeveralPieces) {
     IoRing ring = *IoRing::create(4);
     std::string a = "ab";
     std::string b = "c";
-    const std::array<iovec, 2> from{iovec{a.data(), 2}, iovec{b.data(), 1}};
+    const std::array<iovec, 2> from{iovec{.iov_base = a.data(), .iov_len = 2},
+                                    iovec{.iov_base = b.data(), .iov_len = 1}};
     ASSERT_TRUE(ring.writev(file.ref(), from, 4, 77));
     EXPECT_EQ(wait_for(ring, 1), (std::map<std::uint64_t, std::int32_t>{{77, 3}}));
     std::string got(6, ' ');
-    const std::array<iovec, 2> into{iovec{got.data(), 1}, iovec{got.data() + 1, 5}};
+    const std::array<iovec, 2> into{iovec{.iov_base = got.data(), .iov_len = 1},
+                                    iovec{.iov_base = got.data() + 1, .iov_len = 5}};
     ASSERT_TRUE(ring.readv(file.ref(), into, 3, ~std::uint64_t{0}));
     EXPECT_EQ(wait_for(ring, 1), (std::map<std::uint64_t, std::int32_t>{{~std::uint64_t{0}, 6}}));
     EXPECT_EQ(got, "3abc78");
@@ -67,7 +69,7 @@ TEST(IoRing, ReadAtTheEndIsShort) {
     const Fd file = file_with("0123");
     IoRing ring = *IoRing::create(1);
     std::string got(8, ' ');
-    const std::array<iovec, 1> into{iovec{got.data(), got.size()}};
+    const std::array<iovec, 1> into{iovec{.iov_base = got.data(), .iov_len = got.size()}};
     ASSERT_TRUE(ring.readv(file.ref(), into, 2, 1));
     EXPECT_EQ(wait_for(ring, 1)[1], 2);
 }
@@ -76,7 +78,7 @@ TEST(IoRing, FailureIsANegativeErrno) {
     const Fd file = *open_file("/dev/null", O_RDONLY);
     IoRing ring = *IoRing::create(1);
     char byte = 0;
-    const std::array<iovec, 1> from{iovec{&byte, 1}};
+    const std::array<iovec, 1> from{iovec{.iov_base = &byte, .iov_len = 1}};
     ASSERT_TRUE(ring.writev(file.ref(), from, 0, 5));
     EXPECT_EQ(wait_for(ring, 1)[5], -EBADF);
 }
@@ -136,7 +138,7 @@ TEST(IoRing, ItsDescriptorWakesAnEventLoopForWhatIsNotReadyAtOnce) {
         ring.reap([&](const IoRing::Completion& done) { results[done.tag] = done.result; });
     });
     char byte = 0;
-    const std::array<iovec, 1> into{iovec{&byte, 1}};
+    const std::array<iovec, 1> into{iovec{.iov_base = &byte, .iov_len = 1}};
     ASSERT_TRUE(ring.readv(reader.ref(), into, ~std::uint64_t{0}, 9));
     ASSERT_TRUE(ring.submit().has_value());
     ASSERT_TRUE(loop->run_once(std::chrono::milliseconds(0)).has_value());
@@ -156,7 +158,7 @@ TEST(IoRing, DestructorWaitsForWhatIsInFlight) {
     auto into = std::make_unique<std::array<char, 1 << 20>>();
     {
         IoRing ring = *IoRing::create(1);
-        const iovec piece{into->data(), into->size()};
+        const iovec piece{.iov_base = into->data(), .iov_len = into->size()};
         ASSERT_TRUE(ring.readv(file.ref(), {&piece, 1}, 0, 1));
         ASSERT_TRUE(ring.submit().has_value());
     }

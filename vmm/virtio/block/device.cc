@@ -1,6 +1,7 @@
 #include "vmm/virtio/block/device.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -51,34 +52,32 @@ std::uint64_t Block::features() const { return block::offered_features(storage_-
 
 std::span<const std::byte> Block::config() const { return std::as_bytes(std::span(&config_, 1)); }
 
-void Block::start(const Session& session) { session_.emplace(session); }
+void Block::start(const Session& session) {
+    notifier_ = &session.notifier;
+    can_flush_ = (session.features & abi::kVirtioBlkFFlush) != 0;
+}
 
 void Block::start_queue(std::uint16_t queue, Ring ring) {
-    if (queue != 0 || !session_ || ring_) {
-        return;
+    if (queue == 0 && notifier_ != nullptr && queue_ == nullptr) {
+        queue_ = std::make_unique<Queue>(std::move(ring));
+        serve();
     }
-    pending_.resize(ring.size());
-    ring_ = std::move(ring);
-    was_broken_ = false;
-    serve();
 }
 
 std::uint16_t Block::stop_queue(std::uint16_t queue) {
-    return queue == 0 ? give_up_ring(Phase::Stopping) : std::uint16_t{0};
+    return queue == 0 ? give_up_queue(Phase::Stopping) : std::uint16_t{0};
 }
 
-std::uint16_t Block::give_up_ring(Phase phase) {
-    if (!ring_) {
+std::uint16_t Block::give_up_queue(Phase phase) {
+    if (queue_ == nullptr) {
         return 0;
     }
     phase_ = phase;
     storage_->drain();
     phase_ = Phase::Serving;
-    CHECK(in_flight_ == 0);
-    const std::uint16_t next = ring_->next_available();
-    ring_.reset();
-    pending_.clear();
-    is_starved_ = false;
+    CHECK(queue_->in_flight == 0);
+    const std::uint16_t next = queue_->ring.next_available();
+    queue_.reset();
     return next;
 }
 
@@ -89,35 +88,35 @@ void Block::kick(std::uint16_t queue) {
 }
 
 void Block::reset() {
-    (void)give_up_ring(Phase::Resetting);
-    session_.reset();
+    (void)give_up_queue(Phase::Resetting);
+    notifier_ = nullptr;
 }
 
 void Block::serve() {
-    if (!ring_) {
+    if (queue_ == nullptr) {
         return;
     }
     take_chains();
     storage_->submit();
     notify();
-    if (ring_->is_broken() && !std::exchange(was_broken_, true)) {
-        session_->notifier.queue_broken(0);
+    if (queue_->ring.is_broken() && !std::exchange(queue_->was_broken, true)) {
+        notifier_->queue_broken(0);
     }
 }
 
 void Block::take_chains() {
-    ring_->disable_kicks();
+    queue_->ring.disable_kicks();
     do {
         while (has_room()) {
-            std::optional<Chain> chain = ring_->pop();
+            std::optional<Chain> chain = queue_->ring.pop();
             if (!chain) {
                 break;
             }
             begin(*std::move(chain));
         }
         // Without room nobody has to kick: we come back by ourselves when a request is done.
-        is_starved_ = !has_room();
-    } while (!is_starved_ && ring_->enable_kicks());
+        queue_->is_starved = !has_room();
+    } while (!queue_->is_starved && queue_->ring.enable_kicks());
 }
 
 void Block::begin(Chain chain) {
@@ -147,18 +146,19 @@ void Block::begin(Chain chain) {
             answer(std::move(chain), VirtioBlkStatus::IoError, data);
             return;
         case Kind::Mute:
-            ring_->complete(std::move(chain), 0);
+            queue_->ring.complete(std::move(chain), 0);
             return;
     }
-    ++in_flight_;
-    pending_[head].emplace(std::move(chain), request.kind, data);
+    ++queue_->in_flight;
+    queue_->pending[head].emplace(std::move(chain), request.kind, data);
 }
 
 void Block::on_complete(std::span<const storage::IoCompletion> completions) {
+    CHECK(queue_ != nullptr);  // or we gave it up with requests in flight
     for (const storage::IoCompletion& completion : completions) {
         finish(completion);
     }
-    if (is_starved_ && phase_ == Phase::Serving) {
+    if (queue_->is_starved && phase_ == Phase::Serving) {
         serve();
         return;
     }
@@ -167,22 +167,24 @@ void Block::on_complete(std::span<const storage::IoCompletion> completions) {
 }
 
 void Block::finish(const storage::IoCompletion& completion) {
-    CHECK(completion.tag < pending_.size() && pending_[completion.tag].has_value());
-    std::optional<Pending>& place = pending_[completion.tag];
+    CHECK(completion.tag < queue_->pending.size());
+    std::optional<Pending>& place = queue_->pending[completion.tag];
+    CHECK(place.has_value());
     const bool is_ok = completion.status == storage::IoStatus::Ok;
     // virtio 1.2 §5.2.6.2: to a driver that cannot flush, a write that is done is on the disk.
-    if (is_ok && place->kind == Kind::Write && (session_->features & abi::kVirtioBlkFFlush) == 0) {
+    if (is_ok && place->kind == Kind::Write && !can_flush_) {
         place->kind = Kind::Flush;
         storage_->flush(completion.tag);
         return;
     }
-    Pending pending = *std::exchange(place, std::nullopt);
-    --in_flight_;
+    Chain chain = std::move(place->chain);
+    Answered data = place->data;
+    place.reset();
+    --queue_->in_flight;
     if (!is_ok) {
-        pending.data.written = 0;
+        data.written = 0;
     }
-    answer(std::move(pending.chain), is_ok ? VirtioBlkStatus::Ok : VirtioBlkStatus::IoError,
-           pending.data);
+    answer(std::move(chain), is_ok ? VirtioBlkStatus::Ok : VirtioBlkStatus::IoError, data);
 }
 
 /// `data` bytes at the beginning of the writable part were written. The status is its last byte
@@ -191,12 +193,13 @@ void Block::answer(Chain chain, VirtioBlkStatus status, Answered data) {
     (void)chain.take_writable(chain.writable() - 1);
     const std::array<std::byte, 1> last{static_cast<std::byte>(status)};
     (void)chain.write(last);
-    ring_->complete(std::move(chain), data.written == data.room ? data.written + 1 : data.written);
+    queue_->ring.complete(std::move(chain),
+                          data.written == data.room ? data.written + 1 : data.written);
 }
 
 void Block::notify() {
-    if (phase_ != Phase::Resetting && ring_->should_interrupt()) {
-        session_->notifier.queue_used(0);
+    if (phase_ != Phase::Resetting && queue_->ring.should_interrupt()) {
+        notifier_->queue_used(0);
     }
 }
 

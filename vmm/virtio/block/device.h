@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/result.h"
@@ -32,6 +33,10 @@ public:
     /// Errors: InvalidArgument where `serial` is longer than 20 bytes or not printable ASCII.
     static Result<std::unique_ptr<Block>> create(std::unique_ptr<storage::BlockDevice> storage,
                                                  std::string_view serial);
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+    Block(Block&&) = delete;
+    Block& operator=(Block&&) = delete;
     ~Block() override;
 
     DeviceType type() const override { return DeviceType::Block; }
@@ -67,8 +72,19 @@ private:
         Answered data;  // if all goes well
     };
 
+    /// All that belongs to a started queue, and goes with it.
+    struct Queue {
+        explicit Queue(Ring its_ring) : ring(std::move(its_ring)), pending(ring.size()) {}
+
+        Ring ring;
+        std::vector<std::optional<Pending>> pending;  // by head
+        std::uint32_t in_flight = 0;
+        bool is_starved = false;  // chains may wait until the storage has room
+        bool was_broken = false;
+    };
+
     Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial);
-    std::uint16_t give_up_ring(Phase phase);
+    std::uint16_t give_up_queue(Phase phase);
     void serve();
     void take_chains();
     void begin(Chain chain);
@@ -76,18 +92,15 @@ private:
     void finish(const storage::IoCompletion& completion);
     void answer(Chain chain, abi::VirtioBlkStatus status, Answered data);
     void notify();
-    bool has_room() const { return in_flight_ < storage_->depth(); }
+    bool has_room() const { return queue_->in_flight < storage_->depth(); }
 
     std::unique_ptr<storage::BlockDevice> storage_;
     abi::VirtioBlkConfig config_;
     std::array<std::byte, abi::kVirtioBlkIdBytes> serial_{};
-    std::optional<Session> session_;
-    std::optional<Ring> ring_;
-    std::vector<std::optional<Pending>> pending_;  // by head
-    std::uint32_t in_flight_ = 0;
-    bool is_starved_ = false;  // chains may wait for has_room()
+    Notifier* notifier_ = nullptr;  // the session's; null outside of one
+    bool can_flush_ = false;        // the session's driver
     Phase phase_ = Phase::Serving;
-    bool was_broken_ = false;
+    std::unique_ptr<Queue> queue_;  // null while stopped
 };
 
 }  // namespace pepita::vmm::virtio

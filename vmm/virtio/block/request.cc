@@ -1,7 +1,5 @@
 #include "vmm/virtio/block/request.h"
 
-#include <cstddef>
-
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "storage/block_device.h"
@@ -24,11 +22,12 @@ Request moving(Request request, Sectors capacity) {
 }  // namespace
 
 Request parse_request(Chain& chain, Sectors capacity, storage::Access access) {
+    Request request;
     if (chain.writable() == 0) {
-        return {.kind = Kind::Mute};
+        request.kind = Kind::Mute;
+        return request;
     }
-    // virtio 1.2 §5.2.6: the last byte is the status.
-    Request request{.kind = Kind::Bad, .room = Bytes(chain.writable() - 1)};
+    request.room = Bytes(chain.writable() - 1);  // virtio 1.2 §5.2.6: the last byte is the status
     const auto header = chain.read<abi::VirtioBlkRequestHeader>();
     if (!header.has_value()) {
         return request;

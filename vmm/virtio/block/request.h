@@ -21,9 +21,9 @@ struct Request {
         Mute,  // no room for even a status byte
     };
     Kind kind = Kind::Bad;
-    Sectors first{};
-    Bytes length{};  // of a Read's or Write's data, which is next in its part of the chain
-    Bytes room{};    // the writable part without the status byte at its end
+    Sectors first;
+    Bytes length;  // of a Read's or Write's data, which is next in its part of the chain
+    Bytes room;    // the writable part without the status byte at its end
 
     friend bool operator==(const Request&, const Request&) = default;
 };

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -21,32 +22,31 @@ namespace {
 void fill_random(std::span<std::byte> room) {
     while (!room.empty()) {
         const ssize_t got = ::getrandom(room.data(), room.size(), 0);
-        CHECK(got > 0 || errno == EINTR);  // nothing else can be wrong with it
-        if (got > 0) {
-            room = room.subspan(static_cast<std::size_t>(got));
+        if (got < 0) {
+            CHECK(errno == EINTR);  // nothing else can be wrong with it
+            continue;
         }
+        room = room.subspan(static_cast<std::size_t>(got));
     }
 }
 
 }  // namespace
 
-void Entropy::start(const Session& session) { session_.emplace(session); }
+void Entropy::start(const Session& session) { notifier_ = &session.notifier; }
 
 void Entropy::start_queue(std::uint16_t queue, Ring ring) {
-    if (queue != 0 || !session_ || ring_) {
-        return;
+    if (queue == 0 && notifier_ != nullptr && queue_ == nullptr) {
+        queue_ = std::make_unique<Queue>(std::move(ring));
+        serve();
     }
-    ring_ = std::move(ring);
-    was_broken_ = false;
-    serve();
 }
 
 std::uint16_t Entropy::stop_queue(std::uint16_t queue) {
-    if (queue != 0 || !ring_) {
+    if (queue != 0 || queue_ == nullptr) {
         return 0;
     }
-    const std::uint16_t next = ring_->next_available();
-    ring_.reset();
+    const std::uint16_t next = queue_->ring.next_available();
+    queue_.reset();
     return next;
 }
 
@@ -57,30 +57,31 @@ void Entropy::kick(std::uint16_t queue) {
 }
 
 void Entropy::reset() {
-    (void)stop_queue(0);
-    session_.reset();
+    queue_.reset();
+    notifier_ = nullptr;
 }
 
 void Entropy::serve() {
-    if (!ring_) {
+    if (queue_ == nullptr) {
         return;
     }
-    ring_->disable_kicks();
+    Ring& ring = queue_->ring;
+    ring.disable_kicks();
     do {
-        while (std::optional<Chain> chain = ring_->pop()) {
+        while (std::optional<Chain> chain = ring.pop()) {
             std::uint32_t written = 0;
             for (const Chain::Segment room : chain->take_writable(kRequestMax.value())) {
                 fill_random(room);
                 written += static_cast<std::uint32_t>(room.size());
             }
-            ring_->complete(*std::move(chain), written);
+            ring.complete(*std::move(chain), written);
         }
-    } while (ring_->enable_kicks());
-    if (ring_->should_interrupt()) {
-        session_->notifier.queue_used(0);
+    } while (ring.enable_kicks());
+    if (ring.should_interrupt()) {
+        notifier_->queue_used(0);
     }
-    if (ring_->is_broken() && !std::exchange(was_broken_, true)) {
-        session_->notifier.queue_broken(0);
+    if (ring.is_broken() && !std::exchange(queue_->was_broken, true)) {
+        notifier_->queue_broken(0);
     }
 }
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <span>
 
 #include "kernel-abi/sys/units.h"
@@ -34,11 +34,15 @@ public:
 private:
     static constexpr std::array<std::uint16_t, 1> kQueueSizes{64};
 
+    struct Queue {
+        Ring ring;
+        bool was_broken = false;
+    };
+
     void serve();
 
-    std::optional<Session> session_;
-    std::optional<Ring> ring_;
-    bool was_broken_ = false;
+    Notifier* notifier_ = nullptr;  // the session's; null outside of one
+    std::unique_ptr<Queue> queue_;  // null while stopped
 };
 
 }  // namespace pepita::vmm::virtio

@@ -13,6 +13,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,7 +30,6 @@
 #include "test/support/driver.h"
 #include "test/support/fake_block_device.h"
 #include "vmm/guest_memory.h"
-#include "vmm/virtio/device.h"
 
 namespace pepita::vmm::virtio {
 namespace {
@@ -67,7 +67,7 @@ struct BlockGuest {
             chain.push_back({.at = data, .length = length, .direction = direction});
         }
         chain.push_back({.at = status, .length = 1, .direction = Direction::FromDevice});
-        return {queue.add(chain), data, status};
+        return {.head = queue.add(chain), .data = data, .status = status};
     }
     Asked read(std::uint64_t sector, std::uint32_t length = 512) {
         return request(abi::kVirtioBlkTIn, sector, length, Direction::FromDevice);
@@ -146,7 +146,7 @@ TEST(Block, SerialIsUpToTwentyPrintableCharacters) {
 // --- requests
 
 TEST_F(BlockTest, ReadsIntoTheGuestsMemory) {
-    disk_->bytes[3 * 512] = std::byte{'R'};
+    disk_->bytes[1536] = std::byte{'R'};
     const auto asked = guest_.read(3, 1024);
     block_->kick(0);
     ASSERT_EQ(disk_->waiting.size(), 1U);
@@ -167,7 +167,7 @@ TEST_F(BlockTest, WritesFromTheGuestsMemory) {
     block_->kick(0);
     disk_->finish(0);
     EXPECT_EQ(guest_.status(asked), kOk);
-    EXPECT_EQ(disk_->bytes[15 * 512], std::byte{'h'});
+    EXPECT_EQ(disk_->bytes[7680], std::byte{'h'});
     EXPECT_EQ(guest_.queue.collect()->length, 1U);
 }
 
@@ -268,12 +268,12 @@ TEST(Block, RequestAsLongAsTheLimitIsTakenAndALongerOneIsNot) {
     auto block = *Block::create(std::move(fake), "");
     block->start({.memory = guest.ram.memory(), .features = 0, .notifier = guest.notifier});
     block->start_queue(0, guest.queue.open_ring());
-    constexpr std::uint32_t kLimit = 126 * 32768;
-    const auto longer = guest.read(0, kLimit + 512);
+    constexpr std::uint32_t limit = 126 * 32768;
+    const auto longer = guest.read(0, limit + 512);
     block->kick(0);
     EXPECT_TRUE(disk->waiting.empty());
     EXPECT_EQ(guest.status(longer), kIoError);
-    guest.read(0, kLimit);
+    guest.read(0, limit);
     block->kick(0);
     EXPECT_EQ(disk->waiting.size(), 1U);
 }
@@ -447,7 +447,7 @@ TEST_F(BlockOverFileTest, WhatIsWrittenIsReadBack) {
     EXPECT_EQ(guest_.status(read), kOk);
     EXPECT_EQ(guest_.ram.text_at(read.data, 11), "to the file");
     std::array<char, 11> in_file{};
-    ASSERT_EQ(::pread(file_.ref().number(), in_file.data(), in_file.size(), 2047 * 512), 11);
+    ASSERT_EQ(::pread(file_.ref().number(), in_file.data(), in_file.size(), 1048064), 11);
     EXPECT_EQ(std::string_view(in_file.data(), in_file.size()), "to the file");
 }
 

@@ -6,11 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
-#include "kernel-abi/sys/units.h"
 #include "test/support/driver.h"
 #include "vmm/guest_memory.h"
-#include "vmm/virtio/device.h"
 
 namespace pepita::vmm::virtio {
 namespace {
