@@ -1,5 +1,8 @@
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdio>
 #include <list>
@@ -49,9 +52,8 @@ public:
     }
 
 private:
-    // With no container and no client there is nobody left who could want something.
     void stop_if_idle() {
-        if (clients_.empty() && pod_.is_over()) {
+        if ((clients_.empty() && pod_.is_over()) || pod_.is_useless()) {
             loop_.stop();
         }
     }
@@ -67,8 +69,25 @@ private:
     pepita::shim::Pod pod_;
 };
 
+Result<void> log_to(const std::string& path) {
+    const Fd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+    if (!file) {
+        return Error::from_errno(errno, "open log '" + path + "'");
+    }
+    if (::dup2(file.ref().number(), STDERR_FILENO) == -1) {
+        return Error::from_errno(errno, "dup2");
+    }
+    return {};
+}
+
 Result<void> run(std::span<char* const> arguments) {
-    const pepita::shim::Options options = TRY(pepita::shim::parse_options(arguments));
+    pepita::shim::Options options = TRY(pepita::shim::parse_options(arguments));
+    if (options.vmm.empty()) {
+        options.vmm = TRY(pepita::shim::find_vmm());
+    }
+    if (!options.log.empty()) {
+        TRY(log_to(options.log));
+    }
     (void)::signal(SIGPIPE, SIG_IGN);
     const auto loop = TRY(EventLoop::create());
     Server server(*loop, options);

@@ -1,5 +1,10 @@
 #include "shim/options.h"
 
+#include <limits.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
@@ -40,6 +45,14 @@ Result<void> set(Options& options, std::string_view name, std::string_view value
         options.vmm = value;
     } else if (name == "--qemu") {
         options.qemu = value;
+    } else if (name == "--log") {
+        options.log = value;
+    } else if (name == "--log-format") {
+        // Lines are logfmt; a client that asked for JSON writes its own errors so.
+        if (value != "text" && value != "json") {
+            return Error(Code::InvalidArgument,
+                         "--log-format '" + std::string(value) + "': must be text or json");
+        }
     } else if (name == "--guest-console") {
         options.guest_console = value;
     } else if (name == "--isolation") {
@@ -64,6 +77,22 @@ Result<void> set(Options& options, std::string_view name, std::string_view value
 }
 
 }  // namespace
+
+Result<std::string> find_vmm() {
+    std::array<char, PATH_MAX> self{};
+    const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
+    if (size < 0) {
+        return Error::from_errno(errno, "read '/proc/self/exe'");
+    }
+    const std::string_view path(self.data(), static_cast<std::size_t>(size));
+    const std::string directory(path.substr(0, path.rfind('/')));
+    for (const char* beside : {"/pepita-vmm", "/../vmm/pepita-vmm"}) {
+        if (::access((directory + beside).c_str(), X_OK) == 0) {
+            return directory + beside;
+        }
+    }
+    return Error(Code::NotFound, "pepita-vmm is not in '" + directory + "'");
+}
 
 Result<Options> parse_options(std::span<char* const> arguments) {
     Options options;

@@ -17,11 +17,12 @@ struct Options {
     std::string id;
     std::string root = "/run/pepita";      // <root>/<id>/ is the pod's own
     std::string data = "/var/lib/pepita";  // guest/ kernels/ tmp/
-    std::string vmm;                       // path of pepita-vmm; default: beside pepita-shim
-    std::string qemu = "qemu-system-x86_64";
+    std::string vmm;                       // path of pepita-vmm; empty: see find_vmm()
+    std::string qemu = "/usr/bin/qemu-system-x86_64";
     IsolationChoice isolation = IsolationChoice::Auto;
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
+    std::string log;  // a file that gets our log lines; empty: standard error
     /// A file that gets the guest's console, for debugging. Empty: the guest has none.
     std::string guest_console;
     std::chrono::seconds boot_deadline{60};
@@ -30,5 +31,9 @@ struct Options {
 
 /// Errors: InvalidArgument naming the option and what is wrong with it.
 Result<Options> parse_options(std::span<char* const> arguments);
+
+/// The pepita-vmm that belongs to the running pepita-shim: beside it, or where the build has it.
+/// Errors: NotFound.
+Result<std::string> find_vmm();
 
 }  // namespace pepita::shim

@@ -202,6 +202,7 @@ void Pod::end_create(Result<void> created) {
         return done(processes_[""].proxy_pid);
     }
     phase_ = Phase::Removing;
+    is_ending_ = true;
     create_error_ = std::move(created).error();
     on_created_ = std::move(done);  // answered when all is undone
     if (sandbox_) {
@@ -438,6 +439,7 @@ void Pod::end_remove() {
 }
 
 void Pod::shutdown(bool now, OnResult<void> done) {
+    is_ending_ = is_ending_ || now || is_over();
     if (now && !is_over() && phase_ != Phase::Removing) {
         on_removed_ = [done = std::move(done)](const Result<runtime::TaskExit>&) mutable {
             done({});
@@ -449,6 +451,7 @@ void Pod::shutdown(bool now, OnResult<void> done) {
         return sandbox_->shut_down();
     }
     done({});
+    loop_.post([this] { callbacks_.on_over(); });
 }
 
 void Pod::write_state() {
@@ -463,7 +466,8 @@ void Pod::write_state() {
     state.created = created_at_;
     state.isolation = to_string(isolation_->isolation);
     // What is over needs no identification, and nobody may look for its pid.
-    state.shim = runtime::identify_process(static_cast<std::uint32_t>(::getpid())).value_or(runtime::HostProcess());
+    state.shim = runtime::identify_process(static_cast<std::uint32_t>(::getpid()))
+                     .value_or(runtime::HostProcess());
     if (sandbox_) {
         state.vmm = runtime::identify_process(static_cast<std::uint32_t>(sandbox_->machine_pid()))
                         .value_or(runtime::HostProcess());

@@ -29,13 +29,17 @@ class Pod : public runtime::TaskService {
 public:
     struct Callbacks {
         std::move_only_function<void(Fd)> on_client;  // one more, on <root>/<id>/shim.sock
-        std::move_only_function<void()> on_over;      // is_over() has become true
+        std::move_only_function<void()> on_over;      // is_over() or is_useless() became true
     };
     Pod(EventLoop& loop, Options options, Callbacks callbacks);
     ~Pod() override;
 
     /// Whether nothing is left that must outlive the clients.
     bool is_over() const { return phase_ == Phase::Empty || phase_ == Phase::Removed; }
+
+    /// Whether there is nothing to stay for even while clients are connected: shutdown was asked
+    /// for, or the one container this shim is for could not be made.
+    bool is_useless() const { return is_over() && is_ending_; }
 
     void create(runtime::TaskCreate request, runtime::OnResult<std::uint32_t> done) override;
     void start(runtime::ProcessId process, runtime::OnResult<runtime::TaskStarted> done) override;
@@ -86,6 +90,7 @@ private:
     Options options_;
     Callbacks callbacks_;
     Phase phase_ = Phase::Empty;
+    bool is_ending_ = false;
     Fd listener_;
     EventLoop::Watch listener_watch_;
     std::unique_ptr<PodDirectory> directory_;

@@ -162,7 +162,7 @@ void Sandbox::on_ready() {
                                                socket ? on_api(*std::move(socket))
                                                       : Result<void>(std::move(socket).error());
                                            if (!linked) {
-                                               give_up(linked.error().message());
+                                               on_link_lost(linked.error());
                                            }
                                        });
 }
@@ -180,7 +180,7 @@ Result<void> Sandbox::on_api(Fd socket) {
 
 void Sandbox::on_described(const Result<runtime::GuestDescription>& guest) {
     if (!guest) {
-        return give_up("guest: " + guest.error().message());
+        return on_link_lost(guest.error());
     }
     deadline_.cancel();
     log::info("guest is up", {{"kernel", guest->kernel_release}, {"init", guest->version}});

@@ -116,6 +116,8 @@ Result<void> store(const std::string& path, std::span<const std::byte> kernel) {
     if (!file) {
         return Error::from_errno(errno, "create '" + temporary + "'");
     }
+    // A kernel is no secret, and QEMU, which has a user of its own, opens it again by its number.
+    (void)::fchmod(file.ref().number(), 0644);
     Result<void> stored = write_cached(file.ref(), kernel);
     if (stored && ::rename(temporary.c_str(), path.c_str()) != 0) {
         stored = Error::from_errno(errno, "rename to '" + path + "'");

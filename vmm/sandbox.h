@@ -1,5 +1,6 @@
 #pragma once
 
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -61,6 +62,7 @@ inline constexpr std::array kDeviceLoop = {
     detail::only(SYS_getrandom),
     detail::only(SYS_ioctl, 1, abi::kvm::kSignalMsi),
     detail::only(SYS_ioctl, 1, abi::kvm::kIoEventFd),
+    detail::only(SYS_ioctl, 1, FIONREAD),  // how much a vsock client has for the guest
     detail::not_executable(SYS_mmap, 2),
     detail::not_executable(SYS_mprotect, 2),  // malloc grows an arena with it
     detail::only(SYS_munmap),
