@@ -468,6 +468,12 @@ TEST_F(RingTest, IndirectTableAsLongAsTheQueueIsTakenAndOneMoreIsNot) {
     expect_broken();
 }
 
+TEST_F(RingTest, IndirectTableLongerThanTheQueueBreaksTheRingThoughItsChainIsShort) {
+    publish_indirect(
+        std::vector<abi::VirtqDesc>(9, {.address = kInside, .length = 1, .flags = 0, .next = 0}));
+    expect_broken();
+}
+
 TEST_F(RingTest, IndirectTableOutsideRamBreaksTheRing) {
     publish({.address = kOutside, .length = 16, .flags = abi::kVirtqDescIndirect, .next = 0});
     expect_broken();
