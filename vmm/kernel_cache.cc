@@ -39,24 +39,32 @@ struct Trailer {
 
 /// Finds accidents, at the speed of memory: an odd multiplier loses no bit of what it mixes, so a
 /// change of any one word changes the sum.
-std::uint64_t checksum(std::span<const std::byte> bytes) {
-    constexpr std::uint64_t kMultiplier = 0x9e37'79b9'7f4a'7c15;
-    std::array<std::uint64_t, 4> lanes{1, 2, 3, 4};
-    while (!bytes.empty()) {
-        std::array<std::uint64_t, 4> words{};
-        const std::size_t size = std::min(bytes.size(), sizeof(words));
-        std::memcpy(words.data(), bytes.data(), size);
-        for (std::size_t i = 0; i < lanes.size(); ++i) {
-            lanes[i] = std::rotl((lanes[i] ^ words[i]) * kMultiplier, 29);
+class Checksum {
+public:
+    /// The next bytes; a multiple of 32 but for the last ones.
+    void add(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            std::array<std::uint64_t, 4> words{};
+            const std::size_t size = std::min(bytes.size(), sizeof(words));
+            std::memcpy(words.data(), bytes.data(), size);
+            for (std::size_t i = 0; i < lanes_.size(); ++i) {
+                lanes_[i] = std::rotl((lanes_[i] ^ words[i]) * kMultiplier, 29);
+            }
+            bytes = bytes.subspan(size);
         }
-        bytes = bytes.subspan(size);
     }
-    std::uint64_t sum = 0;
-    for (const std::uint64_t lane : lanes) {
-        sum = std::rotl((sum ^ lane) * kMultiplier, 29);
+    std::uint64_t value() const {
+        std::uint64_t sum = 0;
+        for (const std::uint64_t lane : lanes_) {
+            sum = std::rotl((sum ^ lane) * kMultiplier, 29);
+        }
+        return sum;
     }
-    return sum;
-}
+
+private:
+    static constexpr std::uint64_t kMultiplier = 0x9e37'79b9'7f4a'7c15;
+    std::array<std::uint64_t, 4> lanes_{1, 2, 3, 4};
+};
 
 Result<std::vector<std::byte>> read_all(FdRef file) {
     const Bytes size = TRY(file_size(file));
@@ -72,16 +80,24 @@ Result<std::vector<std::byte>> read_all(FdRef file) {
 
 /// The cached kernel. Errors: NotFound, or DataLoss where it is not what was put there.
 Result<Fd> open_cached(const std::string& path) {
+    constexpr std::size_t kChunk = std::size_t{1} << 20U;
     Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NOFOLLOW));
-    const std::vector<std::byte> content = TRY(read_all(file.ref()));
+    const std::uint64_t size = TRY(file_size(file.ref())).value();
     Trailer trailer;
-    if (content.size() <= sizeof(trailer)) {
+    if (size <= sizeof(trailer)) {
         return Error(Code::DataLoss, "cached kernel is truncated");
     }
-    const auto kernel = std::span(content).first(content.size() - sizeof(trailer));
-    std::memcpy(&trailer, content.data() + kernel.size(), sizeof(trailer));
-    if (trailer.magic != Trailer{}.magic || trailer.size != kernel.size() ||
-        trailer.checksum != checksum(kernel)) {
+    const std::uint64_t end = size - sizeof(trailer);
+    TRY(read_exactly(file.ref(), std::as_writable_bytes(std::span(&trailer, 1)), end));
+    Checksum sum;
+    std::vector<std::byte> buffer(kChunk);
+    for (std::uint64_t at = 0; at < end; at += kChunk) {
+        const auto chunk = std::span(buffer).first(std::min<std::uint64_t>(kChunk, end - at));
+        TRY(read_exactly(file.ref(), chunk, at));
+        sum.add(chunk);
+    }
+    if (trailer.magic != Trailer{}.magic || trailer.size != end ||
+        trailer.checksum != sum.value()) {
         return Error(Code::DataLoss, "cached kernel is damaged");
     }
     return file;
@@ -104,7 +120,9 @@ Result<void> write_all(FdRef file, std::span<const std::byte> bytes) {
 Result<void> write_cached(FdRef file, std::span<const std::byte> kernel) {
     Trailer trailer;
     trailer.size = kernel.size();
-    trailer.checksum = checksum(kernel);
+    Checksum sum;
+    sum.add(kernel);
+    trailer.checksum = sum.value();
     TRY(write_all(file, kernel));
     return write_all(file, std::as_bytes(std::span(&trailer, 1)));
 }
