@@ -214,7 +214,7 @@ VcpuExit Vcpu::take_exit() {
 }
 
 VcpuExit Vcpu::port_exit() const {
-    const auto& io = shared().io;
+    const kvm::IoExit& io = shared().io;
     const std::size_t size = std::size_t{io.size} * io.count;
     CHECK(io.data_offset <= run_.bytes().size() && size <= run_.bytes().size() - io.data_offset);
     return {.kind = VcpuExit::Kind::Port,
