@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+"""The stages of test/run, which has installed what they need.
+
+Usage: test/stages.py [--build DIR] [STAGE...]. Without a stage, all run, in this order:
+  format       every source is formatted as clang-format 19 does
+  unit         build; unit, golden and tidy tests
+  asan         unit tests under AddressSanitizer and UndefinedBehaviourSanitizer
+  tsan         unit tests of the threaded folders under ThreadSanitizer
+  fuzz         each fuzz target for some seconds, under ASan and UBSan, from its corpus
+  lint         clang-tidy 19 over the product's sources
+  integration  pods from end to end on this machine, isolation tcg
+  lab          the same on real KVM, in the lab (see test/lab/README.md)
+Exit status 0 where nothing failed; the last line is `N passed, N failed, N skipped`.
+"""
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[1]
+FOLDERS = ("kernel-abi", "compute", "storage", "runtime", "vmm", "shim", "cri")
+THREADED = ("kernel-abi", "storage", "vmm")
+FUZZ_SECONDS = int(os.environ.get("PEPITA_FUZZ_SECONDS", "10"))
+LOG_LINES = 60
+JOBS = os.cpu_count() or 1
+SANITIZE = ("-Db_lundef=false",)
+
+
+@dataclasses.dataclass
+class Tally:
+    """What the tests said, added up."""
+    passed: int = 0
+    failed: int = 0
+    skipped: list[str] = dataclasses.field(default_factory=list)
+    failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # name, log
+
+    def one(self, name: str, ok: bool, log: str):
+        self.passed += ok
+        if not ok:
+            self.fail(name, log)
+
+    def fail(self, name: str, log: str, count: int = 1):
+        self.failed += count
+        self.failures.append((name, log))
+
+
+def call(command: list, **more) -> tuple[bool, str]:
+    """Runs to the end. Whether it exited with 0, and all that it said."""
+    try:
+        done = subprocess.run([str(word) for word in command], cwd=SOURCE, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **more)
+    except OSError as error:
+        return False, f"{command[0]}: {error.strerror}"
+    return done.returncode == 0, done.stdout.decode(errors="replace")
+
+
+def add_log(tally: Tally, stage: str, log: pathlib.Path) -> bool:
+    """Adds one of Meson's logs, a JSON object a line. False where there is none."""
+    if not log.is_file():
+        return False
+    for line in log.read_text().splitlines():
+        add_entry(tally, stage, json.loads(line))
+    return True
+
+
+def add_entry(tally: Tally, stage: str, entry: dict):
+    """One program's result, case by case where it is GoogleTest's or unittest's."""
+    text = entry.get("stdout", "") + entry.get("stderr", "")
+    name = f"{stage}: {entry['name']}"
+    passed, failed, skipped = gtest_cases(text) or unittest_cases(text) or (0, 0, [])
+    result = entry["result"]
+    if result == "SKIP":
+        last = (text.strip() or "no reason given").splitlines()[-1]
+        skipped = skipped or [last]
+    elif result in ("OK", "EXPECTEDFAIL"):
+        passed = passed or (0 if skipped else 1)
+    else:
+        failed = failed or 1
+    tally.passed += passed
+    tally.skipped += [f"{name}: {reason}" for reason in skipped]
+    if failed:
+        tally.fail(f"{name} ({result.lower()} after {entry['duration']:.0f} s)", text, failed)
+
+
+def gtest_cases(text: str) -> tuple[int, int, list[str]] | None:
+    if "[==========]" not in text:
+        return None
+    skipped = []
+    for found in re.finditer(r"^\[  SKIPPED \] (\S+) \(\d+ ms\)$", text, re.M):
+        # GoogleTest prints the reason after "file:line: Skipped", above this line.
+        reasons = re.findall(r": Skipped\n(.*)\n", text[:found.start()])
+        skipped.append(f"{found.group(1)}: {reasons[-1] if reasons else 'no reason given'}")
+    failed = set(re.findall(r"^\[  FAILED  \] ([^\s,]+)(?:, .*)? \(\d+ ms\)$", text, re.M))
+    return len(re.findall(r"^\[       OK \] ", text, re.M)), len(failed), skipped
+
+
+def unittest_cases(text: str) -> tuple[int, int, list[str]] | None:
+    ran = re.findall(r"^Ran (\d+) tests? in ", text, re.M)
+    if not ran:
+        return None
+    counts = dict(re.findall(r"(failures|errors|skipped)=(\d+)", text[text.rindex("\nRan "):]))
+    failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
+    skipped = re.findall(r"^(.*\.\.\. skipped .*)$", text, re.M)
+    skipped += ["no reason given"] * (int(counts.get("skipped", 0)) - len(skipped))
+    return max(0, int(ran[-1]) - failed - len(skipped)), failed, skipped
+
+
+class Stages:
+    def __init__(self, build: pathlib.Path):
+        self.build = build
+        self.tally = Tally()
+
+    def folder(self, name: str) -> pathlib.Path:
+        return self.build if not name else self.build.with_name(f"{self.build.name}-{name}")
+
+    def configured(self, stage: str, folder: pathlib.Path, *options: str) -> bool:
+        if (folder / "build.ninja").is_file():
+            return True
+        ok, log = call(["meson", "setup", *options, folder])
+        if not ok:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.tally.fail(f"{stage}: meson setup", log)
+        return ok
+
+    def compiled(self, stage: str, folder: pathlib.Path, *targets: str) -> bool:
+        ok, log = call(["ninja", "-C", folder, *targets])
+        if not ok:
+            self.tally.fail(f"{stage}: build", log)
+        return ok
+
+    def meson_test(self, stage: str, folder: pathlib.Path, *options: str):
+        log = folder / f"meson-logs/{stage}.json"
+        log.unlink(missing_ok=True)
+        _, said = call(["meson", "test", "-C", folder, "--logbase", stage, *options])
+        if not add_log(self.tally, stage, log):
+            self.tally.fail(f"{stage}: meson test", said)
+
+    def sources(self, *folders: str, suffixes=(".cc", ".h")) -> list[str]:
+        return sorted(str(path.relative_to(SOURCE)) for folder in folders
+                      for path in (SOURCE / folder).rglob("*") if path.suffix in suffixes)
+
+    def format(self):
+        self.tally.one("format", *call(["clang-format-19", "--dry-run", "-Werror",
+                                        *self.sources(*FOLDERS, "test")]))
+
+    def unit(self):
+        folder = self.folder("")
+        if self.configured("unit", folder) and self.compiled("unit", folder):
+            self.meson_test("unit", folder, "--no-suite", "integration", "--no-suite", "lab", "--no-rebuild")
+
+    def asan(self):
+        folder = self.folder("asan")
+        if self.configured("asan", folder, "-Db_sanitize=address,undefined", *SANITIZE):
+            self.meson_test("asan", folder, "--suite", "unit")
+
+    def tsan(self):
+        folder = self.folder("tsan")
+        if self.configured("tsan", folder, "-Db_sanitize=thread", *SANITIZE):
+            suites = [word for each in THREADED for word in ("--suite", each)]
+            # Without a random layout: gcc 12's runtime stops where newer kernels put things.
+            self.meson_test("tsan", folder, *suites, "--wrapper", "setarch -R")
+
+    def fuzz(self):
+        folder = self.folder("fuzz")
+        if not self.configured("fuzz", folder, "--native-file", "test/fuzz/clang-19.ini"):
+            return
+        ok, told = call(["meson", "introspect", "--targets", folder])
+        targets = [target["filename"][0] for target in json.loads(told)
+                   if target["name"].endswith("_fuzz")] if ok else []
+        if not targets:
+            self.tally.fail("fuzz: no targets", told)
+        elif self.compiled("fuzz", folder, *(os.path.relpath(target, folder) for target in targets)):
+            with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+                for target, (ok, log) in zip(targets, pool.map(self.fuzz_one, targets)):
+                    self.tally.one(f"fuzz: {pathlib.Path(target).name}", ok, log)
+
+    def fuzz_one(self, target: str) -> tuple[bool, str]:
+        name = pathlib.Path(target).name.removesuffix("_fuzz")
+        found = self.folder("fuzz") / "corpus" / name  # what this run discovers stays out of the tree
+        found.mkdir(parents=True, exist_ok=True)
+        given = SOURCE / "test/fuzz/corpus" / name
+        return call([target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
+                     f"-artifact_prefix={self.folder('fuzz')}/{name}-", found, *([given] if given.is_dir() else [])],
+                    timeout=FUZZ_SECONDS * 10 + 120)
+
+    def lint(self):
+        # Generated headers have to be there before anything that includes them is read.
+        if not (self.configured("lint", self.folder("")) and self.compiled("lint", self.folder(""))):
+            return
+        sources = self.sources(*FOLDERS, suffixes=(".cc",))
+        with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+            results = list(pool.map(self.lint_one, sources))
+        logs = [log for ok, log in results if not ok]
+        self.tally.one("lint", not logs, "\n".join(logs))
+
+    def lint_one(self, source: str) -> tuple[bool, str]:
+        return call(["clang-tidy-19", "-p", self.folder(""), "--quiet",
+                     "--extra-arg=-Wno-unknown-warning-option", source])
+
+    def pods(self, stage: str):
+        folder = self.folder("")
+        if not (self.configured(stage, folder) and self.compiled(stage, folder)):
+            return
+        ok, log = call(["deploy/guest/build", "--init", folder / "runtime/pepita-init",
+                        "--output", folder / "data/guest"])
+        if not ok:
+            self.tally.fail(f"{stage}: guest", log)
+            return
+        self.meson_test(stage, folder, "--suite", stage, "--num-processes", "1", "--no-rebuild")
+
+    def integration(self):
+        self.pods("integration")
+
+    def lab(self):
+        self.pods("lab")
+
+
+def report(tally: Tally):
+    for name, log in tally.failures:
+        print(f"\n==== failed: {name}")
+        print("\n".join(log.splitlines()[-LOG_LINES:]))
+    if tally.skipped:
+        print("\nskipped:")
+        for reason in tally.skipped:
+            print(f"  {reason}")
+    print(f"\n{tally.passed} passed, {tally.failed} failed, {len(tally.skipped)} skipped", flush=True)
+
+
+ALL = ("format", "unit", "asan", "tsan", "fuzz", "lint", "integration", "lab")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="test/run", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=pathlib.Path, default=SOURCE / "build", metavar="DIR")
+    parser.add_argument("stage", nargs="*", choices=[*ALL, []], metavar="STAGE")
+    options = parser.parse_args()
+    os.environ.setdefault("CCACHE_BASEDIR", str(SOURCE))
+    stages = Stages(options.build.resolve())
+    tally = stages.tally
+    for name in options.stage or ALL:
+        passed, failed, skipped = tally.passed, tally.failed, len(tally.skipped)
+        began = time.monotonic()
+        print(f"{name:12}", end=" ", flush=True)
+        getattr(stages, name)()
+        print(f"{tally.passed - passed:5} passed {tally.failed - failed:4} failed "
+              f"{len(tally.skipped) - skipped:4} skipped {time.monotonic() - began:7.0f} s", flush=True)
+    report(tally)
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
