@@ -23,6 +23,7 @@ using vmm::GuestAddress;
 using vmm::virtio::vsock::Packet;
 using vmm::virtio::vsock::VsockOp;
 
+constexpr std::uint16_t kSendQueueSize = 256;
 constexpr std::uint32_t kHeaderSize = sizeof(abi::VsockHeader);
 
 GuestAddress behind_header(GuestAddress at) {
@@ -47,7 +48,7 @@ abi::VsockHeader guest_header(const Packet& packet) {
 VsockGuest::VsockGuest(vmm::virtio::Device& device)
     : device_(device),
       rx_(ram_, {.size = 2 * kReceiveBuffers}),
-      tx_(ram_, {.size = 256}),
+      tx_(ram_, {.size = kSendQueueSize}),
       events_(ram_),
       session_{.memory = ram_.memory(), .features = kRingFeatures, .notifier = notifier} {
     for (GuestAddress& at : receive_at_) {
@@ -87,11 +88,18 @@ void VsockGuest::refill() {
 void VsockGuest::send(const Packet& packet, std::string_view payload) {
     Packet sized = packet;
     sized.length = static_cast<std::uint32_t>(payload.size());
-    send_raw(guest_header(sized), payload);
+    CHECK(send_raw(guest_header(sized), payload));
 }
 
-void VsockGuest::send_raw(const abi::VsockHeader& header, std::string_view payload) {
+bool VsockGuest::send_raw(const abi::VsockHeader& header, std::string_view payload) {
     CHECK(payload.size() <= kSendMax);
+    while (tx_.collect()) {
+        --sent_;
+    }
+    if (sent_ == kSendQueueSize) {
+        return false;
+    }
+    ++sent_;
     ram_.write(send_at_, header);
     std::ranges::copy(std::as_bytes(std::span(payload)),
                       ram_.at(behind_header(send_at_), payload.size()).begin());
@@ -101,7 +109,7 @@ void VsockGuest::send_raw(const abi::VsockHeader& header, std::string_view paylo
     if (tx_.needs_kick()) {
         device_.kick(abi::kVsockTxQueue);
     }
-    while (tx_.collect()) {}
+    return true;
 }
 
 std::optional<VsockMessage> VsockGuest::receive() {

@@ -47,8 +47,9 @@ public:
     bool refills = true;
 
     void send(const vmm::virtio::vsock::Packet& packet, std::string_view payload = {});
-    /// The header as it stands, valid or not, and whatever follows it.
-    void send_raw(const abi::VsockHeader& header, std::string_view payload);
+    /// The header as it stands, valid or not, and whatever follows it. False where the device left
+    /// so much that there is no room in the queue.
+    bool send_raw(const abi::VsockHeader& header, std::string_view payload);
     std::optional<VsockMessage> receive();
 
     std::size_t empty_buffers() const { return empty_.size(); }
@@ -67,6 +68,7 @@ private:
     std::map<std::uint32_t, std::size_t> posted_;  // head: slot
     std::vector<std::size_t> empty_;
     vmm::GuestAddress send_at_{};
+    std::size_t sent_ = 0;  // and not taken back
 };
 
 /// A header from the guest to the host.

@@ -144,9 +144,9 @@ Result<void> VhostUserTransport::set_vring_fd(VhostUserMessage& message) {
     if (!has_fd) {
         return Error(Code::Unsupported, "a queue without kicks would have to be polled");
     }
-    (void)TRY(idle_queue(index));
-    queue.kick_watch.cancel();
-    queue.kick = std::move(fd);
+    Queue& idle = *TRY(idle_queue(index));
+    idle.kick_watch.cancel();
+    idle.kick = std::move(fd);
     return start_if_ready(index);
 }
 
