@@ -42,7 +42,7 @@ std::uint64_t drain_eventfd(const Fd& eventfd) {
 
 void VhostUserFront::run() {
     for (int i = 0; i < 3; ++i) {
-        (void)loop_.run_once(std::chrono::milliseconds(0)).value();
+        loop_.run_once(std::chrono::milliseconds(0)).value();
     }
 }
 
@@ -76,7 +76,8 @@ std::optional<VhostUserFront::Reply> VhostUserFront::receive() {
     std::memcpy(&reply.header, bytes.data(), sizeof(reply.header));
     if (reply.header.size > 0) {
         const auto payload = receive_some(socket_.ref(), std::span(bytes).first(reply.header.size));
-        CHECK(payload && payload->size == reply.header.size);
+        CHECK(payload.has_value());
+        CHECK(payload->size == reply.header.size);
         reply.payload.assign(bytes.begin(), bytes.begin() + reply.header.size);
     }
     return reply;

@@ -122,7 +122,8 @@ std::optional<VsockMessage> VsockGuest::receive() {
     const GuestAddress at = receive_at_.at(slot);
     const auto header = ram_.read<abi::VsockHeader>(at);
     CHECK(header.len == used->length - kHeaderSize);
-    CHECK(header.src_cid == abi::kVsockHostCid && header.dst_cid == kCid);
+    CHECK(header.src_cid == abi::kVsockHostCid);
+    CHECK(header.dst_cid == kCid);
     VsockMessage message{.op = VsockOp{header.op},
                          .ports = {.host = header.src_port, .guest = header.dst_port},
                          .flags = header.flags,

@@ -1,10 +1,8 @@
 #include "vmm/virtio/transport_vhost_user.h"
 
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +21,6 @@
 #include "kernel-abi/uapi/vhost_user.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "vmm/virtio/device.h"
-#include "vmm/virtio/ring.h"
 #include "vmm/virtio/vhost_user_memory.h"
 #include "vmm/virtio/vhost_user_message.h"
 
@@ -101,10 +98,11 @@ void VhostUserTransport::on_message() {
         if (!message) {
             return end(message.error());
         }
-        if (!message->has_value()) {
+        std::optional<VhostUserMessage>& whole = *message;
+        if (!whole) {
             return;
         }
-        VhostUserMessage& got = **message;
+        VhostUserMessage& got = *whole;
         Result<void> handled = dispatch(got);
         const bool wants_ack = got.needs_reply() && !has_own_reply(got.request) &&
                                (protocol_features_ & abi::kVhostUserProtocolReplyAck) != 0;
@@ -188,9 +186,7 @@ Result<void> VhostUserTransport::dispatch_device(const VhostUserMessage& message
         case SetOwner:
             return {};
         case ResetOwner:
-            for (std::uint16_t i = 0; i < queues_.size(); ++i) {
-                stop(i);
-            }
+            (void)stop_all();
             end_session();
             return {};
         case SetMemTable:
@@ -268,13 +264,7 @@ Result<void> VhostUserTransport::set_memory(const VhostUserMessage& message) {
     VhostUserMemory memory = TRY(VhostUserMemory::map(regions, message.fds));
 
     // The guest may be running: its queues go on where they were, in the new mapping.
-    std::vector<std::uint16_t> running;
-    for (std::uint16_t i = 0; i < queues_.size(); ++i) {
-        if (queues_[i].running) {
-            running.push_back(i);
-            stop(i);
-        }
-    }
+    const std::vector<std::uint16_t> running = stop_all();
     if (memory_) {
         *memory_ = std::move(memory);
     } else {

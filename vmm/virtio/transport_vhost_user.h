@@ -98,8 +98,9 @@ private:
     Result<Queue*> idle_queue(std::uint64_t index);
     /// Starts the queue once all that it takes is there.
     Result<void> start_if_ready(std::uint16_t index);
-    Result<Ring> open_ring(const Queue& queue) const;
     void stop(std::uint16_t index);
+    /// Gives the indices of those that were running.
+    std::vector<std::uint16_t> stop_all();
     void end_session();
     bool any_running() const;
 

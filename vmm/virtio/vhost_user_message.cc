@@ -1,5 +1,6 @@
 #include "vmm/virtio/vhost_user_message.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>

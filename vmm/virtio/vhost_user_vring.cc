@@ -1,4 +1,4 @@
-#include <sys/epoll.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
@@ -24,8 +25,19 @@
 // The messages about single queues, and a queue's way from words to a running ring.
 
 namespace pepita::vmm::virtio {
+namespace {
 
 using enum abi::VhostUserRequest;
+
+Result<Ring> open_ring(const VhostUserMemory& memory, const abi::VhostUserVringAddr& address,
+                       RingGeometry geometry, std::uint64_t features) {
+    geometry.descriptors = TRY(memory.to_guest(address.descriptors), "descriptor table");
+    geometry.available = TRY(memory.to_guest(address.available), "available ring");
+    geometry.used = TRY(memory.to_guest(address.used), "used ring");
+    return Ring::open(memory.guest(), geometry, features);
+}
+
+}  // namespace
 
 Result<void> VhostUserTransport::dispatch_vring(VhostUserMessage& message) {
     if (message.request == SetVringNum) {
@@ -164,7 +176,9 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     if ((features_ & abi::kVirtioFVersion1) == 0) {
         return Error(Code::FailedPrecondition, "the driver did not accept VIRTIO_F_VERSION_1");
     }
-    Ring ring = TRY(open_ring(queue), name);
+    Ring ring = TRY(
+        open_ring(*memory_, *queue.address, {.size = queue.size, .next = queue.next}, features_),
+        name);
     if (!queue.kick_watch) {
         queue.kick_watch = TRY(loop_.watch(queue.kick.ref(), EPOLLIN,
                                            [this, index](std::uint32_t) { on_kick(index); }),
@@ -180,23 +194,24 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     return {};
 }
 
-Result<Ring> VhostUserTransport::open_ring(const Queue& queue) const {
-    const RingGeometry geometry{
-        .size = queue.size,
-        .descriptors = TRY(memory_->to_guest(queue.address->descriptors), "descriptor table"),
-        .available = TRY(memory_->to_guest(queue.address->available), "available ring"),
-        .used = TRY(memory_->to_guest(queue.address->used), "used ring"),
-        .next = queue.next,
-    };
-    return Ring::open(memory_->guest(), geometry, features_);
-}
-
 void VhostUserTransport::stop(std::uint16_t index) {
     Queue& queue = queues_[index];
     if (std::exchange(queue.running, false)) {
         queue.kick_watch.cancel();
         queue.next = device_.stop_queue(index);
     }
+}
+
+std::vector<std::uint16_t> VhostUserTransport::stop_all() {
+    std::vector<std::uint16_t> running;
+    const auto count = static_cast<std::uint16_t>(queues_.size());
+    for (std::uint16_t i = 0; i < count; ++i) {
+        if (queues_[i].running) {
+            running.push_back(i);
+            stop(i);
+        }
+    }
+    return running;
 }
 
 bool VhostUserTransport::any_running() const {

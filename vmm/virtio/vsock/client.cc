@@ -2,7 +2,7 @@
 
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
+#include <sys/types.h>
 
 #include <algorithm>
 #include <array>
@@ -45,6 +45,7 @@ struct Parts {
 
 Client::Waiting Client::waiting() const {
     int size = 0;
+    // NOLINTNEXTLINE(misc-include-cleaner): <sys/ioctl.h> it is, whatever that includes.
     if (::ioctl(socket_.ref().number(), FIONREAD, &size) == 0 && size > 0) {
         return {.size = static_cast<std::size_t>(size), .ended = false};
     }

@@ -55,7 +55,8 @@ std::span<const std::byte> VsockDevice::config() const {
 void VsockDevice::start(const Session& session) { notifier_ = &session.notifier; }
 
 void VsockDevice::start_queue(std::uint16_t queue, Ring ring) {
-    CHECK(queue < kQueues && notifier_ != nullptr);
+    CHECK(queue < kQueues);
+    CHECK(notifier_ != nullptr);
     rings_[queue] = std::move(ring);
     told_broken_[queue] = false;
     kick(queue);
@@ -63,9 +64,8 @@ void VsockDevice::start_queue(std::uint16_t queue, Ring ring) {
 
 std::uint16_t VsockDevice::stop_queue(std::uint16_t queue) {
     CHECK(queue < kQueues);
-    const std::uint16_t next = rings_[queue] ? rings_[queue]->next_available() : std::uint16_t{0};
-    rings_[queue].reset();
-    return next;
+    const std::optional<Ring> ring = std::exchange(rings_[queue], std::nullopt);
+    return ring ? ring->next_available() : std::uint16_t{0};
 }
 
 void VsockDevice::kick(std::uint16_t queue) {

@@ -26,12 +26,12 @@ std::size_t Handshake::take(std::span<const std::byte> bytes) {
 }
 
 std::optional<std::uint32_t> Handshake::port() const {
-    constexpr std::string_view kVerb = "CONNECT ";
+    constexpr std::string_view verb = "CONNECT ";
     std::string_view rest = line_;
-    if (!complete_ || line_.size() == kLineMax || !rest.starts_with(kVerb)) {
+    if (!complete_ || line_.size() == kLineMax || !rest.starts_with(verb)) {
         return std::nullopt;
     }
-    rest.remove_prefix(kVerb.size());
+    rest.remove_prefix(verb.size());
     std::uint32_t port = 0;
     const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), port);
     if (error != std::errc{} || end != rest.data() + rest.size()) {

@@ -1,7 +1,5 @@
 #include "vmm/virtio/vsock/muxer.h"
 
-#include <sys/epoll.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +18,7 @@
 #include "vmm/virtio/ring.h"
 #include "vmm/virtio/vsock/client.h"
 #include "vmm/virtio/vsock/connection.h"
+#include "vmm/virtio/vsock/handshake.h"
 #include "vmm/virtio/vsock/link.h"
 #include "vmm/virtio/vsock/packet.h"
 #include "vmm/virtio/vsock/rx_writer.h"
@@ -66,9 +65,7 @@ void Muxer::take(Chain& chain) {
     const Packet& packet = decoded.packet;
     Link* link = find(packet.ports);
     if (link == nullptr) {
-        if (decoded.verdict == Verdict::Refuse) {
-            refuse(packet);
-        } else if (packet.op == VsockOp::Request) {
+        if (decoded.verdict == Verdict::Good && packet.op == VsockOp::Request) {
             take_request(packet);
         } else if (packet.op != VsockOp::Rst) {
             refuse(packet);

@@ -1,5 +1,5 @@
-#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <algorithm>
 #include <array>

@@ -1,8 +1,8 @@
 #include "vmm/virtio/vsock/device.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -19,15 +20,14 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
-#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/uapi/virtio_vsock.h"
 #include "test/support/vsock_guest.h"
 #include "vmm/virtio/vsock/connection.h"
+#include "vmm/virtio/vsock/handshake.h"
 #include "vmm/virtio/vsock/muxer.h"
 #include "vmm/virtio/vsock/packet.h"
 
@@ -82,10 +82,10 @@ protected:
     // Whether the loop sleeps once it has done what there is to do.
     bool loop_sleeps() {
         for (int i = 0; i < 3; ++i) {
-            (void)loop_->run_once(milliseconds(1)).value();
+            loop_->run_once(milliseconds(1)).value();
         }
         const auto before = EventLoop::Clock::now();
-        (void)loop_->run_once(milliseconds(50)).value();
+        loop_->run_once(milliseconds(50)).value();
         return EventLoop::Clock::now() - before >= milliseconds(40);
     }
 
@@ -96,7 +96,7 @@ protected:
     }
     bool is_quiet() {
         for (int i = 0; i < 3; ++i) {
-            (void)loop_->run_once(milliseconds(1)).value();
+            loop_->run_once(milliseconds(1)).value();
         }
         return !guest_->receive().has_value();
     }
