@@ -34,6 +34,7 @@ Result<Bundle> parse_config(std::string_view json, std::string_view directory);
 
 /// An OCI `process` object (exec --process, and the task API's exec).
 Result<ProcessSpec> parse_process(std::string_view json);
+Result<ProcessSpec> load_process(std::string_view path);
 
 /// The `process` object of a process: what parse_process() takes.
 std::string to_json(const ProcessSpec& process);

@@ -19,8 +19,11 @@ struct HostProcess {
     friend bool operator==(const HostProcess&, const HostProcess&) = default;
 };
 
-/// Errors: NotFound where there is no such process.
+/// Errors: NotFound where there is no such process, or it is over and only not reaped.
 Result<HostProcess> identify_process(std::uint32_t pid);
+
+/// Whether it still runs, and has not only left its pid to another.
+bool is_alive(const HostProcess& process);
 
 /// Kills `process` unless it is over, whoever may have its pid now. True if it was there.
 Result<bool> kill_process(const HostProcess& process);

@@ -183,6 +183,11 @@ Result<Bundle> load_bundle(std::string_view directory) {
     return TRY(load(real), name);
 }
 
+Result<ProcessSpec> load_process(std::string_view path) {
+    const std::string text = TRY(read_file(std::string(path)));
+    return TRY(parse_process(text), oci::in_quotes(path));
+}
+
 Result<void> check_container_id(std::string_view id) {
     const bool is_ok = !id.empty() && id.size() <= kIdMax && id != "." && id != ".." &&
                        std::ranges::all_of(id, [](char c) {

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -138,6 +139,10 @@ Result<HostProcess> identify_process(std::uint32_t pid) {
     const std::string stat = TRY(read_all(file.ref(), 4096, path));
     // "pid (name) state ppid ...": the name may hold anything, so count from its last bracket on.
     std::size_t at = stat.rfind(')');
+    const std::string_view state = std::string_view(stat).substr(std::min(at, stat.size()), 3);
+    if (state == ") Z" || state == ") X") {
+        return Error(Code::NotFound, "process " + std::to_string(pid) + " is over");
+    }
     constexpr int start_time_field = 22;
     constexpr int name_field = 2;
     for (int field = name_field; field < start_time_field && at != std::string::npos; ++field) {
@@ -153,6 +158,11 @@ Result<HostProcess> identify_process(std::uint32_t pid) {
         return Error(Code::Internal, "'" + path + "' has no start time");
     }
     return process;
+}
+
+bool is_alive(const HostProcess& process) {
+    const Result<HostProcess> now = identify_process(process.pid);
+    return process.pid != 0 && now.has_value() && *now == process;
 }
 
 Result<bool> kill_process(const HostProcess& process) {

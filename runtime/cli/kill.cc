@@ -1,0 +1,49 @@
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/cli/command_line.h"
+#include "runtime/cli/observe.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/cli/verbs.h"
+#include "runtime/guest_api.h"
+#include "runtime/oci/store.h"
+#include "runtime/task_api.h"
+
+namespace pepita::runtime::cli {
+namespace {
+
+constexpr std::chrono::seconds kKillDeadline{15};
+
+}  // namespace
+
+Result<int> kill(const Command& command) {
+    const std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
+    const auto store = TRY(oci::ContainerStore::open(command.root));
+    const Fd directory = TRY(store.open_container(command.id));
+    const std::unique_ptr<ShimLink> link = TRY(connect(*loop, directory.ref()));
+    if (link == nullptr) {
+        return Error(Code::FailedPrecondition, "container not running");
+    }
+    const ProcessId process{.container = command.id, .exec = ""};
+    auto sent = link->ask<void>(
+        [&](TaskClient& client, auto done) {
+            client.kill(process, static_cast<std::uint32_t>(command.signal), command.all,
+                        std::move(done));
+        },
+        kKillDeadline);
+    if (sent) {
+        return 0;
+    }
+    if (sent.error().code() == Code::NotFound || sent.error().code() == Code::FailedPrecondition) {
+        return Error(Code::FailedPrecondition, "container not running");
+    }
+    return std::move(sent).error();
+}
+
+}  // namespace pepita::runtime::cli

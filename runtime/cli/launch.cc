@@ -1,0 +1,126 @@
+#include "runtime/cli/launch.h"
+
+#include <poll.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
+#include "runtime/cli/command_line.h"
+#include "runtime/cli/process_io.h"
+#include "runtime/cli/proxy.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/cli/shim_process.h"
+#include "runtime/oci/store.h"
+#include "runtime/state.h"
+#include "runtime/task_api.h"
+
+namespace pepita::runtime::cli {
+namespace {
+
+constexpr std::chrono::seconds kEndDeadline{15};
+
+/// Whether a process is over, at the latest after `limit`.
+bool is_over(const Child& child, std::chrono::milliseconds limit) {
+    pollfd ready{.fd = child.pidfd().number(), .events = POLLIN, .revents = 0};
+    return ::poll(&ready, 1, static_cast<int>(limit.count())) == 1;
+}
+
+}  // namespace
+
+Launch::Launch(const Command& command, const Bundle& bundle, Proxy proxy, ShimProcess shim)
+    : command_(command),
+      bundle_(bundle),
+      proxy_(std::move(proxy)),
+      shim_(std::move(shim.process)),
+      socket_(std::move(shim.socket)) {}
+
+Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& command,
+                                              const Bundle& bundle) {
+    // First of all: whoever wants to stop us must not leave half a container behind.
+    auto foreground = TRY(Foreground::create(loop, {.container = command.id, .exec = ""},
+                                             bundle.container.process.terminal));
+    Proxy proxy = TRY(start_proxy());
+    ShimProcess shim = TRY(start_shim(command));
+    std::unique_ptr<Launch> out(new Launch(command, bundle, std::move(proxy), std::move(shim)));
+    out->foreground_ = std::move(foreground);
+    out->link_ = TRY(ShimLink::create(loop, std::move(out->socket_)));
+    out->foreground_->attach(*out->link_);
+    return out;
+}
+
+Result<void> Launch::create() {
+    const std::uint32_t pid = static_cast<std::uint32_t>(proxy_.process.pid());
+    TaskCreate request{.id = command_.id, .bundle = bundle_.directory, .io = {}};
+    request.io = TRY(make_io(command_, bundle_.container.process.terminal));
+    attach_proxy(request.io, proxy_);
+    auto made = link_->ask<std::uint32_t>(
+        [&](TaskClient& client, auto done) { client.create(std::move(request), std::move(done)); });
+    if (!made && link_->is_closed()) {
+        return Error(Code::Unavailable, "the shim ended unexpectedly");
+    }
+    if (!made) {
+        return std::move(made).error();
+    }
+    if (!command_.pid_file.empty()) {
+        TRY(write_pid_file(command_.pid_file, pid));
+    }
+    return {};
+}
+
+void Launch::release() {
+    is_released_ = true;
+    shim_.release();
+    proxy_.process.release();
+}
+
+Launch::~Launch() {
+    foreground_->ending();
+    if (!is_released_) {
+        end_shim();
+        sweep();
+        // Now the members go: a shim that hangs is killed, and so is the proxy, unless they are
+        // over already.
+    }
+}
+
+void Launch::end_shim() {
+    if (link_ == nullptr) {
+        return;
+    }
+    // Failing is for the last resort below to handle.
+    (void)link_
+        ->ask<void>([](TaskClient& client, auto done) { client.shutdown(true, std::move(done)); },
+                    kEndDeadline)
+        .has_value();
+    if (link_->wait_closed(kEndDeadline) && is_over(shim_, kEndDeadline)) {
+        (void)is_over(proxy_.process, kEndDeadline);
+    }
+}
+
+/// What a shim that was killed, or will be, could not remove itself.
+void Launch::sweep() {
+    const auto store = oci::ContainerStore::open(command_.root);
+    if (!store) {
+        return;
+    }
+    const auto directory = store->open_container(command_.id);
+    if (!directory) {
+        return;  // the usual case: it has cleaned up
+    }
+    const auto state = read_state(directory->ref());
+    // A name that was taken is somebody else's container.
+    if (state && state->shim.pid == static_cast<std::uint32_t>(shim_.pid())) {
+        (void)kill_process(state->shim).has_value();
+        (void)kill_process(state->vmm).has_value();
+        (void)store->remove(command_.id).has_value();
+    }
+}
+
+}  // namespace pepita::runtime::cli

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
+#include "runtime/cli/command_line.h"
+#include "runtime/cli/foreground.h"
+#include "runtime/cli/proxy.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/cli/shim_process.h"
+
+namespace pepita::runtime::cli {
+
+/// A container of ours in the making, with its shim and its proxy. What is not let go of by
+/// release() is taken down when this goes, by asking the shim and then, where that does not help,
+/// by force: nothing of a container that failed is left.
+class Launch {
+public:
+    /// Starts proxy and shim. All are borrowed for its life.
+    static Result<std::unique_ptr<Launch>> begin(EventLoop& loop, const Command& command,
+                                                 const Bundle& bundle);
+    Launch(const Launch&) = delete;
+    Launch& operator=(const Launch&) = delete;
+    Launch(Launch&&) = delete;
+    Launch& operator=(Launch&&) = delete;
+    ~Launch();
+
+    /// Has the shim make the container, and writes the pid file.
+    Result<void> create();
+
+    ShimLink& link() { return *link_; }
+    Foreground& foreground() { return *foreground_; }
+
+    /// The container stays, with shim and proxy, when this and we go.
+    void release();
+
+private:
+    Launch(const Command& command, const Bundle& bundle, Proxy proxy, ShimProcess shim);
+    void end_shim();
+    void sweep();
+
+    const Command& command_;
+    const Bundle& bundle_;
+    Proxy proxy_;
+    Child shim_;
+    Fd socket_;  // until link_ has it
+    std::unique_ptr<ShimLink> link_;
+    std::unique_ptr<Foreground> foreground_;
+    bool is_released_ = false;
+};
+
+}  // namespace pepita::runtime::cli

@@ -1,0 +1,70 @@
+#include "runtime/cli/observe.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/guest_api.h"
+#include "runtime/oci/store.h"
+#include "runtime/state.h"
+#include "runtime/task_api.h"
+
+namespace pepita::runtime::cli {
+namespace {
+
+ContainerStatus status_of(const TaskState& task, ContainerStatus before) {
+    switch (task.status) {
+        case TaskStatus::Created:
+            return ContainerStatus::Created;
+        case TaskStatus::Running:
+            return ContainerStatus::Running;
+        case TaskStatus::Stopped:
+            return ContainerStatus::Stopped;
+        case TaskStatus::Unknown:
+            return before;
+    }
+    return before;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ShimLink>> connect(EventLoop& loop, FdRef directory) {
+    Result<Fd> socket = oci::connect_shim(directory);
+    if (socket) {
+        return ShimLink::create(loop, *std::move(socket));
+    }
+    if (oci::has_no_shim(socket.error())) {
+        return std::unique_ptr<ShimLink>();
+    }
+    return std::move(socket).error();
+}
+
+Result<ContainerState> observe(EventLoop& loop, const oci::ContainerStore& store,
+                               std::string_view id, Deadline deadline) {
+    const Fd directory = TRY(store.open_container(id));
+    const std::unique_ptr<ShimLink> link = TRY(connect(loop, directory.ref()));
+    ContainerState state = TRY(read_state(directory.ref()));
+    if (link == nullptr) {
+        // A shim on its way to its socket has written who it is.
+        const bool is_coming = state.status == ContainerStatus::Creating && is_alive(state.shim);
+        if (!is_coming) {
+            state.status = ContainerStatus::Stopped;
+            state.pid = 0;
+        }
+        return state;
+    }
+    const ProcessId process{.container = std::string(id), .exec = ""};
+    const TaskState task = TRY(link->ask<TaskState>(
+        [&](TaskClient& client, auto done) { client.state(process, std::move(done)); }, deadline));
+    state.status = status_of(task, state.status);
+    state.pid = state.status == ContainerStatus::Stopped ? 0 : task.pid;
+    return state;
+}
+
+}  // namespace pepita::runtime::cli

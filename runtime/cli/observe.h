@@ -1,0 +1,24 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/oci/store.h"
+#include "runtime/state.h"
+
+namespace pepita::runtime::cli {
+
+/// The shim of a container that was made before, or null where none answers.
+/// Errors: NotFound "container 'x' does not exist".
+Result<std::unique_ptr<ShimLink>> connect(EventLoop& loop, FdRef directory);
+
+/// A container as it is now: what its shim says, or, where there is none, what it wrote: such a
+/// container is stopped, whatever that says.
+Result<ContainerState> observe(EventLoop& loop, const oci::ContainerStore& store,
+                               std::string_view id, Deadline deadline);
+
+}  // namespace pepita::runtime::cli

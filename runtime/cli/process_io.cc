@@ -1,0 +1,117 @@
+#include "runtime/cli/process_io.h"
+
+#include <fcntl.h>
+#include <stdio.h>  // rename
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+#include "runtime/cli/command_line.h"
+#include "runtime/cli/proxy.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/cli/terminal.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+#include "runtime/task_api.h"
+
+namespace pepita::runtime::cli {
+namespace {
+
+Result<Fd> standard_stream(int number) {
+    Fd copy(::fcntl(number, F_DUPFD_CLOEXEC, 3));
+    if (!copy) {
+        return Error::from_errno(errno, "duplicate descriptor " + std::to_string(number));
+    }
+    return copy;
+}
+
+}  // namespace
+
+Result<void> check_console(const Command& command, Terminal terminal, bool is_detached) {
+    const bool has_terminal = terminal == Terminal::Yes;
+    if (has_terminal && is_detached && command.console_socket.empty()) {
+        return Error(Code::InvalidArgument,
+                     "a detached process with a terminal needs --console-socket");
+    }
+    if (!command.console_socket.empty() && !(has_terminal && is_detached)) {
+        return Error(Code::InvalidArgument,
+                     "--console-socket is for a detached process with a terminal");
+    }
+    return {};
+}
+
+Result<TaskIo> make_io(const Command& command, Terminal terminal) {
+    TaskIo io;
+    io.terminal = terminal;
+    if (!command.console_socket.empty()) {
+        io.console_socket = TRY(connect_unix(command.console_socket), "console socket");
+        return io;
+    }
+    io.in.fd = TRY(standard_stream(STDIN_FILENO));
+    io.out.fd = TRY(standard_stream(STDOUT_FILENO));
+    if (terminal == Terminal::No) {
+        io.err.fd = TRY(standard_stream(STDERR_FILENO));
+    }
+    return io;
+}
+
+void attach_proxy(TaskIo& io, Proxy& proxy) {
+    io.proxy = std::move(proxy.socket);
+    io.proxy_pid = static_cast<std::uint32_t>(proxy.process.pid());
+}
+
+Result<void> write_pid_file(const std::string& path, std::uint32_t pid) {
+    const std::string temporary = path + ".new";
+    const std::string text = std::to_string(pid);
+    constexpr mode_t mode = 0644;
+    {
+        const Fd file(
+            ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode));
+        if (!file) {
+            return Error::from_errno(errno, "create pid file '" + temporary + "'");
+        }
+        const ssize_t count = ::write(file.ref().number(), text.data(), text.size());
+        if (count != static_cast<ssize_t>(text.size())) {
+            const int reason = count < 0 ? errno : ENOSPC;
+            (void)::unlink(temporary.c_str());
+            return Error::from_errno(reason, "write pid file '" + temporary + "'");
+        }
+    }
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+        const int reason = errno;
+        (void)::unlink(temporary.c_str());
+        return Error::from_errno(reason, "create pid file '" + path + "'");
+    }
+    return {};
+}
+
+std::optional<ExecFailure> exec_failure(const TaskStarted& started, std::string_view program) {
+    if (started.exec_errno == 0) {
+        return std::nullopt;
+    }
+    const int number = static_cast<int>(started.exec_errno);
+    const bool is_missing = number == ENOENT || number == ENOTDIR;
+    const Error error = Error::from_errno(number, "exec '" + std::string(program) + "'");
+    return ExecFailure{.message = error.message(),
+                       .exit_status = is_missing ? kNotFound : kNotExecutable};
+}
+
+void send_window_size(ShimLink& link, const ProcessId& process) {
+    if (const auto size = window_size(FdRef(STDIN_FILENO))) {
+        // Nothing depends on it: a size that is not taken is only a window drawn badly.
+        link.client().resize(process, *size, [](Result<void> /*answer*/) {});
+    }
+}
+
+}  // namespace pepita::runtime::cli

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
+
+namespace pepita::runtime::cli {
+
+/// The process that stands on the host for one in a guest: its pid is what a pid file holds, so
+/// that whoever waits for and signals pids (conmon, a process supervisor) need not know of guests.
+/// It is a child of pepita-run and goes to the next subreaper when that exits.
+///
+/// What goes over its socket, whose other end the shim holds; all numbers u32, little-endian:
+///   to the proxy:  one exit status (as the shell counts). It exits with that at once.
+///   to the shim:   the number of each signal it gets, to be sent to the process in the guest.
+/// End of file at the proxy, without a status: the shim is gone; it exits with 255.
+/// End of file at the shim: somebody has killed the proxy with SIGKILL; so goes the process.
+struct Proxy {
+    Child process;
+    Fd socket;  // the shim's end
+};
+
+/// Starts one. It has nothing open but its end of the socket, and a session of its own.
+Result<Proxy> start_proxy();
+
+}  // namespace pepita::runtime::cli

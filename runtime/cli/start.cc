@@ -1,0 +1,59 @@
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
+#include "runtime/cli/command_line.h"
+#include "runtime/cli/observe.h"
+#include "runtime/cli/process_io.h"
+#include "runtime/cli/report.h"
+#include "runtime/cli/shim_link.h"
+#include "runtime/cli/verbs.h"
+#include "runtime/guest_api.h"
+#include "runtime/oci/store.h"
+#include "runtime/state.h"
+#include "runtime/task_api.h"
+
+namespace pepita::runtime::cli {
+namespace {
+
+constexpr std::chrono::seconds kStartDeadline{60};
+
+/// For an error message only: the bundle may have changed since.
+std::string program_of(FdRef directory) {
+    const auto state = read_state(directory);
+    if (state) {
+        if (const auto bundle = load_bundle(state->bundle)) {
+            return bundle->container.process.args.front();
+        }
+    }
+    return "the container's program";
+}
+
+}  // namespace
+
+Result<int> start(const Command& command) {
+    const std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
+    const auto store = TRY(oci::ContainerStore::open(command.root));
+    const Fd directory = TRY(store.open_container(command.id));
+    const std::unique_ptr<ShimLink> link = TRY(connect(*loop, directory.ref()));
+    if (link == nullptr) {
+        return Error(Code::FailedPrecondition, "container is stopped");
+    }
+    const ProcessId process{.container = command.id, .exec = ""};
+    const TaskStarted started = TRY(link->ask<TaskStarted>(
+        [&](TaskClient& client, auto done) { client.start(process, std::move(done)); },
+        kStartDeadline));
+    if (started.exec_errno != 0) {
+        report(command, exec_failure(started, program_of(directory.ref()))->message);
+        return 1;
+    }
+    return 0;
+}
+
+}  // namespace pepita::runtime::cli

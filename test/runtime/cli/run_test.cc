@@ -1,0 +1,512 @@
+// pepita-run as a whole, against a shim that runs processes on the host (fake_shim.cc).
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
+#include "runtime/state.h"
+
+namespace pepita::runtime {
+namespace {
+
+constexpr int kPatienceMs = 20'000;
+
+// Of a container that outlives pepita-run: it lets go of the streams, whose end we wait for.
+constexpr const char* kSleep = "exec >/dev/null 2>&1; exec sleep 100";
+
+struct Pipe {
+    Fd read;
+    Fd write;
+};
+
+Pipe make_pipe() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    return {.read = Fd(ends[0]), .write = Fd(ends[1])};
+}
+
+/// What comes until the end of the stream, or until it has `until`.
+std::string read_text(const Fd& from, std::string_view until = "\1") {
+    std::string text;
+    std::array<char, 4096> part{};
+    while (!text.contains(until)) {
+        pollfd ready{.fd = from.ref().number(), .events = POLLIN, .revents = 0};
+        if (::poll(&ready, 1, kPatienceMs) != 1) {
+            ADD_FAILURE() << "nothing came after: " << text;
+            break;
+        }
+        const ssize_t count = ::read(from.ref().number(), part.data(), part.size());
+        if (count <= 0) {
+            break;
+        }
+        text.append(part.data(), static_cast<std::size_t>(count));
+    }
+    return text;
+}
+
+void write_text(const Fd& to, std::string_view text) {
+    EXPECT_EQ(::write(to.ref().number(), text.data(), text.size()),
+              static_cast<ssize_t>(text.size()));
+}
+
+/// A running pepita-run, with our ends of its streams.
+struct Running {
+    Child child;
+    Fd in;
+    Fd out;
+    Fd err;
+};
+
+struct Outcome {
+    std::uint32_t status = 0;
+    std::string out;
+    std::string err;
+};
+
+class PepitaRun : public testing::Test {
+public:
+    PepitaRun() {
+        std::string name = testing::TempDir() + "pepita-run-XXXXXX";
+        EXPECT_NE(::mkdtemp(name.data()), nullptr);
+        path_ = name;
+        std::filesystem::create_directories(path_ / "bundle/rootfs");
+        // Shims and proxies outlive pepita-run: they become ours to reap, and to miss.
+        EXPECT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    }
+    ~PepitaRun() override {
+        std::filesystem::remove_all(path_);
+        constexpr int rounds = kPatienceMs / 5;
+        int round = 0;
+        pid_t reaped = ::waitpid(-1, nullptr, WNOHANG);
+        while (reaped >= 0 && round < rounds) {
+            round += reaped == 0 ? 1 : 0;
+            (void)::poll(nullptr, 0, reaped == 0 ? 5 : 0);
+            reaped = ::waitpid(-1, nullptr, WNOHANG);
+        }
+        EXPECT_EQ(reaped, -1) << "a process was left";
+    }
+    PepitaRun(const PepitaRun&) = delete;
+    PepitaRun& operator=(const PepitaRun&) = delete;
+    PepitaRun(PepitaRun&&) = delete;
+    PepitaRun& operator=(PepitaRun&&) = delete;
+
+    /// The bundle's process is a shell with this script.
+    void bundle(const std::string& script, Terminal terminal = Terminal::No) const {
+        ProcessSpec process;
+        process.args = {"/bin/sh", "-c", script};
+        process.env = {"PATH=/usr/bin:/bin", "KEY=bundle"};
+        process.cwd = "/";
+        process.terminal = terminal;
+        bundle(process);
+    }
+    void bundle(const ProcessSpec& process) const {
+        std::ofstream(path_ / "bundle/config.json")
+            << R"({"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "annotations": {"a": "b"},
+                   "linux": {"namespaces": [{"type": "mount"}]}, "process": )"
+            << to_json(process) << "}";
+    }
+
+    SpawnOptions command(const std::vector<std::string>& arguments) const {
+        SpawnOptions options;
+        options.path = PEPITA_RUN;
+        options.arguments = {"pepita-run", "--root", root(), "--shim", PEPITA_FAKE_SHIM_PATH};
+        options.arguments.insert(options.arguments.end(), arguments.begin(), arguments.end());
+        options.environment = {"PATH=/usr/bin:/bin", "PEPITA_FAKE_SHIM=" + misbehaviour_};
+        return options;
+    }
+
+    Running begin(const std::vector<std::string>& arguments) const {
+        Pipe in = make_pipe();
+        Pipe out = make_pipe();
+        Pipe err = make_pipe();
+        SpawnOptions options = command(arguments);
+        options.fds = {{.fd = in.read.ref(), .number = 0},
+                       {.fd = out.write.ref(), .number = 1},
+                       {.fd = err.write.ref(), .number = 2}};
+        options.prepare = [path = path_ / "bundle"] -> Result<void> {
+            return ::chdir(path.c_str()) == 0 ? Result<void>() : Error::from_errno(errno, "chdir");
+        };
+        auto child = spawn(std::move(options));
+        EXPECT_TRUE(child.has_value());
+        return {.child = *std::move(child),
+                .in = std::move(in.write),
+                .out = std::move(out.read),
+                .err = std::move(err.read)};
+    }
+
+    static Outcome end(Running& running) {
+        { const Fd closed = std::move(running.in); }
+        Outcome outcome;
+        outcome.out = read_text(running.out);
+        outcome.err = read_text(running.err);
+        outcome.status = running.child.reap().shell_status();
+        return outcome;
+    }
+
+    Outcome perform(const std::vector<std::string>& arguments, std::string_view input = "") const {
+        Running running = begin(arguments);
+        write_text(running.in, input);
+        return end(running);
+    }
+
+    /// Without streams of ours: those of a created container stay open with it.
+    std::uint32_t status_of(const std::vector<std::string>& arguments) const {
+        SpawnOptions options = command(arguments);
+        options.arguments.insert(options.arguments.end(),
+                                 {"--bundle", (path_ / "bundle").string()});
+        auto child = spawn(std::move(options));
+        EXPECT_TRUE(child.has_value());
+        return child->reap().shell_status();
+    }
+
+    std::string root() const { return (path_ / "root").string(); }
+    std::string pid_file() const { return (path_ / "pid").string(); }
+    pid_t pid_in_file() const {
+        pid_t pid = 0;
+        std::ifstream(pid_file()) >> pid;
+        return pid;
+    }
+    std::ptrdiff_t containers_left() const {
+        return std::filesystem::exists(root())
+                   ? std::distance(std::filesystem::directory_iterator(root()), {})
+                   : 0;
+    }
+
+    std::filesystem::path path_;
+    std::string misbehaviour_;
+};
+
+TEST_F(PepitaRun, RunPassesStreamsAndExitStatusThrough) {
+    bundle("cat; echo bad >&2; exit 3");
+    const Outcome outcome = perform({"run", "web"}, "some input\n");
+    EXPECT_EQ(outcome.status, 3U);
+    EXPECT_EQ(outcome.out, "some input\n");
+    EXPECT_EQ(outcome.err, "bad\n");
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, RunCountsSignalsAsTheShellCounts) {
+    bundle("kill -KILL $$");
+    EXPECT_EQ(perform({"run", "web"}).status, 137U);
+}
+
+TEST_F(PepitaRun, RunForwardsSignals) {
+    bundle("trap 'exit 9' TERM; echo ready; while :; do sleep 0.02; done");
+    Running running = begin({"run", "web"});
+    EXPECT_EQ(read_text(running.out, "\n"), "ready\n");
+    running.child.send_signal(SIGTERM);
+    EXPECT_EQ(end(running).status, 9U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, RunOfMissingProgramIs127AndOfPlainFile126) {
+    ProcessSpec process;
+    process.args = {"/nope"};
+    process.cwd = "/";
+    bundle(process);
+    Outcome outcome = perform({"run", "web"});
+    EXPECT_EQ(outcome.status, 127U);
+    EXPECT_EQ(outcome.err,
+              "pepita-run: run 'web': exec '/nope': No such file or directory (ENOENT)\n");
+    process.args = {"/etc/passwd"};
+    bundle(process);
+    outcome = perform({"run", "web"});
+    EXPECT_EQ(outcome.status, 126U);
+    EXPECT_EQ(outcome.err,
+              "pepita-run: run 'web': exec '/etc/passwd': Permission denied (EACCES)\n");
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, RunWithoutBundleIs125) {
+    const Outcome outcome = perform({"run", "-b", "/nonexistent/b", "web"});
+    EXPECT_EQ(outcome.status, 125U);
+    EXPECT_EQ(outcome.err,
+              "pepita-run: run 'web': bundle '/nonexistent/b': No such file or directory "
+              "(ENOENT)\n");
+}
+
+TEST_F(PepitaRun, RunWithoutShimProgramNamesIt) {
+    bundle("true");
+    const Outcome outcome = perform({"--shim", "/no/shim", "run", "web"});
+    EXPECT_EQ(outcome.status, 125U);
+    EXPECT_TRUE(outcome.err.contains("/no/shim")) << outcome.err;
+}
+
+TEST_F(PepitaRun, ShimThatDiesInCreateIs125AndLeavesNothing) {
+    bundle("true");
+    misbehaviour_ = "dies-in-create";
+    const Outcome outcome = perform({"run", "web"});
+    EXPECT_EQ(outcome.status, 125U);
+    EXPECT_EQ(outcome.err, "pepita-run: run 'web': the shim ended unexpectedly\n");
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, ShimThatDiesWhileTheProcessRunsIs125AndLeavesNothing) {
+    bundle(kSleep);
+    misbehaviour_ = "dies-later";
+    const Outcome outcome = perform({"run", "--pid-file", pid_file(), "web"});
+    EXPECT_EQ(outcome.status, 125U);
+    EXPECT_TRUE(outcome.err.starts_with("pepita-run: run 'web': the shim ended")) << outcome.err;
+    EXPECT_EQ(containers_left(), 0);
+    EXPECT_EQ(::kill(pid_in_file(), 0), -1) << "the proxy has gone, too";
+}
+
+TEST_F(PepitaRun, InterruptBeforeTheStartTakesTheContainerDown) {
+    bundle("true");
+    misbehaviour_ = "hangs";
+    Running running = begin({"run", "--pid-file", pid_file(), "web"});
+    while (!std::filesystem::exists(pid_file())) {
+        (void)::poll(nullptr, 0, 5);
+    }
+    // The first is kept for the process, the second means us.
+    running.child.send_signal(SIGTERM);
+    running.child.send_signal(SIGINT);
+    const Outcome outcome = end(running);
+    EXPECT_EQ(outcome.status, 125U);
+    EXPECT_TRUE(outcome.err.starts_with("pepita-run: run 'web': interrupted by SIG"))
+        << outcome.err;
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, TakenNameIsRefusedAndTheContainerStays) {
+    bundle(kSleep);
+    ASSERT_EQ(perform({"run", "-d", "web"}).status, 0U);
+    const Outcome outcome = perform({"create", "web"});
+    EXPECT_EQ(outcome.status, 1U);
+    EXPECT_EQ(outcome.err, "pepita-run: create 'web': container 'web' already exists\n");
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "running")"));
+    EXPECT_EQ(perform({"delete", "--force", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, LifeOfAContainerByVerbs) {
+    bundle(kSleep);
+    EXPECT_EQ(status_of({"create", "web"}), 0U);
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "created")"));
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("a": "b")"));
+    EXPECT_EQ(perform({"list", "-q"}).out, "web\n");
+    EXPECT_EQ(perform({"start", "web"}).status, 0U);
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "running")"));
+    Outcome outcome = perform({"start", "web"});
+    EXPECT_EQ(outcome.status, 1U);
+    EXPECT_EQ(outcome.err, "pepita-run: start 'web': was started before\n");
+    outcome = perform({"delete", "web"});
+    EXPECT_EQ(outcome.status, 1U);
+    EXPECT_EQ(outcome.err,
+              "pepita-run: delete 'web': container is running; kill it first, or delete it with "
+              "--force\n");
+    EXPECT_EQ(perform({"kill", "web", "KILL"}).status, 0U);
+    while (!perform({"state", "web"}).out.contains(R"("status": "stopped")")) {}
+    outcome = perform({"kill", "web"});
+    EXPECT_EQ(outcome.status, 1U);
+    EXPECT_EQ(outcome.err, "pepita-run: kill 'web': container not running\n");
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+    EXPECT_EQ(perform({"state", "web"}).err,
+              "pepita-run: state 'web': container 'web' does not exist\n");
+    EXPECT_EQ(perform({"delete", "web"}).status, 1U);
+    EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, DeleteTakesACreatedContainer) {
+    bundle("true");
+    ASSERT_EQ(status_of({"create", "web"}), 0U);
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, StartOfMissingProgramNamesIt) {
+    ProcessSpec process;
+    process.args = {"/nope"};
+    process.cwd = "/";
+    bundle(process);
+    ASSERT_EQ(status_of({"create", "web"}), 0U);
+    const Outcome outcome = perform({"start", "web"});
+    EXPECT_EQ(outcome.status, 1U);
+    EXPECT_EQ(outcome.err,
+              "pepita-run: start 'web': exec '/nope': No such file or directory (ENOENT)\n");
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, ExecRunsBesideTheContainersProcess) {
+    bundle(kSleep);
+    ASSERT_EQ(perform({"run", "-d", "web"}).status, 0U);
+    Outcome outcome = perform({"exec", "-e", "KEY=exec", "--cwd", "/tmp", "web", "/bin/sh", "-c",
+                               "cat; echo $KEY $PWD; exit 4"},
+                              "in ");
+    EXPECT_EQ(outcome.status, 4U);
+    EXPECT_EQ(outcome.out, "in exec /tmp\n");
+    outcome = perform({"exec", "web", "/nope"});
+    EXPECT_EQ(outcome.status, 127U);
+    EXPECT_EQ(outcome.err,
+              "pepita-run: exec 'web': exec '/nope': No such file or directory (ENOENT)\n");
+    std::ofstream(path_ / "process.json")
+        << R"({"user": {"uid": 0, "gid": 0}, "args": ["/bin/echo", "file"], "cwd": "/"})";
+    EXPECT_EQ(perform({"exec", "-p", (path_ / "process.json").string(), "web"}).out, "file\n");
+    EXPECT_EQ(perform({"exec", "web", "/bin/echo", "\xff"}).err,
+              "pepita-run: exec 'web': command and environment must be UTF-8\n");
+    EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
+    EXPECT_EQ(perform({"exec", "web", "/bin/true"}).err,
+              "pepita-run: exec 'web': container 'web' does not exist\n");
+}
+
+TEST_F(PepitaRun, PidInTheFileLivesAndEndsAsTheContainerDoes) {
+    bundle("exec >/dev/null 2>&1; trap 'exit 7' TERM; while :; do sleep 0.02; done");
+    ASSERT_EQ(perform({"run", "-d", "--pid-file", pid_file(), "web"}).status, 0U);
+    const pid_t pid = pid_in_file();
+    std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(comm), {}), "pepita-proxy\n");
+    ASSERT_EQ(::kill(pid, SIGTERM), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid) << "a child of the nearest subreaper";
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 7);
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "stopped")"));
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, DetachedRunHoldsNoStreamsThatTheProcessHasClosed) {
+    bundle(kSleep);
+    const Outcome outcome = perform({"run", "-d", "web"});  // ends only with its streams
+    EXPECT_EQ(outcome.status, 0U);
+    EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, ContainerSurvivesItsClient) {
+    bundle("echo ready; " + std::string(kSleep));
+    {
+        Running running = begin({"run", "web"});
+        EXPECT_EQ(read_text(running.out, "\n"), "ready\n");
+        running.child.send_signal(SIGKILL);
+        EXPECT_EQ(end(running).status, 137U);
+    }
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "running")"));
+    EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, ContainerWithoutItsShimIsStoppedAndCanBeDeleted) {
+    bundle(kSleep);
+    ASSERT_EQ(perform({"run", "-d", "web"}).status, 0U);
+    const Fd directory = *open_file((root() + "/web").c_str(), O_RDONLY | O_DIRECTORY);
+    const HostProcess shim = read_state(directory.ref()).value().shim;
+    ASSERT_TRUE(kill_process(shim).value());
+    while (is_alive(shim)) {
+        (void)::poll(nullptr, 0, 5);
+    }
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "stopped")"));
+    EXPECT_EQ(perform({"kill", "web"}).err, "pepita-run: kill 'web': container not running\n");
+    EXPECT_EQ(perform({"start", "web"}).err, "pepita-run: start 'web': container is stopped\n");
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, ErrorsGoToTheLogAsJson) {
+    const std::string log = (path_ / "log").string();
+    EXPECT_EQ(perform({"--log", log, "--log-format", "json", "state", "web"}).status, 1U);
+    std::ifstream file(log);
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    EXPECT_TRUE(text.starts_with(
+        R"({"level":"error","msg":"pepita-run: state 'web': container 'web' does not exist","time":")"))
+        << text;
+}
+
+TEST_F(PepitaRun, DetachedTerminalNeedsAConsoleSocket) {
+    bundle("true", Terminal::Yes);
+    EXPECT_EQ(perform({"run", "-d", "web"}).err,
+              "pepita-run: run 'web': a detached process with a terminal needs --console-socket\n");
+    EXPECT_EQ(perform({"run", "--console-socket", "/x", "web"}).err,
+              "pepita-run: run 'web': --console-socket is for a detached process with a "
+              "terminal\n");
+}
+
+TEST_F(PepitaRun, TerminalIsRawWhileTheProcessHasItAndThenAsBefore) {
+    bundle("stty -a | grep -o -e '-icanon'; exit 5", Terminal::Yes);
+    int master = -1;
+    int slave = -1;
+    const winsize size{.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
+    ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, &size), 0);
+    const Fd ours(master);
+    const Fd theirs(slave);
+    termios before{};
+    ASSERT_EQ(::tcgetattr(slave, &before), 0);
+    SpawnOptions options = command({"run", "-b", (path_ / "bundle").string(), "web"});
+    options.fds = {{.fd = theirs.ref(), .number = 0},
+                   {.fd = theirs.ref(), .number = 1},
+                   {.fd = theirs.ref(), .number = 2}};
+    auto child = spawn(std::move(options));
+    ASSERT_TRUE(child.has_value());
+    EXPECT_TRUE(read_text(ours, "icanon").contains("-icanon"));
+    EXPECT_EQ(child->reap().shell_status(), 5U);
+    termios after{};
+    ASSERT_EQ(::tcgetattr(slave, &after), 0);
+    EXPECT_EQ(after.c_lflag, before.c_lflag);
+    EXPECT_EQ(after.c_iflag, before.c_iflag);
+    EXPECT_EQ(after.c_oflag, before.c_oflag);
+}
+
+TEST_F(PepitaRun, SpecWritesAConfigurationOnce) {
+    std::filesystem::remove(path_ / "bundle/config.json");
+    EXPECT_EQ(perform({"spec"}).status, 0U);
+    std::ifstream file(path_ / "bundle/config.json");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), default_config());
+    EXPECT_EQ(perform({"spec"}).err,
+              "pepita-run: spec: create 'config.json': File exists (EEXIST)\n");
+    EXPECT_EQ(perform({"spec"}).status, 1U);
+}
+
+TEST_F(PepitaRun, UsageErrorsAreTwoAndOfRunAndExec125) {
+    EXPECT_EQ(perform({"state"}).status, 2U);
+    EXPECT_EQ(perform({"frobnicate"}).status, 2U);
+    EXPECT_EQ(perform({"run"}).status, 125U);
+    EXPECT_EQ(perform({"exec", "web"}).status, 125U);
+}
+
+TEST_F(PepitaRun, ListPrintsATable) {
+    bundle(kSleep);
+    ASSERT_EQ(perform({"run", "-d", "a"}).status, 0U);
+    ASSERT_EQ(status_of({"create", "bb"}), 0U);
+    std::istringstream lines(perform({"list"}).out);
+    std::string header;
+    std::string first;
+    std::string second;
+    std::getline(lines, header);
+    std::getline(lines, first);
+    std::getline(lines, second);
+    EXPECT_TRUE(header.starts_with("ID  PID"));
+    EXPECT_TRUE(first.starts_with("a   ")) << first;
+    EXPECT_TRUE(first.contains("  running  "));
+    EXPECT_TRUE(second.starts_with("bb  ")) << second;
+    EXPECT_TRUE(second.contains("  created  "));
+    EXPECT_EQ(perform({"delete", "-f", "a"}).status, 0U);
+    EXPECT_EQ(perform({"delete", "bb"}).status, 0U);
+}
+
+}  // namespace
+}  // namespace pepita::runtime

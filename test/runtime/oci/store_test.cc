@@ -1,0 +1,105 @@
+#include "runtime/oci/store.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/socket.h"
+#include "runtime/state.h"
+
+namespace pepita::runtime::oci {
+namespace {
+
+class Store : public testing::Test {
+public:
+    Store() {
+        std::string name = testing::TempDir() + "store-XXXXXX";
+        EXPECT_NE(::mkdtemp(name.data()), nullptr);
+        path_ = name;
+        std::filesystem::create_directory(root());
+    }
+    ~Store() override { std::filesystem::remove_all(path_); }
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+    Store(Store&&) = delete;
+    Store& operator=(Store&&) = delete;
+
+    std::filesystem::path root() const { return path_ / "root"; }
+    ContainerStore open() const { return *ContainerStore::open(root().string()); }
+
+    std::filesystem::path path_;
+};
+
+TEST_F(Store, ListsDirectoriesThatMayBeContainers) {
+    std::filesystem::create_directory(root() / "b");
+    std::filesystem::create_directory(root() / "a");
+    std::filesystem::create_directory(root() / "not a name");
+    std::ofstream(root() / "file") << "x";
+    std::filesystem::create_directory_symlink("a", root() / "link");
+    EXPECT_EQ(open().ids().value(), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(Store, MissingRootIsEmpty) {
+    const auto store = ContainerStore::open((path_ / "none").string());
+    ASSERT_TRUE(store.has_value());
+    EXPECT_TRUE(store->ids()->empty());
+    EXPECT_EQ(store->open_container("web").error().message(), "container 'web' does not exist");
+    EXPECT_TRUE(store->remove("web").has_value());
+}
+
+TEST_F(Store, UnknownContainerIsNotFound) {
+    EXPECT_EQ(open().open_container("web").error().code(), Code::NotFound);
+    EXPECT_EQ(open().open_container("..").error().code(), Code::InvalidArgument);
+}
+
+TEST_F(Store, LinkIsNoContainer) {
+    std::filesystem::create_directory_symlink("/", root() / "web");
+    EXPECT_FALSE(open().open_container("web").has_value());
+    EXPECT_FALSE(open().remove("web").has_value());
+    EXPECT_TRUE(std::filesystem::exists("/"));
+}
+
+TEST_F(Store, RemovesWhatIsInsideAndNothingThatLinksPointTo) {
+    std::filesystem::create_directories(root() / "web/deep/deeper");
+    std::ofstream(root() / "web/deep/file") << "x";
+    std::ofstream(path_ / "precious") << "x";
+    std::filesystem::create_directory(path_ / "dear");
+    std::filesystem::create_symlink(path_ / "precious", root() / "web/link");
+    std::filesystem::create_directory_symlink(path_ / "dear", root() / "web/deep/link");
+    ASSERT_TRUE(open().remove("web").has_value());
+    EXPECT_FALSE(std::filesystem::exists(root() / "web"));
+    EXPECT_TRUE(std::filesystem::exists(path_ / "precious"));
+    EXPECT_TRUE(std::filesystem::exists(path_ / "dear"));
+    EXPECT_TRUE(open().remove("web").has_value()) << "gone is no error";
+}
+
+TEST_F(Store, RefusesToRemoveWhatNestsTooDeep) {
+    std::filesystem::path deep = root() / "web";
+    for (int i = 0; i < 18; ++i) {
+        deep /= "d";
+    }
+    std::filesystem::create_directories(deep);
+    EXPECT_EQ(open().remove("web").error().code(), Code::FailedPrecondition);
+}
+
+TEST_F(Store, ConnectsToAShimHoweverLongTheName) {
+    const std::string id(128, 'x');
+    std::filesystem::create_directory(root() / id);
+    const Fd directory = *open().open_container(id);
+    EXPECT_TRUE(has_no_shim(connect_shim(directory.ref()).error()));
+    Fd listener = *listen_unix_at(directory.ref(), kShimSocket);
+    EXPECT_TRUE(connect_shim(directory.ref()).has_value());
+    { const Fd closed = std::move(listener); }
+    EXPECT_TRUE(has_no_shim(connect_shim(directory.ref()).error()));
+}
+
+}  // namespace
+}  // namespace pepita::runtime::oci
