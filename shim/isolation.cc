@@ -5,7 +5,6 @@
 #include <string_view>
 #include <utility>
 
-#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "vmm/kvm_probe.h"
 
@@ -34,19 +33,18 @@ std::optional<IsolationChoice> isolation_choice(std::string_view name) {
     return std::nullopt;
 }
 
-Result<ChosenIsolation> choose_isolation(IsolationChoice choice) {
-    if (choice == IsolationChoice::Tcg) {
-        return ChosenIsolation{.isolation = Isolation::Tcg, .reason = "asked for"};
+ChosenIsolation choose_isolation(IsolationChoice choice) {
+    switch (choice) {
+        case IsolationChoice::Kvm:
+            return {.isolation = Isolation::Kvm, .reason = "asked for"};
+        case IsolationChoice::Tcg:
+            return {.isolation = Isolation::Tcg, .reason = "asked for"};
+        case IsolationChoice::Auto:
+            break;
     }
     const Result<vmm::KvmProbe> probe = vmm::probe_kvm();
-    const std::string said = "/dev/kvm: " + vmm::describe(probe);
-    if (probe && probe->is_usable()) {
-        return ChosenIsolation{.isolation = Isolation::Kvm, .reason = said};
-    }
-    if (choice == IsolationChoice::Kvm) {
-        return Error(Code::FailedPrecondition, "isolation 'kvm': " + said);
-    }
-    return ChosenIsolation{.isolation = Isolation::Tcg, .reason = said};
+    return {.isolation = probe && probe->is_usable() ? Isolation::Kvm : Isolation::Tcg,
+            .reason = "/dev/kvm: " + vmm::describe(probe)};
 }
 
 }  // namespace pepita::shim

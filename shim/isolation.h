@@ -5,8 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "kernel-abi/sys/result.h"
-
 namespace pepita::shim {
 
 /// What a pod runs in.
@@ -26,8 +24,8 @@ struct ChosenIsolation {
     std::string reason;
 };
 
-/// Asks /dev/kvm itself whether it runs guest kernels at full speed, never CPUID.
-/// Errors: FailedPrecondition where KVM was asked for by name and cannot be used.
-Result<ChosenIsolation> choose_isolation(IsolationChoice choice);
+/// What is asked for by name is taken as it is. Auto asks /dev/kvm itself, never CPUID, whether it
+/// runs guest kernels at full speed.
+ChosenIsolation choose_isolation(IsolationChoice choice);
 
 }  // namespace pepita::shim

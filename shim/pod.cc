@@ -119,7 +119,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     bundle_->container.root_disk_serial = kRootDiskSerial;
     directory_ = TRY(PodDirectory::create(options_.root, request.id, jail_user(::getpid())));
     TRY(listen());
-    isolation_ = TRY(choose_isolation(options_.isolation));
+    isolation_ = choose_isolation(options_.isolation);
     created_at_ = runtime::timestamp_now();
     runtime::ProcessSpec& spec = bundle_->container.process;
     Process& process = processes_[""];
