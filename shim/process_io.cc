@@ -149,6 +149,8 @@ Result<void> ProcessIo::attach_output(Output& output, Fd connection) {
 void ProcessIo::on_output_end(Output& output) {
     // Where our reader went, the guest's writer learns of it (SIGPIPE) by the connection's end.
     (void)::shutdown(output.connection.ref().number(), SHUT_RDWR);
+    // And our reader that no more comes, though the container may wait long for its deletion.
+    output.sink = Fd();
     if (--outputs_left_ == 0) {
         // Not in the pump's own call: the callback may give all of this up.
         loop_.post([done = std::move(callbacks_.on_output_written)]() mutable {

@@ -1,0 +1,301 @@
+"""A container's life from create to delete, as a user of runc expects it."""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import termios
+import threading
+import tty
+import unittest
+
+import support
+from support import NodeTest
+
+
+class Run(NodeTest):
+    def test_output_and_status_come_back(self):
+        done = self.run_bundle(["sh", "-c", "echo out; echo err >&2; exit 3"], expect=3)
+        self.assertEqual((done.stdout, done.stderr), (b"out\n", b"err\n"))
+
+    def test_the_guest_runs_its_own_kernel(self):
+        release = (support.DATA / "guest/kernel-release").read_text().strip()
+        done = self.run_bundle(["uname", "-r"])
+        self.assertEqual(done.stdout.decode().strip(), release)
+        self.assertNotEqual(release, os.uname().release)
+
+    def test_four_processors(self):
+        bundle = self.bundle(["grep", "-c", "^processor", "/proc/cpuinfo"])
+        done = self.call("run", "--cpus", "4", "-b", bundle, "c1", expect=0)
+        self.assertEqual(done.stdout, b"4\n")
+
+    def test_statuses_of_signals(self):
+        # PID 1 of a namespace is immune to its own signals, so its children show them.
+        script = 'for s in KILL TERM; do sh -c "kill -$s \\$\\$"; echo $?; done'
+        self.assertEqual(self.run_bundle(["sh", "-c", script]).stdout, b"137\n143\n")
+
+    def test_config_is_what_the_process_sees(self):
+        def edit(config):
+            config["hostname"] = "web"
+            config["process"].update({"cwd": "/tmp", "env": ["PATH=/bin", "A=b c"],
+                                      "user": {"uid": 1000, "gid": 1000, "additionalGids": [5]}})
+            config["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
+        script = "hostname; pwd; echo $A; id -u; id -G; ulimit -n; echo $$; grep -c NoNewPrivs:.1 /proc/self/status"
+        done = self.run_bundle(["sh", "-c", script], edit=edit)
+        self.assertEqual(done.stdout.decode().split("\n")[:-1],
+                         ["web", "/tmp", "b c", "1000", "1000 5", "100", "1", "1"])
+
+    def test_root_is_writable_and_the_bundle_stays_as_it_was(self):
+        self.run_bundle(["sh", "-c", "echo x > /written && cat /written"])
+        self.assertFalse((self.scratch / "bundle/rootfs/written").exists())
+
+    def test_read_only_root(self):
+        def edit(config):
+            config["root"]["readonly"] = True
+        done = self.run_bundle(["sh", "-c", "echo x > /written"], edit=edit, expect=1)
+        self.assertIn(b"Read-only file system", done.stderr)
+
+    def test_masked_paths_hide(self):
+        done = self.run_bundle(["sh", "-c", "cat /proc/timer_list | wc -c; ls /sys/firmware | wc -l"])
+        self.assertEqual(done.stdout.split(), [b"0", b"0"])
+
+    def test_debian(self):
+        root = support.debian_root()
+        done = self.run_bundle(["bash", "-c", "cat /etc/debian_version; dpkg -l | wc -l"], root=root)
+        version, packages = done.stdout.split()
+        self.assertTrue(version.startswith(b"12"), version)
+        self.assertGreater(int(packages), 10)
+
+
+class Streams(NodeTest):
+    def test_a_hundred_megabytes_of_output_in_order(self):
+        bundle = self.bundle(["sh", "-c", f"i=0; while [ $i -lt {support.BLOCK_COUNT} ]; do echo $i; cat /block; "
+                                          "i=$((i+1)); done"])
+        block = (bundle / "rootfs/block").read_bytes()
+        expected = hashlib.sha256()
+        for number in range(support.BLOCK_COUNT):
+            expected.update(f"{number}\n".encode() + block)
+        got = hashlib.sha256()
+        size = 0
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE) as run:
+            while data := run.stdout.read(1 << 20):
+                got.update(data)
+                size += len(data)
+            self.assertEqual(run.wait(support.PATIENCE_S), 0)
+        self.assertGreater(size, support.BLOCK_COUNT << 20)
+        self.assertEqual(got.hexdigest(), expected.hexdigest())
+
+    def test_a_hundred_megabytes_of_input_in_order(self):
+        bundle = self.bundle(["md5sum"])
+        block = (bundle / "rootfs/block").read_bytes()
+        expected = hashlib.md5()
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as run:
+            def feed():
+                for number in range(support.BLOCK_COUNT):
+                    part = f"{number}\n".encode() + block
+                    expected.update(part)
+                    run.stdin.write(part)
+                run.stdin.close()
+            feeder = threading.Thread(target=feed)
+            feeder.start()
+            said = run.stdout.read()
+            feeder.join()
+            self.assertEqual(run.wait(support.PATIENCE_S), 0)
+        self.assertEqual(said.split()[0].decode(), expected.hexdigest())
+
+    def test_input_that_ends_ends_in_the_guest(self):
+        done = self.run_bundle(["sh", "-c", "cat; echo end"], stdin=b"some words\n")
+        self.assertEqual(done.stdout, b"some words\nend\n")
+
+    def test_a_reader_that_goes_stops_the_writer(self):
+        bundle = self.bundle(["sh", "-c", "while cat /block; do :; done; exit 9"])
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+            run.stdout.read(1 << 16)
+            run.stdout.close()
+            # cat dies of SIGPIPE, or says so; the loop ends either way.
+            self.assertEqual(run.wait(support.PATIENCE_S), 9)
+
+
+class Terminal(NodeTest):
+    def test_a_session_on_the_callers_terminal(self):
+        def edit(config):
+            config["process"]["terminal"] = True
+        bundle = self.bundle(["sh", "-c", "tty; stty size; read line; echo got:$line; exit 4"], edit=edit)
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (33, 101))
+        before = termios.tcgetattr(slave)
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=slave, stdout=slave, stderr=slave,
+                              start_new_session=True) as run:
+            text = support.read_until(master, b"33 101")
+            self.assertIn(b"/dev/pts/0", text)
+            os.write(master, b"hello\n")
+            support.read_until(master, b"got:hello")
+            self.assertEqual(run.wait(support.PATIENCE_S), 4)
+        self.assertEqual(termios.tcgetattr(slave), before)
+        os.close(master)
+        os.close(slave)
+
+    def test_a_console_socket_gets_a_terminal_that_follows_its_size(self):
+        def edit(config):
+            config["process"]["terminal"] = True
+        script = 'trap "stty size" WINCH; echo ready; while :; do read line && break; done; echo bye:$line'
+        bundle = self.bundle(["sh", "-c", script], edit=edit)
+        console = support.Console(self.scratch)
+        self.addCleanup(console.close)
+        self.detached("create", "-b", bundle, "--console-socket", console.path, "c1")
+        master = console.receive()
+        tty.setraw(master)
+        self.call("start", "c1", expect=0)
+        support.read_until(master, b"ready")
+        termios.tcsetwinsize(master, (44, 122))
+        support.read_until(master, b"44 122")
+        os.write(master, b"now\n")
+        support.read_until(master, b"bye:now")
+        support.wait_until(lambda: self.state("c1")["status"] == "stopped", "the container stops")
+        self.call("delete", "c1", expect=0)
+
+
+class Detached(NodeTest):
+    def test_create_start_state_kill_delete(self):
+        bundle = self.bundle(["sh", "-c", 'trap "exit 143" TERM; while :; do sleep 1; done'])
+        pid_file = self.scratch / "pid"
+        self.detached("create", "-b", bundle, "--pid-file", pid_file, "c1")
+        pid = int(pid_file.read_text())
+        state = self.state("c1")
+        self.assertEqual((state["id"], state["status"], state["pid"], state["bundle"]),
+                         ("c1", "created", pid, str(bundle)))
+        self.call("start", "c1", expect=0)
+        self.assertEqual(self.state("c1")["status"], "running")
+        self.assertFalse(support.process_is_gone(pid))
+        self.call("kill", "c1", "TERM", expect=0)
+        support.wait_until(lambda: self.state("c1")["status"] == "stopped", "the container stops")
+        support.wait_until(lambda: support.process_is_gone(pid), "the pid file's process goes")
+        self.call("delete", "c1", expect=0)
+        self.refused("state", "c1", words=["c1", "does not exist"])
+
+    def test_the_pid_files_process_ends_with_the_containers_status(self):
+        # A subreaper, as conmon is: the process becomes ours when pepita-run ends.
+        bundle = self.bundle(["sh", "-c", "read line; exit 42"])
+        pid_file = self.scratch / "pid"
+        helper = (
+            "import ctypes, os, subprocess, sys\n"
+            "ctypes.CDLL(None).prctl(36, 1)\n"  # PR_SET_CHILD_SUBREAPER
+            "read, write = os.pipe()\n"
+            "subprocess.run(sys.argv[2:], stdin=read, check=True)\n"
+            "os.close(read); os.close(write)\n"
+            "pid = int(open(sys.argv[1]).read())\n"
+            "_, status = os.waitpid(pid, 0)\n"
+            "print(os.waitstatus_to_exitcode(status))\n")
+        command = self.command("run", "-d", "-b", bundle, "--pid-file", pid_file, "c1")
+        done = subprocess.run(["/usr/bin/python3", "-c", helper, str(pid_file), *command], capture_output=True,
+                              timeout=support.PATIENCE_S, check=False)
+        self.assertEqual(done.stdout, b"42\n", done.stderr)
+        self.call("delete", "c1", expect=0)
+
+    def test_killing_the_pid_files_process_kills_the_container(self):
+        bundle = self.bundle(["sh", "-c", "while :; do sleep 1; done"])
+        pid_file = self.scratch / "pid"
+        self.detached("run", "-d", "-b", bundle, "--pid-file", pid_file, "c1")
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        support.wait_until(lambda: self.state("c1")["status"] == "stopped", "the container stops")
+        self.call("delete", "c1", expect=0)
+
+    def test_137_by_kill(self):
+        bundle = self.bundle(["sh", "-c", "echo up; while :; do sleep 1; done"])
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE) as run:
+            self.assertEqual(run.stdout.readline(), b"up\n")
+            self.call("kill", "c1", "KILL", expect=0)
+            self.assertEqual(run.wait(support.PATIENCE_S), 137)
+
+    def test_143_by_a_signal_to_the_client(self):
+        bundle = self.bundle(["sh", "-c", 'trap "exit 143" TERM; echo up; while :; do sleep 1; done'])
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE) as run:
+            self.assertEqual(run.stdout.readline(), b"up\n")
+            run.send_signal(signal.SIGTERM)
+            self.assertEqual(run.wait(support.PATIENCE_S), 143)
+
+    def test_the_client_may_die(self):
+        bundle = self.bundle(["sh", "-c", "echo up; while :; do sleep 1; done"])
+        with subprocess.Popen(self.command("run", "-b", bundle, "c1"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE) as run:
+            self.assertEqual(run.stdout.readline(), b"up\n")
+            run.kill()
+        self.assertEqual(self.state("c1")["status"], "running")
+        done = self.call("exec", "c1", "echo", "still here", expect=0)
+        self.assertEqual(done.stdout, b"still here\n")
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_list_shows_what_there_is(self):
+        self.started(["sh", "-c", "while :; do sleep 1; done"], name="one")
+        listed = json.loads(self.call("list", "-f", "json", expect=0).stdout)
+        self.assertEqual([(entry["id"], entry["status"]) for entry in listed], [("one", "running")])
+        self.assertEqual(self.call("list", "-q", expect=0).stdout, b"one\n")
+        self.call("delete", "-f", "one", expect=0)
+        self.assertEqual(self.call("list", "-q", expect=0).stdout, b"")
+
+
+class Exec(NodeTest):
+    def test_exec_joins_the_container(self):
+        self.started(["sh", "-c", "hostname inside; while :; do sleep 1; done"])
+        done = self.call("exec", "c1", "sh", "-c", "cat; tr '\\0' ' ' < /proc/1/cmdline; exit 5", stdin=b"in|", expect=5)
+        self.assertTrue(done.stdout.startswith(b"in|sh -c hostname"), done.stdout)
+        done = self.call("exec", "-e", "X=y", "--cwd", "/tmp", "-u", "1000:1000", "c1", "sh", "-c",
+                         "echo $X $PWD $(id -u) $(id -g)", expect=0)
+        self.assertEqual(done.stdout, b"y /tmp 1000 1000\n")
+        for name, status in (("KILL", 137), ("TERM", 143)):
+            self.call("exec", "c1", "sh", "-c", f"kill -{name} $$", expect=status)
+        self.assertIn("'/nope'", self.refused("exec", "c1", "/nope", status=127))
+        self.refused("exec", "c1", "/bin/notexec", status=126, words=["'/bin/notexec'"])
+        process = self.scratch / "process.json"
+        process.write_text(json.dumps({"args": ["pwd"], "cwd": "/etc", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}))
+        self.assertEqual(self.call("exec", "-p", process, "c1", expect=0).stdout, b"/etc\n")
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_exec_with_a_terminal(self):
+        self.started(["sh", "-c", "while :; do sleep 1; done"])
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (20, 70))
+        with subprocess.Popen(self.command("exec", "-t", "c1", "sh", "-c", "stty size; read x; exit 6"), stdin=slave,
+                              stdout=slave, stderr=slave, start_new_session=True) as run:
+            support.read_until(master, b"20 70")
+            os.write(master, b"\n")
+            self.assertEqual(run.wait(support.PATIENCE_S), 6)
+        os.close(master)
+        os.close(slave)
+        self.call("delete", "-f", "c1", expect=0)
+
+
+class Many(NodeTest):
+    def test_ten_one_after_another(self):
+        bundle = self.bundle(["sh", "-c", "echo $PPID; exit 0"])
+        for number in range(10):
+            self.call("run", "-b", bundle, f"c{number}", expect=0)
+            with contextlib.suppress(FileNotFoundError):
+                self.assertEqual(list(self.root.iterdir()), [])
+
+    def test_three_at_once(self):
+        runs = []
+        for number in range(3):
+            bundle = self.bundle(["sh", "-c", f"echo {number}; read line; exit {number}"], name=f"b{number}")
+            runs.append(subprocess.Popen(self.command("run", "-b", bundle, f"c{number}"), stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE))
+        for number, run in enumerate(runs):
+            self.assertEqual(run.stdout.readline(), f"{number}\n".encode())
+        self.assertEqual(sorted(path.name for path in pathlib.Path(self.root).iterdir()), ["c0", "c1", "c2"])
+        for number, run in enumerate(runs):
+            with run:
+                run.stdin.write(b"\n")
+                run.stdin.close()
+                self.assertEqual(run.wait(support.PATIENCE_S), number)
+
+
+if __name__ == "__main__":
+    unittest.main()
