@@ -30,7 +30,9 @@ THREADED = ("kernel-abi", "storage", "vmm")
 FUZZ_SECONDS = int(os.environ.get("PEPITA_FUZZ_SECONDS", "10"))
 LOG_LINES = 60
 JOBS = os.cpu_count() or 1
-SANITIZE = ("-Db_lundef=false",)
+# Optimised, ASan's build takes four times as long.
+ASAN = ("-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=0", "-Dcpp_args=-g1")
+TSAN = ("-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1", "-Dcpp_args=-g1")
 
 
 @dataclasses.dataclass
@@ -74,7 +76,8 @@ def add_entry(tally: Tally, stage: str, entry: dict):
     """One program's result, case by case where it is GoogleTest's or unittest's."""
     text = entry.get("stdout", "") + entry.get("stderr", "")
     name = f"{stage}: {entry['name']}"
-    passed, failed, skipped = gtest_cases(text) or unittest_cases(text) or (0, 0, [])
+    passed, failed, skipped = (gtest_cases(text) or unittest_cases(text) or
+                               counted_cases(text) or (0, 0, []))
     result = entry["result"]
     if result == "SKIP":
         last = (text.strip() or "no reason given").splitlines()[-1]
@@ -105,11 +108,22 @@ def unittest_cases(text: str) -> tuple[int, int, list[str]] | None:
     ran = re.findall(r"^Ran (\d+) tests? in ", text, re.M)
     if not ran:
         return None
-    counts = dict(re.findall(r"(failures|errors|skipped)=(\d+)", text[text.rindex("\nRan "):]))
+    counts = dict(re.findall(r"(failures|errors|skipped)=(\d+)", text[text.rindex("Ran "):]))
     failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
     skipped = re.findall(r"^(.*\.\.\. skipped .*)$", text, re.M)
     skipped += ["no reason given"] * (int(counts.get("skipped", 0)) - len(skipped))
     return max(0, int(ran[-1]) - failed - len(skipped)), failed, skipped
+
+
+def counted_cases(text: str) -> tuple[int, int, list[str]] | None:
+    """test/integration/run.py counts for itself."""
+    counts = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text, re.M)
+    if not counts:
+        return None
+    passed, failed, skipped = map(int, counts[-1])
+    reasons = [f"{name}: {reason}" for name, reason in
+               re.findall(r"^skipped +[\d.]+ s +(\S+)\n +reason: (.*)$", text, re.M)]
+    return passed, failed, reasons + ["no reason given"] * (skipped - len(reasons))
 
 
 class Stages:
@@ -157,12 +171,12 @@ class Stages:
 
     def asan(self):
         folder = self.folder("asan")
-        if self.configured("asan", folder, "-Db_sanitize=address,undefined", *SANITIZE):
+        if self.configured("asan", folder, *ASAN):
             self.meson_test("asan", folder, "--suite", "unit")
 
     def tsan(self):
         folder = self.folder("tsan")
-        if self.configured("tsan", folder, "-Db_sanitize=thread", *SANITIZE):
+        if self.configured("tsan", folder, *TSAN):
             suites = [word for each in THREADED for word in ("--suite", each)]
             # Without a random layout: gcc 12's runtime stops where newer kernels put things.
             self.meson_test("tsan", folder, *suites, "--wrapper", "setarch -R")

@@ -91,6 +91,11 @@ sys.exit(7)
         done = lab("--", "sh", "-c", "echo $PEPITA_IN_LAB; exit 3", env={"PEPITA_LAB": "native"})
         self.assertEqual((done.returncode, done.stdout), (3, b"\n"))
 
+    def test_asks_the_probe_where_nobody_decided(self):
+        done = lab("--", "sh", "-c", "exit 3", env={"PEPITA_LAB": "", "PEPITA_KVM_PROBE": "/bin/true"})
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(b"lab: not needed", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
