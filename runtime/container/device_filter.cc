@@ -70,11 +70,20 @@ void append_rule(std::vector<bpf_insn>& program, const DeviceRule& rule) {
             unless_equal(kMinor, static_cast<std::int32_t>(*rule.minor));
         }
     }
-    // Fits where everything that is asked for is among the rule's.
-    body.push_back(instruction(BPF_ALU | BPF_MOV | BPF_X, R0, kAccess, 0, 0));
-    body.push_back(compute(BPF_AND, R0, access_bits(rule.access)));
+    // Each of read, write and making a node has its own last rule: what a rule allows is settled,
+    // and kAccess keeps what earlier rules have to decide.
+    const std::int32_t bits = access_bits(rule.access);
+    const Register decides = rule.allow ? kAccess : R0;
+    if (rule.allow) {
+        body.push_back(compute(BPF_AND, kAccess, ~bits));
+    } else {
+        body.push_back(instruction(BPF_ALU | BPF_MOV | BPF_X, R0, kAccess, 0, 0));
+        body.push_back(compute(BPF_AND, R0, bits));
+    }
     jumps.push_back(body.size());
-    body.push_back(instruction(BPF_JMP | BPF_JNE | BPF_X, R0, kAccess, 0, 0));
+    body.push_back(instruction(
+        BPF_JMP | BPF_K | (rule.allow ? std::uint32_t{BPF_JNE} : std::uint32_t{BPF_JEQ}), decides,
+        R0, 0, 0));
     body.push_back(compute(BPF_MOV, R0, rule.allow ? 1 : 0));
     body.push_back(instruction(BPF_JMP | BPF_EXIT, R0, R0, 0, 0));
     for (const std::size_t jump : jumps) {

@@ -10,8 +10,8 @@
 
 namespace pepita::runtime::container {
 
-/// The BPF program (BPF_PROG_TYPE_CGROUP_DEVICE) that these rules make: the last that fits an
-/// access decides, and without one it is refused.
+/// The BPF program (BPF_PROG_TYPE_CGROUP_DEVICE) that these rules make: for each of read,
+/// write and making a node the last rule that names it decides, and without one it is refused.
 std::vector<bpf_insn> device_program(const std::vector<DeviceRule>& rules);
 
 /// The rules that every container has after its own: making nodes, and the default devices and
