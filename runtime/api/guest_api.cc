@@ -287,6 +287,14 @@ Message streams_message(const StreamNumbers& numbers) {
     return message;
 }
 
+// A program is looked up by the first of them.
+Result<void> check(const ProcessSpec& process) {
+    if (process.args.empty()) {
+        return Error(Code::InvalidArgument, "a process without arguments");
+    }
+    return {};
+}
+
 Result<void> dispatch_process(GuestService& service, Channel::Call& call) {
     const std::string& method = call.method;
     if (method == "Signal") {
@@ -332,12 +340,16 @@ Result<void> dispatch_checked(GuestService& service, Channel::Call& call) {
             }));
     } else if (method == "Create") {
         const auto request = TRY(parse<pb::CreateRequest>(call.payload));
-        service.create(from_message(request),
+        ContainerSpec spec = from_message(request);
+        TRY(check(spec.process));
+        service.create(std::move(spec),
                        respond_to<StreamNumbers>(std::move(call.responder),
                                                  streams_message<pb::CreateResponse>));
     } else if (method == "Exec") {
         const auto request = TRY(parse<pb::ExecRequest>(call.payload));
-        service.exec(id_of(request), from_message(request.process()),
+        ProcessSpec process = from_message(request.process());
+        TRY(check(process));
+        service.exec(id_of(request), std::move(process),
                      respond_to<StreamNumbers>(std::move(call.responder),
                                                streams_message<pb::ExecResponse>));
     } else if (method == "Start") {

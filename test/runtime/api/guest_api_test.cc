@@ -1,0 +1,191 @@
+#include "runtime/guest_api.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/channel.h"
+#include "runtime/container.h"
+#include "test/support/channel_pair.h"
+#include "test/support/fake_guest_service.h"
+#include "test/support/full_spec.h"
+
+namespace pepita::runtime {
+namespace {
+
+constexpr std::chrono::seconds kDeadline{20};
+constexpr const char* kService = "pepita.guest.v1.Guest";
+
+class GuestApiTest : public testing::Test {
+protected:
+    template <typename T, typename Ask>
+    Result<T> answer(Ask ask) {
+        return pair_.answer<T>(std::move(ask));
+    }
+
+    test::FakeGuestService service_;
+    test::ChannelPair pair_{[this](Channel::Call call) { dispatch(service_, std::move(call)); }};
+    GuestClient client_{pair_.client};
+    ProcessId id_{.container = "web-1", .exec = "exec-2"};
+};
+
+TEST_F(GuestApiTest, EveryFieldOfAContainerArrives) {
+    const ContainerSpec spec = test::full_container();
+    const auto numbers =
+        answer<StreamNumbers>([&](auto done) { client_.create(spec, std::move(done)); });
+    EXPECT_EQ(service_.container, spec);
+    EXPECT_EQ(numbers.value(), service_.numbers);
+}
+
+TEST_F(GuestApiTest, WhatIsAbsentInAContainerStaysAbsent) {
+    ContainerSpec spec;
+    spec.process.args = {"true"};
+    ASSERT_TRUE(answer<StreamNumbers>([&](auto done) {
+                    client_.create(spec, std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.container, spec);
+}
+
+TEST_F(GuestApiTest, ZeroIsNotTheSameAsAbsent) {
+    ContainerSpec spec;
+    spec.process.args = {"true"};
+    spec.process.umask = 0;
+    spec.process.oom_score_adj = 0;
+    spec.process.capabilities = Capabilities();
+    spec.resources.memory_limit_bytes = 0;
+    spec.resources.pids_limit = 0;
+    spec.resources.cpu_shares = 0;
+    spec.resources.cpu_quota_us = 0;
+    spec.resources.cpu_period_us = 0;
+    spec.resources.devices = {{.allow = false, .type = 'c', .major = 0, .minor = 0, .access = ""}};
+    ASSERT_TRUE(answer<StreamNumbers>([&](auto done) {
+                    client_.create(spec, std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.container, spec);
+}
+
+TEST_F(GuestApiTest, EveryFieldOfAnExecArrives) {
+    const ProcessSpec spec = test::full_process();
+    const auto numbers =
+        answer<StreamNumbers>([&](auto done) { client_.exec(id_, spec, std::move(done)); });
+    EXPECT_EQ(service_.process, spec);
+    EXPECT_EQ(service_.process_id, id_);
+    EXPECT_EQ(numbers.value(), service_.numbers);
+}
+
+TEST_F(GuestApiTest, DescribeGivesTheVersionAndTheKernel) {
+    const auto guest =
+        answer<GuestDescription>([&](auto done) { client_.describe(kDeadline, std::move(done)); });
+    EXPECT_EQ(guest.value().version, "1.2.3");
+    EXPECT_EQ(guest.value().kernel_release, "6.12-test");
+}
+
+TEST_F(GuestApiTest, StartGivesThePidAndTheErrnoOfExec) {
+    const auto started = answer<Started>([&](auto done) { client_.start(id_, std::move(done)); });
+    EXPECT_EQ(started.value().pid, 77U);
+    EXPECT_EQ(started.value().exec_errno, 13U);
+    EXPECT_EQ(service_.method, "start");
+    EXPECT_EQ(service_.process_id, id_);
+}
+
+TEST_F(GuestApiTest, SignalNamesTheProcessTheSignalAndWhetherAll) {
+    ASSERT_TRUE(answer<void>([&](auto done) {
+                    client_.signal(id_, 15, true, std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.method, "signal");
+    EXPECT_EQ(service_.process_id, id_);
+    EXPECT_EQ(service_.signal_number, 15U);
+    EXPECT_TRUE(service_.all);
+}
+
+TEST_F(GuestApiTest, WaitGivesTheStatus) {
+    EXPECT_EQ(answer<std::uint32_t>([&](auto done) { client_.wait(id_, std::move(done)); }).value(),
+              137U);
+    EXPECT_EQ(service_.method, "wait");
+    EXPECT_EQ(service_.process_id, id_);
+}
+
+TEST_F(GuestApiTest, ResizeKeepsRowsAndColumnsApart) {
+    ASSERT_TRUE(answer<void>([&](auto done) {
+                    client_.resize(id_, {.rows = 40, .columns = 120}, std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.method, "resize");
+    EXPECT_EQ(service_.process_id, id_);
+    EXPECT_EQ(service_.window, (WindowSize{.rows = 40, .columns = 120}));
+}
+
+TEST_F(GuestApiTest, CloseStdinRemoveAndShutdownReachTheirOwnMethods) {
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.close_stdin(id_, std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "close_stdin");
+    EXPECT_EQ(service_.process_id, id_);
+    ASSERT_TRUE(answer<void>([&](auto done) { client_.remove(id_, std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "remove");
+    EXPECT_EQ(service_.process_id, id_);
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.shutdown(kDeadline, std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "shutdown");
+}
+
+TEST_F(GuestApiTest, AnErrorKeepsItsCodeAndWordsWithAValueOrWithout) {
+    service_.error = "container not running";
+    const auto exec = answer<StreamNumbers>(
+        [&](auto done) { client_.exec(id_, test::full_process(), std::move(done)); });
+    ASSERT_FALSE(exec.has_value());
+    EXPECT_EQ(exec.error().code(), Code::FailedPrecondition);
+    EXPECT_EQ(exec.error().message(), "container not running");
+    const auto removed = answer<void>([&](auto done) { client_.remove(id_, std::move(done)); });
+    ASSERT_FALSE(removed.has_value());
+    EXPECT_EQ(removed.error().code(), Code::FailedPrecondition);
+}
+
+TEST_F(GuestApiTest, AnUnknownServiceOrMethodIsUnsupported) {
+    EXPECT_EQ(pair_.raw("pepita.guest.v2.Guest", "Describe", "").error().code(), Code::Unsupported);
+    EXPECT_EQ(pair_.raw(kService, "describe", "").error().message(), "no method 'describe'");
+    EXPECT_EQ(pair_.raw(kService, "", "").error().code(), Code::Unsupported);
+    EXPECT_EQ(service_.method, "");
+}
+
+class GuestApiMethod : public GuestApiTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(GuestApiMethod, GarbageIsInvalidArgumentAndReachesNoService) {
+    // Field 1 with a length that is not there.
+    const auto reply = pair_.raw(kService, GetParam(), "\x0a\x7fx");
+    ASSERT_FALSE(reply.has_value());
+    EXPECT_EQ(reply.error().code(), Code::InvalidArgument);
+    EXPECT_EQ(service_.method, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(WithARequest, GuestApiMethod,
+                         testing::Values("Create", "Exec", "Start", "Signal", "Wait", "Resize",
+                                         "CloseStdin", "Delete"),
+                         [](const auto& method) { return std::string(method.param); });
+
+TEST_F(GuestApiTest, AProcessWithoutArgumentsIsInvalidArgument) {
+    EXPECT_EQ(answer<StreamNumbers>([&](auto done) { client_.create({}, std::move(done)); })
+                  .error()
+                  .code(),
+              Code::InvalidArgument);
+    EXPECT_EQ(answer<StreamNumbers>([&](auto done) { client_.exec(id_, {}, std::move(done)); })
+                  .error()
+                  .message(),
+              "a process without arguments");
+    EXPECT_EQ(service_.method, "");
+}
+
+TEST(GuestClient, AnAnswerThatCannotBeReadIsInvalidArgument) {
+    test::ChannelPair pair([](Channel::Call call) { call.responder.respond("\x0a\x7fx"); });
+    GuestClient client(pair.client);
+    const auto started = pair.answer<Started>(
+        [&](auto done) { client.start({.container = "a", .exec = ""}, std::move(done)); });
+    ASSERT_FALSE(started.has_value());
+    EXPECT_EQ(started.error().code(), Code::InvalidArgument);
+}
+
+}  // namespace
+}  // namespace pepita::runtime

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+
+namespace pepita::test {
+
+/// Notes what it was asked, and answers with what it was told to: always `error` where there is
+/// one.
+class FakeGuestService : public runtime::GuestService {
+public:
+    void describe(runtime::OnResult<runtime::GuestDescription> done) override {
+        asked("describe", {});
+        answer(std::move(done), {.version = "1.2.3", .kernel_release = "6.12-test"});
+    }
+    void create(runtime::ContainerSpec spec,
+                runtime::OnResult<runtime::StreamNumbers> done) override {
+        asked("create", {});
+        container = std::move(spec);
+        answer(std::move(done), numbers);
+    }
+    void start(runtime::ProcessId id, runtime::OnResult<runtime::Started> done) override {
+        asked("start", std::move(id));
+        answer(std::move(done), {.pid = 77, .exec_errno = 13});
+    }
+    void exec(runtime::ProcessId id, runtime::ProcessSpec spec,
+              runtime::OnResult<runtime::StreamNumbers> done) override {
+        asked("exec", std::move(id));
+        process = std::move(spec);
+        answer(std::move(done), numbers);
+    }
+    void signal(runtime::ProcessId id, std::uint32_t number, bool to_all,
+                runtime::OnResult<void> done) override {
+        asked("signal", std::move(id));
+        signal_number = number;
+        all = to_all;
+        answer(std::move(done));
+    }
+    void wait(runtime::ProcessId id, runtime::OnResult<std::uint32_t> done) override {
+        asked("wait", std::move(id));
+        answer(std::move(done), 137U);
+    }
+    void resize(runtime::ProcessId id, runtime::WindowSize size,
+                runtime::OnResult<void> done) override {
+        asked("resize", std::move(id));
+        window = size;
+        answer(std::move(done));
+    }
+    void close_stdin(runtime::ProcessId id, runtime::OnResult<void> done) override {
+        asked("close_stdin", std::move(id));
+        answer(std::move(done));
+    }
+    void remove(runtime::ProcessId id, runtime::OnResult<void> done) override {
+        asked("remove", std::move(id));
+        answer(std::move(done));
+    }
+    void shutdown(runtime::OnResult<void> done) override {
+        asked("shutdown", {});
+        answer(std::move(done));
+    }
+
+    std::string method;
+    runtime::ProcessId process_id;
+    runtime::ContainerSpec container;
+    runtime::ProcessSpec process;
+    runtime::WindowSize window;
+    std::uint32_t signal_number = 0;
+    bool all = false;
+
+    runtime::StreamNumbers numbers{.in = 1, .out = 0xffff'ffff'ffff'ffff, .err = 3};
+    std::optional<std::string> error;
+
+private:
+    void asked(const char* name, runtime::ProcessId id) {
+        method = name;
+        process_id = std::move(id);
+    }
+    template <typename T>
+    void answer(runtime::OnResult<T> done, T value) {
+        if (error) {
+            return done(Error(Code::FailedPrecondition, *error));
+        }
+        done(std::move(value));
+    }
+    void answer(runtime::OnResult<void> done) {
+        if (error) {
+            return done(Error(Code::FailedPrecondition, *error));
+        }
+        done({});
+    }
+};
+
+}  // namespace pepita::test

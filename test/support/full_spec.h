@@ -1,0 +1,11 @@
+#pragma once
+
+#include "runtime/container.h"
+
+namespace pepita::test {
+
+/// Specs whose every field differs from its default, and from its neighbours of the same type.
+runtime::ProcessSpec full_process();
+runtime::ContainerSpec full_container();
+
+}  // namespace pepita::test
