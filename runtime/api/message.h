@@ -34,6 +34,7 @@ Channel::Reply reply_to(OnResult<T> done, Convert convert) {
             return done(std::move(message).error());
         }
         if constexpr (std::is_void_v<T>) {
+            (void)convert;  // clang: a capture must be used in every instance
             done({});
         } else {
             done(convert(*message));
@@ -49,6 +50,7 @@ OnResult<T> respond_to(Channel::Responder responder, Convert convert) {
             return responder.respond(std::move(result).error());
         }
         if constexpr (std::is_void_v<T>) {
+            (void)convert;
             responder.respond(std::string());
         } else {
             responder.respond(convert(*result).SerializeAsString());

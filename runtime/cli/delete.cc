@@ -70,8 +70,8 @@ Result<void> remove_remains(const oci::ContainerStore& store, FdRef directory,
             return Error(Code::FailedPrecondition,
                          "container is being created; delete it with --force");
         }
-        TRY(kill_process(state->shim));
-        TRY(kill_process(state->vmm));
+        (void)TRY(kill_process(state->shim));
+        (void)TRY(kill_process(state->vmm));
     } else if (state.error().code() == Code::DataLoss && !command.force) {
         return std::move(state).error();
     }
