@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+#include "runtime/task_api.h"
+
+namespace pepita::test {
+
+/// Notes what it was asked, and answers with what it was told to: always `error` where there is
+/// one.
+class FakeTaskService : public runtime::TaskService {
+public:
+    void create(runtime::TaskCreate request, runtime::OnResult<std::uint32_t> done) override {
+        asked("create", {});
+        created = std::move(request);
+        answer(std::move(done), 4711U);
+    }
+    void start(runtime::ProcessId id, runtime::OnResult<runtime::TaskStarted> done) override {
+        asked("start", std::move(id));
+        answer(std::move(done), {.pid = 77, .exec_errno = 2});
+    }
+    void exec(runtime::TaskExec request, runtime::OnResult<void> done) override {
+        asked("exec", request.id);
+        execed = std::move(request);
+        answer(std::move(done));
+    }
+    void state(runtime::ProcessId id, runtime::OnResult<runtime::TaskState> done) override {
+        asked("state", std::move(id));
+        answer(std::move(done), task);
+    }
+    void kill(runtime::ProcessId id, std::uint32_t number, bool to_all,
+              runtime::OnResult<void> done) override {
+        asked("kill", std::move(id));
+        signal_number = number;
+        flag = to_all;
+        answer(std::move(done));
+    }
+    void wait(runtime::ProcessId id, runtime::OnResult<runtime::TaskExit> done) override {
+        asked("wait", std::move(id));
+        answer(std::move(done), {.exit_status = 143});
+    }
+    void resize(runtime::ProcessId id, runtime::WindowSize size,
+                runtime::OnResult<void> done) override {
+        asked("resize", std::move(id));
+        window = size;
+        answer(std::move(done));
+    }
+    void close_stdin(runtime::ProcessId id, runtime::OnResult<void> done) override {
+        asked("close_stdin", std::move(id));
+        answer(std::move(done));
+    }
+    void remove(runtime::ProcessId id, runtime::OnResult<runtime::TaskExit> done) override {
+        asked("remove", std::move(id));
+        answer(std::move(done), {.exit_status = 137});
+    }
+    void shutdown(bool now, runtime::OnResult<void> done) override {
+        asked("shutdown", {});
+        flag = now;
+        answer(std::move(done));
+    }
+
+    std::string method;
+    runtime::ProcessId process_id;
+    runtime::TaskCreate created;
+    runtime::TaskExec execed;
+    runtime::WindowSize window;
+    std::uint32_t signal_number = 0;
+    bool flag = false;  // what the method has of yes and no
+
+    runtime::TaskState task;
+    std::optional<std::string> error;
+
+private:
+    void asked(const char* name, runtime::ProcessId id) {
+        method = name;
+        process_id = std::move(id);
+    }
+    template <typename T>
+    void answer(runtime::OnResult<T> done, T value) {
+        if (error) {
+            return done(Error(Code::NotFound, *error));
+        }
+        done(std::move(value));
+    }
+    void answer(runtime::OnResult<void> done) {
+        if (error) {
+            return done(Error(Code::NotFound, *error));
+        }
+        done({});
+    }
+};
+
+}  // namespace pepita::test
