@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +16,6 @@
 #include <cstring>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
@@ -80,7 +80,7 @@ Result<std::vector<std::byte>> read_all(FdRef file) {
 
 /// The cached kernel. Errors: NotFound, or DataLoss where it is not what was put there.
 Result<Fd> open_cached(const std::string& path) {
-    constexpr std::size_t kChunk = std::size_t{1} << 20U;
+    constexpr std::size_t chunk_size = std::size_t{1} << 20U;
     Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NOFOLLOW));
     const std::uint64_t size = TRY(file_size(file.ref())).value();
     Trailer trailer;
@@ -90,9 +90,9 @@ Result<Fd> open_cached(const std::string& path) {
     const std::uint64_t end = size - sizeof(trailer);
     TRY(read_exactly(file.ref(), std::as_writable_bytes(std::span(&trailer, 1)), end));
     Checksum sum;
-    std::vector<std::byte> buffer(kChunk);
-    for (std::uint64_t at = 0; at < end; at += kChunk) {
-        const auto chunk = std::span(buffer).first(std::min<std::uint64_t>(kChunk, end - at));
+    std::vector<std::byte> buffer(chunk_size);
+    for (std::uint64_t at = 0; at < end; at += chunk_size) {
+        const auto chunk = std::span(buffer).first(std::min<std::uint64_t>(chunk_size, end - at));
         TRY(read_exactly(file.ref(), chunk, at));
         sum.add(chunk);
     }

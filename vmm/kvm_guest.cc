@@ -73,10 +73,10 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const Machin
     TRY(parts->end_ports.attach(machine.ports()));
     if (kvm.console) {
         Ioapic& ioapic = parts->ioapic;
-        parts->serial.emplace(borrow(*kvm.console), [&ioapic](Ioapic::Level level) {
-            ioapic.set_pin(layout::kSerialPin, level);
-        });
-        TRY(machine.ports().add(layout::kSerialPort, layout::kSerialPorts, *parts->serial));
+        Serial& serial = parts->serial.emplace(
+            borrow(*kvm.console),
+            [&ioapic](Ioapic::Level level) { ioapic.set_pin(layout::kSerialPin, level); });
+        TRY(machine.ports().add(layout::kSerialPort, layout::kSerialPorts, serial));
     }
 
     parts->devices = TRY(make_devices(loop, config));

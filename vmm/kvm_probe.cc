@@ -1,16 +1,14 @@
 #include "vmm/kvm_probe.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/poll.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -135,7 +133,7 @@ Result<KvmProbe> probe_kvm(const char* device) {
     const Fd kvm = TRY(open_file(device, O_RDWR));
     const Scratch scratch = TRY(make_scratch(kvm.ref()));
     const Fd done = TRY(create_eventfd());
-    std::optional<Result<KvmProbe>> result;
+    Result<KvmProbe> result = Error(Code::Internal, "the probe did not run");
     // On a thread of its own: a guest that spins is beyond any timeout of ours but a signal.
     Thread thread = TRY(Thread::start("kvm-probe", [&] {
         result = measure(scratch);
@@ -150,10 +148,9 @@ Result<KvmProbe> probe_kvm(const char* device) {
     thread.join();
     if (!in_time) {
         return Error(Code::DeadlineExceeded,
-                     "1000 instructions of a guest's kernel mode take more "
-                     "than 50 ms");
+                     "1000 instructions of a guest's kernel mode take over 50 ms");
     }
-    return std::move(*result);
+    return result;
 }
 
 std::string describe(const Result<KvmProbe>& probe) {

@@ -1,6 +1,5 @@
 #include "vmm/machine.h"
 
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>

@@ -36,6 +36,10 @@ public:
     /// KVM without a split irqchip.
     static Result<std::unique_ptr<Machine>> create(EventLoop& loop, const Options& options);
     ~Machine() override;
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+    Machine(Machine&&) = delete;
+    Machine& operator=(Machine&&) = delete;
 
     const GuestMemory& memory() const { return memory_; }
     AddressMap& mmio() { return mmio_; }

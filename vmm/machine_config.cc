@@ -109,8 +109,8 @@ bool is_serial_letter(char c) {
 }
 
 Result<DiskConfig> parse_disk(std::string_view option, std::string_view text) {
-    constexpr std::string_view kKnown[] = {"file", "serial", "read-only", "vhost-user"};
-    const Suboptions parsed = TRY(Suboptions::parse(option, text, kKnown));
+    constexpr std::string_view known[] = {"file", "serial", "read-only", "vhost-user"};
+    const Suboptions parsed = TRY(Suboptions::parse(option, text, known));
     DiskConfig disk;
     disk.file = TRY(descriptor(option, TRY(parsed.get("file"))));
     disk.serial = TRY(parsed.get("serial"));
@@ -130,8 +130,8 @@ Result<DiskConfig> parse_disk(std::string_view option, std::string_view text) {
 }
 
 Result<VsockConfig> parse_vsock(std::string_view option, std::string_view text) {
-    constexpr std::string_view kKnown[] = {"cid", "listener", "prefix", "vhost-user"};
-    const Suboptions parsed = TRY(Suboptions::parse(option, text, kKnown));
+    constexpr std::string_view known[] = {"cid", "listener", "prefix", "vhost-user"};
+    const Suboptions parsed = TRY(Suboptions::parse(option, text, known));
     VsockConfig vsock;
     vsock.guest_cid =
         static_cast<std::uint32_t>(TRY(number(option, TRY(parsed.get("cid")), kCidMin, kCidMax)));
@@ -149,8 +149,8 @@ Result<EntropyConfig> parse_entropy(std::string_view option, std::string_view te
     if (text == "pci") {
         return EntropyConfig{};
     }
-    constexpr std::string_view kKnown[] = {"vhost-user"};
-    const Suboptions parsed = TRY(Suboptions::parse(option, text, kKnown));
+    constexpr std::string_view known[] = {"vhost-user"};
+    const Suboptions parsed = TRY(Suboptions::parse(option, text, known));
     return EntropyConfig{.vhost_user = TRY(parsed.front_end())};
 }
 

@@ -216,7 +216,8 @@ VcpuExit Vcpu::take_exit() {
 VcpuExit Vcpu::port_exit() const {
     const kvm::IoExit& io = shared().io;
     const std::size_t size = std::size_t{io.size} * io.count;
-    CHECK(io.data_offset <= run_.bytes().size() && size <= run_.bytes().size() - io.data_offset);
+    CHECK(io.data_offset <= run_.bytes().size());
+    CHECK(size <= run_.bytes().size() - io.data_offset);
     return {.kind = VcpuExit::Kind::Port,
             .way = io.direction != 0 ? VcpuExit::Way::Write : VcpuExit::Way::Read,
             .address = io.port,

@@ -1,16 +1,13 @@
 #include <signal.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
-#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "vmm/kvm_guest.h"

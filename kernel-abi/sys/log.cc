@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -23,7 +22,7 @@ void append_value(std::string& line, std::string_view value) {
         line += value;
         return;
     }
-    constexpr std::string_view kDigits = "0123456789abcdef";
+    constexpr std::string_view digits = "0123456789abcdef";
     line += '"';
     for (const char c : value) {
         const auto byte = static_cast<unsigned char>(c);
@@ -34,8 +33,8 @@ void append_value(std::string& line, std::string_view value) {
             line += "\\n";
         } else if (byte < ' ' || c == '\x7f') {
             line += "\\x";
-            line += kDigits[byte >> 4U];
-            line += kDigits[byte & 0xfU];
+            line += digits[byte >> 4U];
+            line += digits[byte & 0xfU];
         } else {
             line += c;
         }

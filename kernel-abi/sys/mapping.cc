@@ -1,13 +1,13 @@
 #include "kernel-abi/sys/mapping.h"
 
 #include <sys/mman.h>
+#include <sys/types.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"

@@ -1,5 +1,6 @@
 #include "kernel-abi/sys/thread.h"
 
+#include <linux/prctl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>

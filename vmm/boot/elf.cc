@@ -3,7 +3,6 @@
 #include <elf.h>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -76,7 +75,7 @@ Result<std::vector<Elf64_Phdr>> read_program_headers(FdRef file, const Elf64_Ehd
 /// The entry in one PT_NOTE, if it is there. `notes` is walked with 4-byte alignment, as Linux
 /// writes it whatever p_align says.
 std::optional<std::uint32_t> find_entry(std::span<const std::byte> notes) {
-    constexpr std::string_view kOwner("Xen\0", 4);
+    constexpr std::string_view owner("Xen\0", 4);
     while (notes.size() >= sizeof(Elf64_Nhdr)) {
         Elf64_Nhdr note{};
         std::memcpy(&note, notes.data(), sizeof(note));
@@ -88,8 +87,8 @@ std::optional<std::uint32_t> find_entry(std::span<const std::byte> notes) {
         }
         const auto name = notes.subspan(sizeof(note), note.n_namesz);
         const auto value = notes.subspan(sizeof(note) + name_size, note.n_descsz);
-        if (note.n_type == abi::pvh::kNotePhys32Entry && name.size() == kOwner.size() &&
-            std::memcmp(name.data(), kOwner.data(), kOwner.size()) == 0 &&
+        if (note.n_type == abi::pvh::kNotePhys32Entry && name.size() == owner.size() &&
+            std::memcmp(name.data(), owner.data(), owner.size()) == 0 &&
             (value.size() == 4 || value.size() == 8)) {
             std::uint64_t entry = 0;
             std::memcpy(&entry, value.data(), value.size());

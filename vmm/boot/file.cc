@@ -1,6 +1,7 @@
 #include "vmm/boot/file.h"
 
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>

@@ -1,14 +1,17 @@
 #include "vmm/boot/kernel_image.h"
 
+// zlib does not write through next_in; so it says const.
+#define ZLIB_CONST
 #include <lzma.h>
+#include <zconf.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,13 +114,13 @@ Result<std::size_t> unpack_xz(Input packed, Output into) {
 
 Result<std::size_t> unpack_gzip(Input packed, Output into) {
     z_stream stream{};
-    constexpr int kGzipOnly = 16;
-    if (inflateInit2(&stream, MAX_WBITS + kGzipOnly) != Z_OK) {
+    constexpr int gzip_only = 16;
+    if (inflateInit2(&stream, MAX_WBITS + gzip_only) != Z_OK) {
         return Error(Code::ResourceExhausted, "inflateInit2");
     }
-    // SAFETY: zlib does not write through next_in, whose const it lacks. Both sizes are bounded by
-    // kUnpackedKernelMax and by the 32 bits of the header.
-    stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
+    // SAFETY: zlib takes unsigned char where it means bytes, and stays within both sizes.
+    // Both sizes are bounded: by 32 bits in the header, and by kUnpackedKernelMax.
+    stream.next_in = reinterpret_cast<const Bytef*>(packed.data());
     stream.avail_in = static_cast<uInt>(packed.size());
     stream.next_out = reinterpret_cast<Bytef*>(into.data());
     stream.avail_out = static_cast<uInt>(into.size());
@@ -132,16 +135,16 @@ Result<std::size_t> unpack_gzip(Input packed, Output into) {
 
 /// The frame of `lz4 -l`: blocks, each with its packed size before it.
 Result<std::size_t> unpack_lz4(Input packed, Output into) {
-    constexpr std::size_t kFrameMagic = 4;
-    constexpr std::size_t kBlockSize = 4;
-    packed = packed.subspan(kFrameMagic);
+    constexpr std::size_t frame_header = 4;
+    constexpr std::size_t block_header = 4;
+    packed = packed.subspan(frame_header);
     std::size_t done = 0;
     while (!packed.empty()) {
-        if (packed.size() < kBlockSize) {
+        if (packed.size() < block_header) {
             return damaged("LZ4 frame ends in the middle");
         }
         const std::size_t size = number_at<std::uint32_t>(packed, 0);
-        packed = packed.subspan(kBlockSize);
+        packed = packed.subspan(block_header);
         if (size == 0 || size > packed.size()) {
             return damaged("LZ4 block of " + std::to_string(size) + " B");
         }

@@ -29,7 +29,8 @@ namespace {
 namespace pvh = abi::pvh;
 
 std::uint64_t low_ram_size(const GuestMemory& memory) {
-    CHECK(!memory.regions().empty() && memory.regions()[0].start == GuestAddress{0});
+    CHECK(!memory.regions().empty());
+    CHECK(memory.regions()[0].start == GuestAddress{0});
     return memory.regions()[0].bytes.size();
 }
 
@@ -138,12 +139,12 @@ Result<void> write_start_info(const GuestMemory& memory, const std::optional<pvh
 /// A kernel that knows of no better way resets by jumping to the BIOS in real mode; with reduced
 /// ACPI hardware Linux takes it for granted that there is UEFI, finds none, and does just that.
 Result<void> write_reset_stub(const GuestMemory& memory) {
-    constexpr std::uint8_t kPortLow = layout::kResetPort & 0xffU;
-    constexpr std::uint8_t kPortHigh = layout::kResetPort >> 8U;
+    constexpr std::uint8_t port_low = layout::kResetPort & 0xffU;
+    constexpr std::uint8_t port_high = layout::kResetPort >> 8U;
     // mov al, value; mov dx, port; out dx, al; hlt, for ever
-    constexpr std::array<std::uint8_t, 9> kStub = {
-        0xb0, layout::kResetValue, 0xba, kPortLow, kPortHigh, 0xee, 0xf4, 0xeb, 0xfd};
-    return memory.write(layout::kResetVector, kStub);
+    constexpr std::array<std::uint8_t, 9> stub = {
+        0xb0, layout::kResetValue, 0xba, port_low, port_high, 0xee, 0xf4, 0xeb, 0xfd};
+    return memory.write(layout::kResetVector, stub);
 }
 
 }  // namespace

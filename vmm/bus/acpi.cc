@@ -122,17 +122,17 @@ Table mcfg() {
 
 /// Function 5 answers 0: the guest keeps our BARs where they are (PCI Firmware 3.3 §4.6.5).
 aml::Term keep_bars_method() {
-    constexpr std::array kNothing = {std::byte{0}};
-    constexpr std::array kZeroAndFive = {std::byte{0x21}};
+    constexpr std::array nothing = {std::byte{0}};
+    constexpr std::array zero_and_five = {std::byte{0x21}};
     return aml::method(
         "_DSM", 4,
         {aml::if_true(
              aml::is_equal(aml::argument(0), aml::uuid("e5c937d0-3553-4d7a-9117-ea4d19c3434d")),
              {aml::if_true(aml::is_equal(aml::argument(2), aml::integer(0)),
-                           {aml::give_back(aml::buffer(kZeroAndFive))}),
+                           {aml::give_back(aml::buffer(zero_and_five))}),
               aml::if_true(aml::is_equal(aml::argument(2), aml::integer(5)),
                            {aml::give_back(aml::integer(0))})}),
-         aml::give_back(aml::buffer(kNothing))});
+         aml::give_back(aml::buffer(nothing))});
 }
 
 aml::Term pci_bridge() {

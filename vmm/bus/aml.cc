@@ -66,7 +66,8 @@ Term name_string(std::string_view path) {
     unsigned count = 0;
     while (!path.empty()) {
         const std::string_view segment = path.substr(0, path.find('.'));
-        CHECK(!segment.empty() && segment.size() <= 4);
+        CHECK(!segment.empty());
+        CHECK(segment.size() <= 4);
         for (std::size_t i = 0; i < 4; ++i) {
             append_number(segments,
                           static_cast<unsigned char>(i < segment.size() ? segment[i] : '_'), 1);
@@ -87,8 +88,10 @@ Term name_string(std::string_view path) {
 }
 
 unsigned hex_digit(char c) {
-    CHECK((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'));
-    return static_cast<unsigned>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+    const std::size_t digit =
+        std::string_view("0123456789abcdef").find(static_cast<char>(c | 0x20));
+    CHECK(digit != std::string_view::npos);
+    return static_cast<unsigned>(digit);
 }
 
 /// §6.4.3.5: an address window of `width` bytes per number; minimum and maximum are fixed.
@@ -187,11 +190,11 @@ Term eisa_id(std::string_view id) {
 
 Term uuid(std::string_view text) {
     // Which character pair of the text each byte comes from (ACPI 6.5 §19.6.151).
-    constexpr std::array<std::size_t, 16> kPairs = {6,  4,  2,  0,  11, 9,  16, 14,
-                                                    19, 21, 24, 26, 28, 30, 32, 34};
+    constexpr std::array<std::size_t, 16> pairs = {6,  4,  2,  0,  11, 9,  16, 14,
+                                                   19, 21, 24, 26, 28, 30, 32, 34};
     CHECK(text.size() == 36);
     Term bytes;
-    for (const std::size_t pair : kPairs) {
+    for (const std::size_t pair : pairs) {
         append_number(bytes, (hex_digit(text[pair]) << 4U) | hex_digit(text[pair + 1]), 1);
     }
     return buffer(bytes);

@@ -1,6 +1,6 @@
 #include "vmm/legacy/serial.h"
 
-#include <poll.h>
+#include <sys/poll.h>
 #include <unistd.h>
 
 #include <cstddef>
