@@ -2,7 +2,7 @@
 """The stages of test/run, which has installed what they need.
 
 Usage: test/stages.py [--build DIR] [STAGE...]. Without a stage, all run, in this order:
-  format       every source is formatted as clang-format 19 does
+  format       every source is formatted as clang-format 19 does; shellcheck of the scripts
   unit         build; unit, golden and tidy tests
   asan         unit tests under AddressSanitizer and UndefinedBehaviourSanitizer
   tsan         unit tests of the threaded folders under ThreadSanitizer
@@ -29,6 +29,8 @@ FOLDERS = ("kernel-abi", "compute", "storage", "runtime", "vmm", "shim", "cri")
 THREADED = ("kernel-abi", "storage", "vmm")
 FUZZ_SECONDS = int(os.environ.get("PEPITA_FUZZ_SECONDS", "10"))
 LOG_LINES = 60
+SCRIPTS = ("deploy/quickstart", "deploy/install-packages", "test/run", "test/lab/init", "test/lab/init2",
+           ".ci/run", ".githooks/pre-commit", ".githooks/commit-msg")
 JOBS = os.cpu_count() or 1
 # Optimised, ASan's build takes four times as long.
 ASAN = ("-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=0", "-Dcpp_args=-g1")
@@ -163,6 +165,7 @@ class Stages:
     def format(self):
         self.tally.one("format", *call(["clang-format-19", "--dry-run", "-Werror",
                                         *self.sources(*FOLDERS, "test")]))
+        self.tally.one("format: shellcheck", *call(["shellcheck", *SCRIPTS]))
 
     def unit(self):
         folder = self.folder("")

@@ -110,8 +110,8 @@ Result<std::pair<Fd, Fd>> socket_pair() {
 Result<std::size_t> send_some(FdRef socket, std::span<const std::byte> bytes,
                               std::span<const FdRef> fds) {
     CHECK(fds.size() <= kFdsMax);
-    iovec part{.iov_base = const_cast<std::byte*>(bytes.data()),  // NOLINT: sendmsg only reads.
-               .iov_len = bytes.size()};
+    // sendmsg(2) only reads. NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast)
+    iovec part{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
