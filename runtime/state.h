@@ -42,8 +42,9 @@ struct ContainerState {
     std::uint32_t pid = 0;  // the proxy's (runtime/cli/proxy.h); 0 once it is stopped
     std::string bundle;
     std::map<std::string, std::string> annotations;
-    std::string created;    // RFC 3339
-    std::string isolation;  // "kvm" or "tcg": what was taken, not what was asked
+    std::string created;           // RFC 3339
+    std::string isolation;         // "kvm" or "tcg": what was taken, not what was asked
+    std::string isolation_reason;  // for people, in one line
     HostProcess shim;
     HostProcess vmm;
 

@@ -465,6 +465,7 @@ void Pod::write_state() {
     state.annotations = bundle_->annotations;
     state.created = created_at_;
     state.isolation = to_string(isolation_->isolation);
+    state.isolation_reason = isolation_->reason;
     // What is over needs no identification, and nobody may look for its pid.
     state.shim = runtime::identify_process(static_cast<std::uint32_t>(::getpid()))
                      .value_or(runtime::HostProcess());

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <utility>
 
@@ -68,9 +69,22 @@ Result<void> Launch::create() {
     if (!made) {
         return std::move(made).error();
     }
+    if (command_.isolation == "auto") {
+        TRY(say_isolation(), "read the state");
+    }
     if (!command_.pid_file.empty()) {
         TRY(write_pid_file(command_.pid_file, pid));
     }
+    return {};
+}
+
+// What was chosen for the user is not chosen silently.
+Result<void> Launch::say_isolation() {
+    const oci::ContainerStore store = TRY(oci::ContainerStore::open(command_.root));
+    const Fd directory = TRY(store.open_container(command_.id));
+    const ContainerState state = TRY(read_state(directory.ref()));
+    (void)std::fprintf(stderr, "pepita-run: isolation %s (%s)\n", state.isolation.c_str(),
+                       state.isolation_reason.c_str());
     return {};
 }
 

@@ -38,6 +38,7 @@ public:
 
 private:
     Launch(const Command& command, const Bundle& bundle, Proxy proxy, ShimProcess shim);
+    Result<void> say_isolation();
     void end_shim();
     void sweep();
 

@@ -19,6 +19,7 @@ namespace {
 constexpr std::uint64_t kMemoryMibMin = 64;
 constexpr std::uint64_t kMemoryMibMax = 1U << 20U;  // a tebibyte
 constexpr std::uint64_t kVcpusMax = 8;
+constexpr std::uint64_t kBootDeadlineMax = 3600;
 constexpr std::uint64_t kIdMax = 0xffff'fffe;
 
 Error usage(std::string message) { return {Code::InvalidArgument, std::move(message)}; }
@@ -82,6 +83,11 @@ Result<void> set_vcpus(Command& command, std::string_view value) {
     return {};
 }
 
+Result<void> set_boot_deadline(Command& command, std::string_view value) {
+    command.boot_deadline_s = TRY(number(value, 1, kBootDeadlineMax));
+    return {};
+}
+
 Result<void> add_env(Command& command, std::string_view value) {
     if (value.find('=') == std::string_view::npos || value.starts_with('=')) {
         return usage("must be KEY=VALUE");
@@ -134,6 +140,10 @@ constexpr auto kOptions = std::to_array<OptionRule>({
      set_text<&Command::console_socket>},
     {"memory", 0, "MIB", "the machine's memory (default: 512)", kMakes, set_memory},
     {"cpus", 0, "N", "the machine's virtual CPUs, 1 to 8 (default: 1)", kMakes, set_vcpus},
+    {"boot-deadline", 0, "SECONDS", "how long the guest may take to answer (default: 60)", kMakes,
+     set_boot_deadline},
+    {"guest-console", 0, "FILE", "append what the guest's kernel says to FILE", kMakes,
+     set_text<&Command::guest_console>},
 
     {"tty", 't', "", "give the process a terminal", kExec, set_flag<&Command::tty>},
     {"env", 'e', "KEY=VALUE", "set in its environment; may be repeated", kExec, add_env},

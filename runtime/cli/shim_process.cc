@@ -73,8 +73,13 @@ std::vector<std::string> arguments_of(const Command& command) {
                                  std::to_string(command.memory_mib),
                                  "--vcpus",
                                  std::to_string(command.vcpus),
+                                 "--boot-deadline-s",
+                                 std::to_string(command.boot_deadline_s),
                                  "--channel-fd",
                                  std::to_string(kChannelNumber)};
+    if (!command.guest_console.empty()) {
+        out.insert(out.end(), {"--guest-console", command.guest_console});
+    }
     if (!command.log.empty()) {
         out.insert(out.end(), {"--log", command.log, "--log-format",
                                command.log_format == Format::Json ? "json" : "text"});

@@ -126,6 +126,7 @@ Result<ContainerState> parse_state(std::string_view text) {
     }
     state.created = TRY(required_text(object, "created"));
     state.isolation = TRY(required_text(object, "isolation"));
+    state.isolation_reason = TRY(required_text(object, "isolationReason"));
     state.shim = TRY(read_process(object, "shim"));
     state.vmm = TRY(read_process(object, "vmm"));
     return state;
@@ -201,6 +202,7 @@ std::string_view to_string(ContainerStatus status) {
 Result<void> write_state(FdRef directory, const ContainerState& state) {
     OrderedJson json = to_oci(state);
     json["isolation"] = state.isolation;
+    json["isolationReason"] = state.isolation_reason;
     json["shim"] = to_json(state.shim);
     json["vmm"] = to_json(state.vmm);
     const std::string name(kTemporary);

@@ -203,6 +203,7 @@ private:
         state.annotations = bundle.annotations;
         state.created = timestamp_now();
         state.isolation = "none";
+        state.isolation_reason = "a test";
         state.shim = TRY(identify_process(static_cast<std::uint32_t>(::getpid())));
         TRY(write_state(opened.ref(), state));
         return task.io.proxy_pid;
