@@ -37,7 +37,8 @@ std::string own_directory() {
 }
 
 std::vector<std::string> places() {
-    std::vector<std::string> out{own_directory(), PEPITA_LIBEXEC_DIR};
+    // Beside us; or beside our folder, as the build has it.
+    std::vector<std::string> out{own_directory(), own_directory() + "/../shim", PEPITA_LIBEXEC_DIR};
     const char* variable = ::getenv("PATH");
     std::string_view path = variable == nullptr ? "" : variable;
     while (!path.empty()) {
