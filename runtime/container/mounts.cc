@@ -114,14 +114,14 @@ Result<void> mount_one(const MountSpec& mount) {
 }
 
 Result<void> mask_path(const std::string& path) {
-    if (::mount("/dev/null", path.c_str(), nullptr, MS_BIND, nullptr) == 0 || is_absent(errno)) {
-        struct stat about{};
-        // ENOTDIR also says that a file cannot cover a directory.
-        if (::stat(path.c_str(), &about) != 0 || !S_ISDIR(about.st_mode)) {
-            return {};
-        }
+    struct stat about{};
+    if (::stat(path.c_str(), &about) != 0 && is_absent(errno)) {
+        return {};
     }
-    if (::mount("tmpfs", path.c_str(), "tmpfs", MS_RDONLY, "size=0k") != 0 && !is_absent(errno)) {
+    const bool is_directory = S_ISDIR(about.st_mode);
+    const int masked = is_directory ? ::mount("tmpfs", path.c_str(), "tmpfs", MS_RDONLY, "size=0k")
+                                    : ::mount("/dev/null", path.c_str(), nullptr, MS_BIND, nullptr);
+    if (masked != 0) {
         return Error::from_errno(errno, "mask '" + path + "'");
     }
     return {};

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/container/engine.h"
+#include "test/support/loop_image.h"
+
+namespace pepita::test {
+
+/// Real containers of this machine's kernel, without a microVM and without a cgroup, of an image
+/// with busybox in it. The test process has a mount namespace of its own. Skips where it may not.
+///
+/// The image: /bin with busybox and its applets, /secret (a file), /folder/file, /plain (not
+/// executable), /link -> /folder, /escape -> ../../../tmp, and the usual empty folders.
+class ContainerFixture : public testing::Test {
+protected:
+    static void SetUpTestSuite();
+    static void TearDownTestSuite();
+    void SetUp() override;
+    void TearDown() override;
+
+    struct Outcome {
+        int status = -1;     // as the shell counts
+        std::string output;  // of stdout and stderr together
+        std::uint32_t exec_errno = 0;
+    };
+
+    /// A container with the usual namespaces and mounts that runs `script`.
+    static runtime::ContainerSpec shell(const std::string& script);
+    static runtime::ProcessSpec program(std::vector<std::string> args);
+
+    Result<std::unique_ptr<runtime::container::Container>> create(
+        const runtime::ContainerSpec& spec, runtime::container::Stdio stdio = {});
+
+    /// From creation to removal. What goes wrong on the way fails the test.
+    Outcome run(const runtime::ContainerSpec& spec);
+    /// One more process in a running container, to its end.
+    Outcome exec(runtime::container::Container& container, const runtime::ProcessSpec& spec);
+
+    struct Pipe {
+        Fd out;
+        Fd in;
+    };
+    static Pipe make_pipe();
+    static Fd copy(const Fd& fd);
+    /// All that comes until the end (a terminal's, too).
+    static std::string read_all(const Fd& fd);
+    static int reap(pid_t pid);  // its status, as the shell counts
+
+    /// What an error may leave behind, by name: mounts, descriptors, children, entries of the
+    /// state directory.
+    std::map<std::string, std::size_t> count_all() const;
+
+    static std::unique_ptr<LoopImage> image;
+    static std::string why_not;
+    std::string state_directory_ = "/tmp/pepita-state-XXXXXX";
+};
+
+}  // namespace pepita::test
