@@ -121,6 +121,21 @@ Result<ControlMessage> first_word(FdRef control) {
     return *std::move(message);
 }
 
+// After a failure of one of the two processes of an exec: the pid of the second, if the first had
+// it and has not been heard yet. Waits until both are gone.
+std::optional<pid_t> spawned_yet(FdRef control) {
+    std::optional<pid_t> pid;
+    while (true) {
+        const auto message = receive_control(control);
+        if (!message || !*message) {
+            return pid;
+        }
+        if ((*message)->kind == Kind::Spawned) {
+            pid = static_cast<pid_t>((*message)->value);
+        }
+    }
+}
+
 bool wants_limits(const ResourcesSpec& resources) {
     return resources.memory_limit_bytes || resources.pids_limit || resources.cpu_shares ||
            resources.cpu_quota_us || resources.cpu_period_us;
@@ -214,6 +229,9 @@ Result<Process> Container::exec(const ProcessSpec& spec, Stdio stdio) {
     while (!pid || !ready) {
         Result<ControlMessage> word = first_word(control.parent.ref());
         if (!word) {
+            if (!pid) {
+                pid = spawned_yet(control.parent.ref());
+            }
             reap(joining);
             if (pid) {
                 reap(*pid);
