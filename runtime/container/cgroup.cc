@@ -1,8 +1,8 @@
 #include "runtime/container/cgroup.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
+#include <sys/poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -88,7 +89,7 @@ Result<void> Cgroup::signal_all(int signal) const {
     const char* at = pids.data();
     const char* const end = at + pids.size();
     while (at < end) {
-        pid_t pid = 0;
+        int pid = 0;
         const auto [next, error] = std::from_chars(at, end, pid);
         if (error != std::errc() || pid <= 0) {
             break;

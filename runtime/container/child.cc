@@ -1,6 +1,7 @@
 #include "runtime/container/child.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -9,10 +10,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -177,13 +178,21 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& r
     return terminal;
 }
 
+bool is_told_to_start(FdRef control) {
+    const Result<std::optional<ControlMessage>> received = receive_control(control);
+    if (!received) {
+        return false;
+    }
+    const std::optional<ControlMessage>& word = *received;
+    return word && word->kind == Kind::Start;
+}
+
 // Says that all is ready, waits for the word, and becomes the program.
 [[noreturn]] void wait_and_become(const ProcessSpec& spec, std::optional<Fd> terminal,
                                   FdRef control) {
     const Result<void> said = send_control(
         control, {.kind = Kind::Ready, .value = 0, .words = {}, .fd = std::move(terminal)});
-    const auto word = receive_control(control);
-    if (!said || !word || !*word || (*word)->kind != Kind::Start) {
+    if (!said || !is_told_to_start(control)) {
         ::_exit(0);  // nobody wants this process any more
     }
     if (const Result<void> applied = apply_credentials(spec); !applied) {

@@ -2,10 +2,12 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/prctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <array>

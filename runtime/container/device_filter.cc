@@ -1,10 +1,10 @@
 #include "runtime/container/device_filter.h"
 
 #include <linux/bpf.h>
+#include <linux/bpf_common.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +23,7 @@ namespace pepita::runtime::container {
 namespace {
 
 // Registers while the rules run. R1 comes with the context (struct bpf_cgroup_dev_ctx).
-enum Register : std::uint8_t { R0 = 0, R1 = 1, kType = 2, kAccess = 3, kMajor = 4, kMinor = 5 };
+enum Register : std::uint8_t { R0 = 0, R1 = 1, Type = 2, Asked = 3, Major = 4, Minor = 5 };
 
 bpf_insn instruction(unsigned code, Register to, Register from, int offset, std::int32_t value) {
     bpf_insn result{};
@@ -62,22 +62,22 @@ void append_rule(std::vector<bpf_insn>& program, const DeviceRule& rule) {
         body.push_back(instruction(BPF_JMP | BPF_JNE | BPF_K, left, R0, 0, right));
     };
     if (rule.type != 'a') {
-        unless_equal(kType, rule.type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
+        unless_equal(Type, rule.type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
         if (rule.major && *rule.major >= 0) {
-            unless_equal(kMajor, static_cast<std::int32_t>(*rule.major));
+            unless_equal(Major, static_cast<std::int32_t>(*rule.major));
         }
         if (rule.minor && *rule.minor >= 0) {
-            unless_equal(kMinor, static_cast<std::int32_t>(*rule.minor));
+            unless_equal(Minor, static_cast<std::int32_t>(*rule.minor));
         }
     }
     // Each of read, write and making a node has its own last rule: what a rule allows is settled,
-    // and kAccess keeps what earlier rules have to decide.
+    // and Asked keeps what earlier rules have to decide.
     const std::int32_t bits = access_bits(rule.access);
-    const Register decides = rule.allow ? kAccess : R0;
+    const Register decides = rule.allow ? Asked : R0;
     if (rule.allow) {
-        body.push_back(compute(BPF_AND, kAccess, ~bits));
+        body.push_back(compute(BPF_AND, Asked, ~bits));
     } else {
-        body.push_back(instruction(BPF_ALU | BPF_MOV | BPF_X, R0, kAccess, 0, 0));
+        body.push_back(instruction(BPF_ALU | BPF_MOV | BPF_X, R0, Asked, 0, 0));
         body.push_back(compute(BPF_AND, R0, bits));
     }
     jumps.push_back(body.size());
@@ -98,14 +98,14 @@ DeviceRule allow(std::optional<std::int64_t> major, std::optional<std::int64_t> 
 }
 
 Result<Fd> load_program(const std::vector<bpf_insn>& program) {
-    static constexpr char kLicense[] = "Apache-2.0";
+    static constexpr char license[] = "Apache-2.0";
     bpf_attr attributes;
     std::memset(&attributes, 0, sizeof(attributes));
     attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
     attributes.insn_cnt = static_cast<std::uint32_t>(program.size());
     // SAFETY: bpf(2) takes addresses as numbers.
     attributes.insns = reinterpret_cast<std::uint64_t>(program.data());
-    attributes.license = reinterpret_cast<std::uint64_t>(&kLicense[0]);
+    attributes.license = reinterpret_cast<std::uint64_t>(&license[0]);
     Fd fd(static_cast<int>(::syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof(attributes))));
     if (!fd) {
         return Error::from_errno(errno, "BPF_PROG_LOAD");
@@ -116,12 +116,12 @@ Result<Fd> load_program(const std::vector<bpf_insn>& program) {
 }  // namespace
 
 std::vector<bpf_insn> device_program(const std::vector<DeviceRule>& rules) {
-    std::vector<bpf_insn> program{load(kType, offsetof(bpf_cgroup_dev_ctx, access_type)),
-                                  compute(BPF_AND, kType, 0xffff),
-                                  load(kAccess, offsetof(bpf_cgroup_dev_ctx, access_type)),
-                                  compute(BPF_RSH, kAccess, 16),
-                                  load(kMajor, offsetof(bpf_cgroup_dev_ctx, major)),
-                                  load(kMinor, offsetof(bpf_cgroup_dev_ctx, minor))};
+    std::vector<bpf_insn> program{load(Type, offsetof(bpf_cgroup_dev_ctx, access_type)),
+                                  compute(BPF_AND, Type, 0xffff),
+                                  load(Asked, offsetof(bpf_cgroup_dev_ctx, access_type)),
+                                  compute(BPF_RSH, Asked, 16),
+                                  load(Major, offsetof(bpf_cgroup_dev_ctx, major)),
+                                  load(Minor, offsetof(bpf_cgroup_dev_ctx, minor))};
     for (auto rule = rules.rbegin(); rule != rules.rend(); ++rule) {
         append_rule(program, *rule);
     }

@@ -1,11 +1,11 @@
 #include "runtime/container/engine.h"
 
 #include <linux/sched.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -126,12 +125,16 @@ Result<ControlMessage> first_word(FdRef control) {
 std::optional<pid_t> spawned_yet(FdRef control) {
     std::optional<pid_t> pid;
     while (true) {
-        const auto message = receive_control(control);
-        if (!message || !*message) {
+        const Result<std::optional<ControlMessage>> received = receive_control(control);
+        if (!received) {
             return pid;
         }
-        if ((*message)->kind == Kind::Spawned) {
-            pid = static_cast<pid_t>((*message)->value);
+        const std::optional<ControlMessage>& message = *received;
+        if (!message) {
+            return pid;
+        }
+        if (message->kind == Kind::Spawned) {
+            pid = static_cast<pid_t>(message->value);
         }
     }
 }
@@ -167,7 +170,7 @@ struct Container::State {
     ContainerSpec spec;
     std::unique_ptr<Cgroup> cgroup;
     std::unique_ptr<Root> root;
-    std::optional<Process> process;
+    std::unique_ptr<Process> process;  // always, once the container is made
 };
 
 Container::Container(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -207,7 +210,8 @@ Result<std::unique_ptr<Container>> Container::create(const ContainerSpec& spec,
         reap(pid);
         return std::move(ready).error();
     }
-    state->process.emplace(pid, std::move(control.parent), std::move(ready->fd));
+    state->process =
+        std::make_unique<Process>(pid, std::move(control.parent), std::move(ready->fd));
     return std::unique_ptr<Container>(new Container(std::move(state)));
 }
 

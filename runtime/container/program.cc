@@ -14,14 +14,14 @@
 namespace pepita::runtime::container {
 namespace {
 
+constexpr std::string_view kPathVariable = "PATH=";
 constexpr std::string_view kDefaultPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 std::string_view search_path(const std::vector<std::string>& env) {
-    constexpr std::string_view kName = "PATH=";
     for (const std::string& variable : env) {
-        if (variable.starts_with(kName)) {
-            return std::string_view(variable).substr(kName.size());
+        if (variable.starts_with(kPathVariable)) {
+            return std::string_view(variable).substr(kPathVariable.size());
         }
     }
     return kDefaultPath;
@@ -29,6 +29,7 @@ std::string_view search_path(const std::vector<std::string>& env) {
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
     std::vector<char*> result;
+    result.reserve(strings.size() + 1);
     for (const std::string& text : strings) {
         // execve(2) takes char* for history's sake and changes nothing.
         result.push_back(
