@@ -107,11 +107,16 @@ void ContainerFixture::SetUpTestSuite() {
 
 void ContainerFixture::TearDownTestSuite() { image.reset(); }
 
+ContainerFixture::ContainerFixture() {
+    if (image) {
+        EXPECT_NE(::mkdtemp(state_directory_.data()), nullptr);
+    }
+}
+
 void ContainerFixture::SetUp() {
     if (!image) {
         GTEST_SKIP() << "no container can run here: " << why_not;
     }
-    ASSERT_NE(::mkdtemp(state_directory_.data()), nullptr);
 }
 
 void ContainerFixture::TearDown() {

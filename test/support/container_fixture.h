@@ -24,6 +24,7 @@ namespace pepita::test {
 /// executable), /link -> /folder, /escape -> ../../../tmp, and the usual empty folders.
 class ContainerFixture : public testing::Test {
 protected:
+    ContainerFixture();
     static void SetUpTestSuite();
     static void TearDownTestSuite();
     void SetUp() override;

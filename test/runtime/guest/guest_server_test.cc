@@ -1,0 +1,190 @@
+#include "runtime/guest/guest_server.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/guest/stream_server.h"
+#include "runtime/guest_api.h"
+#include "test/support/container_fixture.h"
+
+namespace pepita::runtime::guest {
+namespace {
+
+// The answer to a question that is answered at once.
+template <typename T>
+Result<T> answer(const std::function<void(OnResult<T>)>& ask) {
+    std::optional<Result<T>> got;
+    ask([&got](Result<T> result) { got.emplace(std::move(result)); });
+    return std::move(got).value();
+}
+
+// A guest without a machine: its containers are this machine's.
+class GuestServerTest : public test::ContainerFixture {
+protected:
+    GuestServer make() {
+        return {*loop_,
+                streams_,
+                {.version = "1.2.3",
+                 .state_directory = state_directory_,
+                 .cgroup_directory = "",
+                 .find_disk = [](const std::string& serial) -> Result<std::string> {
+                     if (serial != "disk0") {
+                         return Error(Code::NotFound, "no disk has the serial '" + serial + "'");
+                     }
+                     return image->device();
+                 },
+                 .power_off = [this] { is_off_ = true; }}};
+    }
+
+    static ContainerSpec spec(const std::string& id, const std::string& script) {
+        ContainerSpec spec = shell(script);
+        spec.id = id;
+        spec.root_disk_serial = "disk0";
+        return spec;
+    }
+
+    Result<StreamNumbers> create(const ContainerSpec& spec) {
+        return answer<StreamNumbers>([&](auto done) { server_.create(spec, std::move(done)); });
+    }
+    Result<StreamNumbers> exec(const ProcessId& id) {
+        return answer<StreamNumbers>(
+            [&](auto done) { server_.exec(id, program({"sh", "-c", "exit 5"}), std::move(done)); });
+    }
+    Result<Started> start(const ProcessId& id) {
+        return answer<Started>([&](auto done) { server_.start(id, std::move(done)); });
+    }
+    Result<void> remove(const ProcessId& id) {
+        return answer<void>([&](auto done) { server_.remove(id, std::move(done)); });
+    }
+    Result<void> signal(const ProcessId& id, std::uint32_t number) {
+        return answer<void>([&](auto done) { server_.signal(id, number, false, std::move(done)); });
+    }
+    // The guest's init hears of the end of this child.
+    void reap_and_tell(std::uint32_t pid) {
+        const int status = reap(static_cast<pid_t>(pid));
+        server_.on_exit(static_cast<pid_t>(pid),
+                        status > 128 ? ChildExit{.by_signal = true, .value = status - 128}
+                                     : ChildExit{.by_signal = false, .value = status});
+    }
+
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+    StreamServer streams_{*loop_};
+    bool is_off_ = false;
+    GuestServer server_ = make();
+    const ProcessId web_{.container = "web", .exec = ""};
+    const ProcessId extra_{.container = "web", .exec = "extra"};
+};
+
+TEST_F(GuestServerTest, DescribesItself) {
+    const auto description =
+        answer<GuestDescription>([&](auto done) { server_.describe(std::move(done)); });
+    EXPECT_EQ(description.value().version, "1.2.3");
+    EXPECT_FALSE(description.value().kernel_release.empty());
+}
+
+TEST_F(GuestServerTest, WhatItDoesNotKnowIsNotFound) {
+    EXPECT_EQ(start(web_).error().message(), "container 'web' does not exist");
+    EXPECT_EQ(start(extra_).error().message(), "process 'extra' does not exist");
+    EXPECT_EQ(exec(extra_).error().code(), Code::NotFound);
+    EXPECT_EQ(remove(web_).error().code(), Code::NotFound);
+    EXPECT_EQ(signal(web_, 9).error().code(), Code::NotFound);
+    EXPECT_EQ(answer<std::uint32_t>([&](auto done) { server_.wait(web_, std::move(done)); })
+                  .error()
+                  .code(),
+              Code::NotFound);
+    EXPECT_EQ(
+        answer<void>([&](auto done) { server_.resize(web_, {}, std::move(done)); }).error().code(),
+        Code::NotFound);
+    EXPECT_EQ(
+        answer<void>([&](auto done) { server_.close_stdin(web_, std::move(done)); }).error().code(),
+        Code::NotFound);
+    server_.on_exit(1, {});  // an orphan
+}
+
+TEST_F(GuestServerTest, AMissingDiskIsNamedAndTheIdStaysFree) {
+    ContainerSpec missing = spec("web", "true");
+    missing.root_disk_serial = "disk7";
+    EXPECT_EQ(create(missing).error().message(), "no disk has the serial 'disk7'");
+    EXPECT_EQ(start(web_).error().code(), Code::NotFound);
+}
+
+TEST_F(GuestServerTest, AContainerLivesFromCreateToRemove) {
+    ASSERT_TRUE(create(spec("web", "exit 3")).has_value());
+    EXPECT_EQ(create(spec("web", "true")).error().code(), Code::AlreadyExists);
+    EXPECT_EQ(exec(extra_).error().code(), Code::FailedPrecondition) << "before its start";
+    const auto started = start(web_);
+    ASSERT_TRUE(started.has_value());
+    EXPECT_EQ(start(web_).error().code(), Code::FailedPrecondition);
+    EXPECT_EQ(remove(web_).error().message(), "the process is running");
+    std::optional<std::uint32_t> status;
+    server_.wait(web_, [&](Result<std::uint32_t> result) { status = *result; });
+    EXPECT_FALSE(status.has_value());
+    reap_and_tell(started->pid);
+    EXPECT_EQ(status, 3U);
+    EXPECT_EQ(
+        answer<std::uint32_t>([&](auto done) { server_.wait(web_, std::move(done)); }).value(), 3U);
+    EXPECT_EQ(signal(web_, 9).error().message(), "the process is over");
+    EXPECT_EQ(exec(extra_).error().message(), "container not running");
+    EXPECT_TRUE(remove(web_).has_value());
+    EXPECT_EQ(remove(web_).error().code(), Code::NotFound);
+}
+
+TEST_F(GuestServerTest, AnExecLivesInARunningContainer) {
+    ContainerSpec waiting = spec("web", "");
+    waiting.process.args = {"cat"};
+    waiting.process.streams.has_stdin = true;
+    ASSERT_NE(create(waiting).value().in, 0U);
+    const auto own = start(web_);
+    ASSERT_TRUE(own.has_value());
+    ASSERT_TRUE(exec(extra_).has_value());
+    EXPECT_EQ(exec(extra_).error().code(), Code::AlreadyExists);
+    EXPECT_EQ(exec(web_).error().code(), Code::AlreadyExists);
+    const auto extra = start(extra_);
+    ASSERT_TRUE(extra.has_value());
+    reap_and_tell(extra->pid);
+    EXPECT_EQ(
+        answer<std::uint32_t>([&](auto done) { server_.wait(extra_, std::move(done)); }).value(),
+        5U);
+    EXPECT_TRUE(remove(extra_).has_value());
+    EXPECT_EQ(signal(web_, 65).error().message(), "there is no signal 65");
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { server_.close_stdin(web_, std::move(done)); }).has_value());
+    reap_and_tell(own->pid);
+    EXPECT_TRUE(remove(web_).has_value());
+}
+
+TEST_F(GuestServerTest, ShutdownAnswersThenKillsAndPowersOff) {
+    ContainerSpec waiting = spec("web", "");
+    waiting.process.args = {"cat"};
+    waiting.process.streams.has_stdin = true;
+    ASSERT_TRUE(create(waiting).has_value());
+    const auto started = start(web_);
+    ASSERT_TRUE(started.has_value());
+    EXPECT_TRUE(answer<void>([&](auto done) {
+                    server_.shutdown([this, done = std::move(done)](Result<void> result) mutable {
+                        EXPECT_FALSE(is_off_);
+                        done(std::move(result));
+                    });
+                }).has_value());
+    EXPECT_TRUE(is_off_);
+    reap_and_tell(started->pid);
+    EXPECT_EQ(
+        answer<std::uint32_t>([&](auto done) { server_.wait(web_, std::move(done)); }).value(),
+        137U);
+    EXPECT_TRUE(remove(web_).has_value());
+}
+
+}  // namespace
+}  // namespace pepita::runtime::guest
