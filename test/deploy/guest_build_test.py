@@ -8,7 +8,9 @@ import unittest
 
 BUILD = pathlib.Path(__file__).resolve().parents[2] / "deploy/guest/build"
 RELEASE = "6.99.0-test"
-INIT = b"\x7fELF and more"
+# Programs without symbols, as Debian has them.
+INIT = pathlib.Path("/bin/true").read_bytes()
+OTHER_INIT = pathlib.Path("/bin/false").read_bytes()
 # What a guest needs; libcrc32c below erofs and a dash in a file's name are as Debian has them.
 MODULES = {
     "drivers/virtio/virtio_pci": "virtio",
@@ -81,6 +83,17 @@ class GuestBuild(unittest.TestCase):
         self.assertEqual(self.archive()["init"], (0o100755, INIT))
         self.assertEqual(self.archive()["dev/console"][0], 0o020600)
 
+    def test_takes_symbols_and_debug_information_off_init(self):
+        init = self.root / "pepita-init"
+        subprocess.run(["objcopy", "--add-section", f".debug_info={self.root / 'vmlinuz'}", init], check=True)
+        self.assertIn(b"kernel image", init.read_bytes())
+        self.assertEqual(self.build().returncode, 0)
+        self.assertNotIn(b"kernel image", self.archive()["init"][1])
+
+    def test_refuses_an_init_that_cannot_be_stripped(self):
+        (self.root / "pepita-init").write_bytes(b"\x7fELF and more")
+        self.refused("strip", "pepita-init")
+
     def test_lists_each_module_after_what_it_needs(self):
         self.build()
         listed = self.archive()["etc/pepita/modules"][1].decode().splitlines()
@@ -109,9 +122,9 @@ class GuestBuild(unittest.TestCase):
         before = (self.output / "initramfs.cpio").stat().st_ino
         self.assertIn("up to date", self.build().stdout)
         self.assertEqual((self.output / "initramfs.cpio").stat().st_ino, before)
-        (self.root / "pepita-init").write_bytes(INIT + b"!")
+        (self.root / "pepita-init").write_bytes(OTHER_INIT)
         self.build()
-        self.assertEqual(self.archive()["init"][1], INIT + b"!")
+        self.assertEqual(self.archive()["init"][1], OTHER_INIT)
 
     def test_refuses_a_kernel_without_a_needed_module(self):
         (self.modules / "kernel/lib/libcrc32c.ko.xz").unlink()
