@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/eventfd.h"

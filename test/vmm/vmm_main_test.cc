@@ -1,6 +1,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
+#include <sys/poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,6 +14,7 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/socket.h"
 #include "kernel-abi/sys/units.h"
 #include "test/support/tiny_guest.h"
 #include "vmm/boot/layout.h"
@@ -140,6 +141,50 @@ TEST_F(VmmProgram, WhatIsNoKernelIsSaid) {
     EXPECT_EQ(outcome.errors,
               "level=error msg=\"machine not started\" "
               "error=\"load kernel: not a kernel: no ELF magic\"\n");
+}
+
+/// A program that serves one device to us, the front end.
+class ServedDevice : public testing::Test {
+protected:
+    ServedDevice() {
+        auto ends = socket_pair();
+        EXPECT_TRUE(ends.has_value());
+        SpawnOptions options;
+        options.path = PEPITA_VMM;
+        options.arguments = {"pepita-vmm", "--entropy", "vhost-user=3"};
+        options.fds = {{.fd = errors_.ref(), .number = 2}, {.fd = ends->second.ref(), .number = 3}};
+        auto child = spawn(std::move(options));
+        EXPECT_TRUE(child.has_value());
+        child_ = std::move(*child);
+        front_end_ = std::move(ends->first);
+    }
+
+    Fd errors_ = empty_file();
+    Fd front_end_;
+    std::optional<Child> child_;
+};
+
+TEST_F(ServedDevice, EndsWithItsFrontEnd) {
+    front_end_ = Fd();
+    EXPECT_EQ(child_->reap(), (ChildExit{.by_signal = false, .value = 13}));
+    EXPECT_EQ(content(errors_), "");
+}
+
+TEST_F(ServedDevice, AnswersBehindItsFilter) {
+    const std::array<std::uint32_t, 3> get_features = {1, 1, 0};  // request, version, size
+    ASSERT_TRUE(send_some(front_end_.ref(), std::as_bytes(std::span(get_features))).has_value());
+    std::array<std::byte, 20> reply{};
+    pollfd readable = {.fd = front_end_.ref().number(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(::poll(&readable, 1, 20'000), 1);
+    EXPECT_EQ(receive_some(front_end_.ref(), reply).value().size, reply.size());
+}
+
+TEST_F(ServedDevice, SaysWhyItDropsAFrontEnd) {
+    const std::array<std::uint32_t, 3> nonsense = {~0U, ~0U, ~0U};
+    ASSERT_TRUE(send_some(front_end_.ref(), std::as_bytes(std::span(nonsense))).has_value());
+    EXPECT_EQ(child_->reap(), (ChildExit{.by_signal = false, .value = 1}));
+    EXPECT_NE(content(errors_).find("msg=\"front end dropped\" device=entropy"), std::string::npos)
+        << content(errors_);
 }
 
 TEST(VmmProgramUsage, BadCommandLineIsStatusTwo) {
