@@ -174,15 +174,15 @@ class Stages:
 
     def asan(self):
         folder = self.folder("asan")
-        if self.configured("asan", folder, *ASAN):
-            self.meson_test("asan", folder, "--suite", "unit")
+        if self.configured("asan", folder, *ASAN) and self.compiled("asan", folder):
+            self.meson_test("asan", folder, "--suite", "unit", "--no-rebuild")
 
     def tsan(self):
         folder = self.folder("tsan")
-        if self.configured("tsan", folder, *TSAN):
+        if self.configured("tsan", folder, *TSAN) and self.compiled("tsan", folder):
             suites = [word for each in THREADED for word in ("--suite", each)]
             # Without a random layout: gcc 12's runtime stops where newer kernels put things.
-            self.meson_test("tsan", folder, *suites, "--wrapper", "setarch -R")
+            self.meson_test("tsan", folder, *suites, "--wrapper", "setarch -R", "--no-rebuild")
 
     def fuzz(self):
         folder = self.folder("fuzz")
