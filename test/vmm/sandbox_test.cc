@@ -15,6 +15,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/kvm.h"
+#include "test/support/sanitizer.h"
 
 namespace pepita::vmm {
 namespace {
@@ -51,6 +52,7 @@ std::string in_device_loop(Body body) {
 }
 
 TEST(VcpuSandbox, LetsTheGuestRun) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
     EXPECT_EQ(in_vcpu([] { (void)::ioctl(-1, abi::kvm::kRun, 0); }), "done");
 }
 
@@ -80,12 +82,14 @@ TEST(DeviceLoopSandbox, KillsWhatLeavesTheProcess) {
 }
 
 TEST(DeviceLoopSandbox, SocketsAreUnixAlone) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
     EXPECT_EQ(in_device_loop([] { (void)::socket(AF_UNIX, SOCK_STREAM, 0); }), "done");
     EXPECT_EQ(in_device_loop([] { (void)::socket(AF_INET, SOCK_STREAM, 0); }), "killed");
     EXPECT_EQ(in_device_loop([] { (void)::socket(AF_NETLINK, SOCK_RAW, 0); }), "killed");
 }
 
 TEST(DeviceLoopSandbox, MemoryIsNeverExecutable) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
     EXPECT_EQ(in_device_loop([] {
                   (void)::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                                -1, 0);
@@ -100,6 +104,7 @@ TEST(DeviceLoopSandbox, MemoryIsNeverExecutable) {
 }
 
 TEST(DeviceLoopSandbox, IoctlsAreMessagesAndKicks) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
     EXPECT_EQ(in_device_loop([] { (void)::ioctl(-1, abi::kvm::kSignalMsi, 0); }), "done");
     EXPECT_EQ(in_device_loop([] { (void)::ioctl(-1, abi::kvm::kIoEventFd, 0); }), "done");
     EXPECT_EQ(in_device_loop([] { (void)::ioctl(-1, abi::kvm::kRun, 0); }), "killed");

@@ -16,6 +16,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/sys/units.h"
+#include "test/support/sanitizer.h"
 #include "test/support/tiny_guest.h"
 #include "vmm/boot/layout.h"
 #include "vmm/machine_config.h"
@@ -60,6 +61,7 @@ Outcome run_program(const std::vector<std::string>& options, const Fd& kvm, cons
 class VmmProgram : public testing::Test {
 protected:
     void SetUp() override {
+        PEPITA_SKIP_UNDER_SANITIZERS();
         auto kvm = open_file("/dev/kvm", O_RDWR);
         if (!kvm) {
             GTEST_SKIP() << kvm.error().message();

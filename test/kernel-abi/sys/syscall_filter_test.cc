@@ -10,6 +10,8 @@
 #include <array>
 #include <cstdint>
 
+#include "test/support/sanitizer.h"
+
 namespace pepita {
 namespace {
 
@@ -36,6 +38,7 @@ int status_of(Body body) {
 }
 
 TEST(SyscallFilter, AllowedCallsWork) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
     const int status = status_of([] { return ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); });
     ASSERT_TRUE(WIFEXITED(status));
     EXPECT_EQ(WEXITSTATUS(status), 1);  // no_new_privs came with it
@@ -52,6 +55,7 @@ int map_with(int protection) {
 }
 
 TEST(SyscallFilter, ConditionsAreHeld) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
     const int data = status_of([] { return map_with(PROT_READ | PROT_WRITE); });
     ASSERT_TRUE(WIFEXITED(data));
     EXPECT_EQ(WEXITSTATUS(data), 0);
