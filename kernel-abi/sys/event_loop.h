@@ -64,7 +64,7 @@ public:
     public:
         Timer() = default;
         Timer(Timer&& other) noexcept
-            : loop_(std::exchange(other.loop_, nullptr)), key_(other.key_) {}
+            : loop_(std::exchange(other.loop_, nullptr)), key_(std::move(other.key_)) {}
         Timer& operator=(Timer&& other) noexcept {
             std::swap(loop_, other.loop_);
             std::swap(key_, other.key_);
