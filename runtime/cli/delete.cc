@@ -1,7 +1,6 @@
 #include <signal.h>
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
 #include <utility>
 

@@ -1,13 +1,8 @@
-#include <fcntl.h>
 #include <sys/random.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>

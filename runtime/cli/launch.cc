@@ -1,21 +1,23 @@
 #include "runtime/cli/launch.h"
 
-#include <poll.h>
+#include <sys/poll.h>
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
+#include "runtime/cli/foreground.h"
 #include "runtime/cli/process_io.h"
 #include "runtime/cli/proxy.h"
+#include "runtime/cli/report.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/shim_process.h"
 #include "runtime/oci/store.h"
@@ -83,8 +85,7 @@ Result<void> Launch::say_isolation() {
     const oci::ContainerStore store = TRY(oci::ContainerStore::open(command_.root));
     const Fd directory = TRY(store.open_container(command_.id));
     const ContainerState state = TRY(read_state(directory.ref()));
-    (void)std::fprintf(stderr, "pepita-run: isolation %s (%s)\n", state.isolation.c_str(),
-                       state.isolation_reason.c_str());
+    say("isolation " + state.isolation + " (" + state.isolation_reason + ")");
     return {};
 }
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 

@@ -2,12 +2,14 @@
 
 #include <array>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
@@ -119,56 +121,74 @@ constexpr std::uint32_t kGlobal = bit(Verb::None);
 constexpr std::uint32_t kMakes = bit(Verb::Run) | bit(Verb::Create);
 constexpr std::uint32_t kExec = bit(Verb::Exec);
 
+constexpr OptionRule option(std::string_view name, char letter, std::string_view value_name,
+                            std::string_view help, std::uint32_t verbs,
+                            Result<void> (*apply)(Command&, std::string_view)) {
+    return {.name = name,
+            .letter = letter,
+            .value_name = value_name,
+            .help = help,
+            .verbs = verbs,
+            .apply = apply};
+}
+
 constexpr auto kOptions = std::to_array<OptionRule>({
-    {"root", 0, "DIR", "where containers' states are (default: /run/pepita)", kGlobal,
-     set_text<&Command::root>},
-    {"data", 0, "DIR", "where guests and kernels are (default: /var/lib/pepita)", kGlobal,
-     set_text<&Command::data>},
-    {"isolation", 0, "MODE", "kvm, tcg or auto (default: auto)", kGlobal, set_isolation},
-    {"shim", 0, "PATH", "the pepita-shim to use (default: the one beside pepita-run)", kGlobal,
-     set_text<&Command::shim>},
-    {"log", 0, "FILE", "append errors to FILE, too", kGlobal, set_text<&Command::log>},
-    {"log-format", 0, "FORMAT", "text or json (default: text)", kGlobal, set_log_format},
+    option("root", 0, "DIR", "where containers' states are (default: /run/pepita)", kGlobal,
+           set_text<&Command::root>),
+    option("data", 0, "DIR", "where guests and kernels are (default: /var/lib/pepita)", kGlobal,
+           set_text<&Command::data>),
+    option("isolation", 0, "MODE", "kvm, tcg or auto (default: auto)", kGlobal, set_isolation),
+    option("shim", 0, "PATH", "the pepita-shim to use (default: the one beside pepita-run)",
+           kGlobal, set_text<&Command::shim>),
+    option("log", 0, "FILE", "append errors to FILE, too", kGlobal, set_text<&Command::log>),
+    option("log-format", 0, "FORMAT", "text or json (default: text)", kGlobal, set_log_format),
 
-    {"bundle", 'b', "DIR", "the bundle (default: the working directory)", kMakes | bit(Verb::Spec),
-     set_text<&Command::bundle>},
-    {"detach", 'd', "", "return once the process is started", bit(Verb::Run) | kExec,
-     set_flag<&Command::detach>},
-    {"pid-file", 0, "FILE", "write the pid that stands for the process on the host", kMakes | kExec,
-     set_text<&Command::pid_file>},
-    {"console-socket", 0, "PATH", "unix socket that is sent the terminal's master", kMakes | kExec,
-     set_text<&Command::console_socket>},
-    {"memory", 0, "MIB", "the machine's memory (default: 512)", kMakes, set_memory},
-    {"cpus", 0, "N", "the machine's virtual CPUs, 1 to 8 (default: 1)", kMakes, set_vcpus},
-    {"boot-deadline", 0, "SECONDS", "how long the guest may take to answer (default: 60)", kMakes,
-     set_boot_deadline},
-    {"guest-console", 0, "FILE", "append what the guest's kernel says to FILE", kMakes,
-     set_text<&Command::guest_console>},
+    option("bundle", 'b', "DIR", "the bundle (default: the working directory)",
+           kMakes | bit(Verb::Spec), set_text<&Command::bundle>),
+    option("detach", 'd', "", "return once the process is started", bit(Verb::Run) | kExec,
+           set_flag<&Command::detach>),
+    option("pid-file", 0, "FILE", "write the pid that stands for the process on the host",
+           kMakes | kExec, set_text<&Command::pid_file>),
+    option("console-socket", 0, "PATH", "unix socket that is sent the terminal's master",
+           kMakes | kExec, set_text<&Command::console_socket>),
+    option("memory", 0, "MIB", "the machine's memory (default: 512)", kMakes, set_memory),
+    option("cpus", 0, "N", "the machine's virtual CPUs, 1 to 8 (default: 1)", kMakes, set_vcpus),
+    option("boot-deadline", 0, "SECONDS", "how long the guest may take to answer (default: 60)",
+           kMakes, set_boot_deadline),
+    option("guest-console", 0, "FILE", "append what the guest's kernel says to FILE", kMakes,
+           set_text<&Command::guest_console>),
 
-    {"tty", 't', "", "give the process a terminal", kExec, set_flag<&Command::tty>},
-    {"env", 'e', "KEY=VALUE", "set in its environment; may be repeated", kExec, add_env},
-    {"cwd", 0, "DIR", "its working directory", kExec, set_cwd},
-    {"user", 'u', "UID[:GID]", "its user", kExec, set_user},
-    {"process", 'p', "FILE", "its OCI process object, in place of options and arguments", kExec,
-     set_text<&Command::process_file>},
+    option("tty", 't', "", "give the process a terminal", kExec, set_flag<&Command::tty>),
+    option("env", 'e', "KEY=VALUE", "set in its environment; may be repeated", kExec, add_env),
+    option("cwd", 0, "DIR", "its working directory", kExec, set_cwd),
+    option("user", 'u', "UID[:GID]", "its user", kExec, set_user),
+    option("process", 'p', "FILE", "its OCI process object, in place of options and arguments",
+           kExec, set_text<&Command::process_file>),
 
-    {"all", 'a', "", "every process of the container", bit(Verb::Kill), set_flag<&Command::all>},
-    {"force", 'f', "", "kill it first if it runs; no container is no error", bit(Verb::Delete),
-     set_flag<&Command::force>},
-    {"quiet", 'q', "", "names only", bit(Verb::List), set_flag<&Command::quiet>},
-    {"format", 'f', "FORMAT", "table or json (default: table)", bit(Verb::List), set_list_format},
+    option("all", 'a', "", "every process of the container", bit(Verb::Kill),
+           set_flag<&Command::all>),
+    option("force", 'f', "", "kill it first if it runs; no container is no error",
+           bit(Verb::Delete), set_flag<&Command::force>),
+    option("quiet", 'q', "", "names only", bit(Verb::List), set_flag<&Command::quiet>),
+    option("format", 'f', "FORMAT", "table or json (default: table)", bit(Verb::List),
+           set_list_format),
 });
 
+constexpr VerbRule verb(Verb which, std::string_view name, std::string_view arguments,
+                        std::string_view help) {
+    return {.verb = which, .name = name, .arguments = arguments, .help = help};
+}
+
 constexpr auto kVerbs = std::to_array<VerbRule>({
-    {Verb::Run, "run", "ID", "make and start a container, and exit as it does"},
-    {Verb::Create, "create", "ID", "make a container from a bundle"},
-    {Verb::Start, "start", "ID", "start the process of a created container"},
-    {Verb::Exec, "exec", "ID COMMAND [ARG...]", "run one more process in a container"},
-    {Verb::Kill, "kill", "ID [SIGNAL]", "send a signal to a container (default: TERM)"},
-    {Verb::Delete, "delete", "ID", "remove a stopped container"},
-    {Verb::State, "state", "ID", "print the state of a container"},
-    {Verb::List, "list", "", "print the containers below --root"},
-    {Verb::Spec, "spec", "", "write a config.json to begin with"},
+    verb(Verb::Run, "run", "ID", "make and start a container, and exit as it does"),
+    verb(Verb::Create, "create", "ID", "make a container from a bundle"),
+    verb(Verb::Start, "start", "ID", "start the process of a created container"),
+    verb(Verb::Exec, "exec", "ID COMMAND [ARG...]", "run one more process in a container"),
+    verb(Verb::Kill, "kill", "ID [SIGNAL]", "send a signal to a container (default: TERM)"),
+    verb(Verb::Delete, "delete", "ID", "remove a stopped container"),
+    verb(Verb::State, "state", "ID", "print the state of a container"),
+    verb(Verb::List, "list", "", "print the containers below --root"),
+    verb(Verb::Spec, "spec", "", "write a config.json to begin with"),
 });
 
 }  // namespace

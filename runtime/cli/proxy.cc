@@ -1,7 +1,8 @@
 #include "runtime/cli/proxy.h"
 
-#include <poll.h>
+#include <linux/prctl.h>
 #include <signal.h>
+#include <sys/poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/types.h>

@@ -71,6 +71,11 @@ void report(const Command& command, std::string_view message) {
     }
 }
 
+void say(std::string_view message) {
+    (void)write_all(FdRef(STDERR_FILENO),
+                    on_one_line("pepita-run: " + std::string(message)) + "\n");
+}
+
 bool print(std::string_view text) { return write_all(FdRef(STDOUT_FILENO), text); }
 
 }  // namespace pepita::runtime::cli

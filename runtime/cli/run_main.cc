@@ -80,7 +80,8 @@ int main(std::span<const std::string> arguments) {
         report(command, parsed.error().message());
         return passes_status(command) ? kOurFailure : kUsage;
     }
-    for (std::string* path : {&command.root, &command.data, &command.log, &command.shim}) {
+    for (std::string* path :
+         {&command.root, &command.data, &command.log, &command.shim, &command.guest_console}) {
         make_absolute(*path);
     }
     const Result<int> status = perform(command);

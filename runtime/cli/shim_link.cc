@@ -41,7 +41,9 @@ Result<void> ShimLink::run_until(std::move_only_function<bool()> is_done, Deadli
     const auto end = steady_clock::now() + deadline.value_or(kForever);
     while (!is_done()) {
         if (interrupted_) {
-            return Error(Code::Cancelled, *std::exchange(interrupted_, std::nullopt));
+            Error cancelled(Code::Cancelled, *std::move(interrupted_));
+            interrupted_.reset();
+            return cancelled;
         }
         const auto now = steady_clock::now();
         if (deadline && now >= end) {

@@ -4,8 +4,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -30,11 +32,13 @@ public:
     template <typename T, typename Question>
     Result<T> ask(Question question, Deadline deadline = std::nullopt) {
         // Shared: an answer may come after we have given up waiting for it.
-        auto answer = std::make_shared<std::optional<Result<T>>>();
-        question(client_,
-                 OnResult<T>([answer](Result<T> result) { answer->emplace(std::move(result)); }));
-        TRY(run_until([&] { return answer->has_value(); }, deadline));
-        return std::move(**answer);
+        auto answer = std::make_shared<Answer<T>>();
+        question(client_, OnResult<T>([answer](Result<T> result) {
+                     answer->has_come = true;
+                     answer->result = std::move(result);
+                 }));
+        TRY(run_until([&] { return answer->has_come; }, deadline));
+        return std::move(answer->result);
     }
 
     /// The question in progress, or the next one, ends with Cancelled and this reason.
@@ -44,6 +48,12 @@ public:
     bool wait_closed(std::chrono::milliseconds limit);
 
 private:
+    template <typename T>
+    struct Answer {
+        bool has_come = false;
+        Result<T> result = Error(Code::Unavailable, "no answer");
+    };
+
     ShimLink(EventLoop& loop, std::shared_ptr<Channel> channel, std::shared_ptr<bool> is_closed);
     Result<void> run_until(std::move_only_function<bool()> is_done, Deadline deadline);
 

@@ -1,9 +1,7 @@
 #include "runtime/cli/signals.h"
 
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>

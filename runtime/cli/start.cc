@@ -49,8 +49,9 @@ Result<int> start(const Command& command) {
     const TaskStarted started = TRY(link->ask<TaskStarted>(
         [&](TaskClient& client, auto done) { client.start(process, std::move(done)); },
         kStartDeadline));
-    if (started.exec_errno != 0) {
-        report(command, exec_failure(started, program_of(directory.ref()))->message);
+    const std::string program = started.exec_errno == 0 ? "" : program_of(directory.ref());
+    if (const auto failure = exec_failure(started, program)) {
+        report(command, failure->message);
         return 1;
     }
     return 0;

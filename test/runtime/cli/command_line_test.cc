@@ -62,9 +62,9 @@ TEST(CommandLine, WhatFollowsTheContainerOfExecIsTheCommands) {
     EXPECT_TRUE(command.tty);
     EXPECT_EQ(command.env, (Arguments{"A=1", "B=2"}));
     EXPECT_EQ(command.cwd, "/c");
-    ASSERT_TRUE(command.user.has_value());
-    EXPECT_EQ(command.user->uid, 1U);
-    EXPECT_EQ(command.user->gid, 2U);
+    const UserOption user = command.user.value_or(UserOption());
+    EXPECT_EQ(user.uid, 1U);
+    EXPECT_EQ(user.gid, 2U);
 }
 
 TEST(CommandLine, TwoDashesEndTheOptions) {
@@ -75,7 +75,10 @@ TEST(CommandLine, TwoDashesEndTheOptions) {
 }
 
 TEST(CommandLine, UserWithoutGroupKeepsTheGroup) {
-    EXPECT_FALSE(parsed({"exec", "-u", "7", "web", "ls"}).user->gid.has_value());
+    const UserOption user =
+        parsed({"exec", "-u", "7", "web", "ls"}).user.value_or(UserOption{.uid = 0, .gid = 0});
+    EXPECT_EQ(user.uid, 7U);
+    EXPECT_FALSE(user.gid.has_value());
 }
 
 TEST(CommandLine, SignalsAreNamesOrNumbers) {

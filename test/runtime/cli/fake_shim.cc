@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,13 +112,17 @@ public:
 
     void kill(ProcessId id, std::uint32_t signal, bool /*all*/, OnResult<void> done) override {
         const auto at = tasks_.find(id.exec);
-        if (at == tasks_.end() || at->second.exit_status) {
+        if (at == tasks_.end()) {
             return done(not_found());
         }
-        if (at->second.child) {
-            at->second.child->send_signal(static_cast<int>(signal));
+        Task& task = at->second;
+        if (task.exit_status) {
+            return done(not_found());
+        }
+        if (task.child) {
+            task.child->send_signal(static_cast<int>(signal));
         } else {
-            finish(at->second, 128 + signal);
+            finish(task, 128 + signal);
         }
         done({});
     }
@@ -129,10 +132,11 @@ public:
         if (at == tasks_.end()) {
             return done(not_found());
         }
-        if (at->second.exit_status) {
-            return done(TaskExit{*at->second.exit_status});
+        Task& task = at->second;
+        if (task.exit_status) {
+            return done(TaskExit{*task.exit_status});
         }
-        at->second.waiting.push_back(std::move(done));
+        task.waiting.push_back(std::move(done));
     }
 
     void resize(ProcessId /*id*/, WindowSize size, OnResult<void> done) override {
@@ -147,10 +151,14 @@ public:
 
     void remove(ProcessId id, OnResult<TaskExit> done) override {
         const auto at = tasks_.find(id.exec);
-        if (at == tasks_.end() || !at->second.exit_status) {
+        if (at == tasks_.end()) {
+            return done(not_found());
+        }
+        const Task& task = at->second;
+        if (!task.exit_status) {
             return done(Error(Code::FailedPrecondition, "still runs"));
         }
-        const TaskExit exit{*at->second.exit_status};
+        const TaskExit exit{*task.exit_status};
         tasks_.erase(at);
         done(exit);
     }
@@ -299,7 +307,7 @@ int main(std::span<char*> arguments) {
         } else if (name == "--root") {
             options.root = value;
         } else if (name == "--channel-fd") {
-            options.channel = std::atoi(value.c_str());
+            options.channel = ::atoi(value.c_str());
         }
     }
     const char* misbehaviour = ::getenv("PEPITA_FAKE_SHIM");

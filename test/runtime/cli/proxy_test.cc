@@ -1,8 +1,9 @@
 #include "runtime/cli/proxy.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
+#include <sys/poll.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <array>

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
+#include <linux/prctl.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/poll.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -26,8 +26,10 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/state.h"
@@ -135,7 +137,8 @@ public:
     SpawnOptions command(const std::vector<std::string>& arguments) const {
         SpawnOptions options;
         options.path = PEPITA_RUN;
-        options.arguments = {"pepita-run", "--root", root(), "--shim", PEPITA_FAKE_SHIM_PATH};
+        options.arguments = {"pepita-run",          "--root",      root(), "--shim",
+                             PEPITA_FAKE_SHIM_PATH, "--isolation", "tcg"};
         options.arguments.insert(options.arguments.end(), arguments.begin(), arguments.end());
         options.environment = {"PATH=/usr/bin:/bin", "PEPITA_FAKE_SHIM=" + misbehaviour_};
         return options;
@@ -198,6 +201,7 @@ public:
                    : 0;
     }
 
+protected:
     std::filesystem::path path_;
     std::string misbehaviour_;
 };
@@ -437,6 +441,12 @@ TEST_F(PepitaRun, ErrorsGoToTheLogAsJson) {
         << text;
 }
 
+TEST_F(PepitaRun, IsolationThatAutoTookIsSaid) {
+    bundle("true");
+    EXPECT_EQ(perform({"--isolation", "auto", "run", "web"}).err,
+              "pepita-run: isolation none (a test)\n");
+}
+
 TEST_F(PepitaRun, DetachedTerminalNeedsAConsoleSocket) {
     bundle("true", Terminal::Yes);
     EXPECT_EQ(perform({"run", "-d", "web"}).err,
@@ -447,7 +457,8 @@ TEST_F(PepitaRun, DetachedTerminalNeedsAConsoleSocket) {
 }
 
 TEST_F(PepitaRun, TerminalIsRawWhileTheProcessHasItAndThenAsBefore) {
-    bundle("stty -a | grep -o -e '-icanon'; exit 5", Terminal::Yes);
+    bundle("stty -a | grep -o -e '-icanon'; readlink " + root() + "/web/size; exit 5",
+           Terminal::Yes);
     int master = -1;
     int slave = -1;
     const winsize size{.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
@@ -462,7 +473,7 @@ TEST_F(PepitaRun, TerminalIsRawWhileTheProcessHasItAndThenAsBefore) {
                    {.fd = theirs.ref(), .number = 2}};
     auto child = spawn(std::move(options));
     ASSERT_TRUE(child.has_value());
-    EXPECT_TRUE(read_text(ours, "icanon").contains("-icanon"));
+    EXPECT_TRUE(read_text(ours, "80x24").contains("-icanon")) << "and the size was passed on";
     EXPECT_EQ(child->reap().shell_status(), 5U);
     termios after{};
     ASSERT_EQ(::tcgetattr(slave, &after), 0);

@@ -484,6 +484,7 @@ public:
         return bundle.has_value() ? "none" : bundle.error().message();
     }
 
+protected:
     std::filesystem::path directory_;
 };
 

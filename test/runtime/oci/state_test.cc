@@ -51,6 +51,7 @@ public:
     State(State&&) = delete;
     State& operator=(State&&) = delete;
 
+protected:
     std::filesystem::path path_;
     Fd directory_;
 };

@@ -35,6 +35,7 @@ public:
     std::filesystem::path root() const { return path_ / "root"; }
     ContainerStore open() const { return *ContainerStore::open(root().string()); }
 
+protected:
     std::filesystem::path path_;
 };
 
