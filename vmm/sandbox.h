@@ -6,6 +6,9 @@
 #include <sys/syscall.h>
 
 #include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/syscall_filter.h"
@@ -88,8 +91,32 @@ inline constexpr std::array kDeviceLoop = {
     detail::only(SYS_exit_group),
 };
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/// What the sanitizers' runtimes do on their own, in builds that nobody ships.
+inline constexpr std::array kRuntime = {
+    detail::only(SYS_sigaltstack),
+    detail::only(SYS_pipe2),
+    detail::only(SYS_close),
+    detail::only(SYS_munmap),
+    SyscallRule{.number = SYS_mmap,  // the shadow of a stack that goes
+                .only_if = SyscallRule::Condition{.argument = 3,
+                                                  .mask = MAP_FIXED | MAP_NORESERVE,
+                                                  .value = MAP_FIXED | MAP_NORESERVE}},
+};
+#else
+inline constexpr std::array<SyscallRule, 0> kRuntime{};
+#endif
+
+namespace detail {
+inline Result<void> enter(std::span<const SyscallRule> rules) {
+    std::vector<SyscallRule> all(rules.begin(), rules.end());
+    all.insert(all.end(), kRuntime.begin(), kRuntime.end());
+    return allow_only(all, FilterScope::Thread);
+}
+}  // namespace detail
+
 /// For the calling thread, for good. Errors: Unsupported on a kernel without seccomp.
-inline Result<void> enter_vcpu() { return allow_only(kVcpu, FilterScope::Thread); }
-inline Result<void> enter_device_loop() { return allow_only(kDeviceLoop, FilterScope::Thread); }
+inline Result<void> enter_vcpu() { return detail::enter(kVcpu); }
+inline Result<void> enter_device_loop() { return detail::enter(kDeviceLoop); }
 
 }  // namespace pepita::vmm::sandbox
