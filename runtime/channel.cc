@@ -214,8 +214,8 @@ void Channel::call(std::string_view service, std::string_view method, std::strin
 }
 
 void Channel::send(Outgoing outgoing) {
-    if (!socket_) {
-        return;
+    if (!socket_ || is_failing_) {
+        return;  // or the queue would grow until the loop's next round
     }
     outgoing_bytes_ += outgoing.bytes.size();
     outgoing_.push_back(std::move(outgoing));
@@ -257,6 +257,7 @@ Result<void> Channel::flush() {
 }
 
 void Channel::fail_later(Error error) {
+    is_failing_ = true;
     failing_ =
         loop_.after(std::chrono::seconds(0), [this, late = std::move(error)] { fail(late); });
 }

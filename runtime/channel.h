@@ -110,6 +110,7 @@ private:
     Handlers handlers_;
     EventLoop::Watch watch_;
     EventLoop::Timer failing_;
+    bool is_failing_ = false;  // on its way to fail(): nothing more is sent
     std::string incoming_;
     std::deque<Fd> incoming_fds_;
     std::deque<Outgoing> outgoing_;

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -192,6 +194,70 @@ TEST_F(ChannelTest, ACallThatNamesMoreDescriptorsThanCameEndsTheConnection) {
     ASSERT_TRUE(send_some(theirs.ref(), std::as_bytes(std::span(frame))).has_value());
     ASSERT_TRUE(loop_->run().has_value());
     EXPECT_EQ(closed_, "a call that names more descriptors than came");
+}
+
+TEST_F(ChannelTest, ACallerThatNeverReadsLosesItsConnection) {
+    auto [ours, theirs] = *socket_pair();
+    peer_ = std::move(ours);
+    int calls = 0;
+    serve([&](Channel::Call call) {
+        ++calls;
+        call.responder.respond(std::string(1U << 20U, 'x'));
+    });
+    std::string frames;
+    for (std::uint32_t i = 0; i < 100; ++i) {
+        frames += api::encode_frame(
+            (2 * i) + 1, api::MessageType::Request,
+            api::encode_request(
+                {.service = "s", .method = "m", .payload = "", .timeout_ns = 0, .fd_count = 0}));
+    }
+    ASSERT_EQ(send_some(theirs.ref(), std::as_bytes(std::span(frames))).value_or(0), frames.size());
+    ASSERT_TRUE(loop_->run().has_value());
+    EXPECT_EQ(closed_, "the other side does not read");
+    EXPECT_EQ(calls, 100);  // answers to what had come already are dropped, not kept
+}
+
+TEST_F(ChannelTest, DescriptorsThatNoCallNamesEndTheConnection) {
+    auto [ours, theirs] = *socket_pair();
+    peer_ = std::move(ours);
+    serve([](const Channel::Call&) { ADD_FAILURE(); });
+    const Fd null = *open_file("/dev/null", O_RDONLY);
+    const std::vector<FdRef> fds(16, null.ref());
+    const std::array<std::byte, 1> byte{};  // of a header that never ends
+    for (int i = 0; i < 4; ++i) {
+        ASSERT_TRUE(send_some(theirs.ref(), byte, fds).has_value());
+        ASSERT_TRUE(loop_->run_once(seconds(1)).has_value());
+    }
+    EXPECT_FALSE(closed_.has_value());  // 64 may wait
+    ASSERT_TRUE(send_some(theirs.ref(), byte, std::span(fds).first(1)).has_value());
+    ASSERT_TRUE(loop_->run().has_value());
+    EXPECT_EQ(closed_, "more descriptors than calls could want");
+}
+
+TEST_F(ChannelTest, ACallOnAnEvenStreamEndsTheConnection) {
+    auto [ours, theirs] = *socket_pair();
+    peer_ = std::move(ours);
+    serve([](const Channel::Call&) { ADD_FAILURE(); });
+    const std::string frame = api::encode_frame(
+        2, api::MessageType::Request,
+        api::encode_request(
+            {.service = "s", .method = "m", .payload = "", .timeout_ns = 0, .fd_count = 0}));
+    ASSERT_TRUE(send_some(theirs.ref(), std::as_bytes(std::span(frame))).has_value());
+    ASSERT_TRUE(loop_->run().has_value());
+    EXPECT_EQ(closed_, "a call on an even stream");
+}
+
+TEST_F(ChannelTest, ARequestHasTtrpcsBytes) {
+    client_->call("s", "m", "p", {.deadline = std::chrono::milliseconds(1), .fds = {}},
+                  [](const auto&) {});
+    std::array<std::byte, 64> bytes{};
+    const auto received = receive_some(peer_.ref(), bytes);
+    // length 13, stream 1, type 1, flags 0; then fields 1 to 3 as strings, and 4 as 1 000 000 ns.
+    const std::string expected = std::string("\0\0\0\x0d\0\0\0\x01\x01\0", 10) +
+                                 "\x0a\x01s\x12\x01m\x1a\x01p\x20\xc0\x84\x3d";
+    ASSERT_EQ(received->size, expected.size());
+    EXPECT_TRUE(std::ranges::equal(std::span(bytes).first(expected.size()),
+                                   std::as_bytes(std::span(expected))));
 }
 
 }  // namespace
