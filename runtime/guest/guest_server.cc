@@ -21,6 +21,17 @@
 #include "runtime/guest_api.h"
 
 namespace pepita::runtime::guest {
+namespace {
+
+// It becomes the name of directories.
+Result<void> check_name(const std::string& id) {
+    if (id.empty() || id == "." || id == ".." || id.find('/') != std::string::npos) {
+        return Error(Code::InvalidArgument, "container id '" + id + "' is no file name");
+    }
+    return {};
+}
+
+}  // namespace
 
 Result<container::Container*> GuestServer::find_container(const std::string& id) {
     const auto found = containers_.find(id);
@@ -57,14 +68,24 @@ Result<StreamNumbers> GuestServer::add(const ProcessId& id, container::Process& 
     return entry.streams->numbers();
 }
 
+Result<void> GuestServer::check_room() const {
+    if (processes_.size() == kProcessesMax) {
+        return Error(Code::ResourceExhausted,
+                     "a guest has at most " + std::to_string(kProcessesMax) + " processes");
+    }
+    return {};
+}
+
 Result<StreamNumbers> GuestServer::create_now(const ContainerSpec& spec) {
+    TRY(check_name(spec.id));
     if (containers_.contains(spec.id)) {
         return Error(Code::AlreadyExists, "container '" + spec.id + "' already exists");
     }
-    if (containers_.size() == kContainersMax || processes_.size() == kProcessesMax) {
+    if (containers_.size() == kContainersMax) {
         return Error(Code::ResourceExhausted,
                      "a guest has at most " + std::to_string(kContainersMax) + " containers");
     }
+    TRY(check_room());
     auto streams = std::make_unique<ProcessStreams>(loop_, streams_);
     container::Stdio stdio;
     if (spec.process.terminal == Terminal::No) {
@@ -95,10 +116,7 @@ Result<StreamNumbers> GuestServer::exec_now(const ProcessId& id, const ProcessSp
     if (id.exec.empty() || processes_.contains(id)) {
         return Error(Code::AlreadyExists, "process '" + id.exec + "' exists");
     }
-    if (processes_.size() == kProcessesMax) {
-        return Error(Code::ResourceExhausted,
-                     "a guest has at most " + std::to_string(kProcessesMax) + " processes");
-    }
+    TRY(check_room());
     auto streams = std::make_unique<ProcessStreams>(loop_, streams_);
     container::Stdio stdio;
     if (spec.terminal == Terminal::No) {
@@ -159,6 +177,10 @@ void GuestServer::wait(ProcessId process, OnResult<std::uint32_t> done) {
     if ((*found)->status) {
         return done(*(*found)->status);
     }
+    if ((*found)->waiters.size() == kWaitersMax) {
+        return done(Error(Code::ResourceExhausted,
+                          "a process has at most " + std::to_string(kWaitersMax) + " waiters"));
+    }
     (*found)->waiters.push_back(std::move(done));
 }
 
@@ -199,15 +221,28 @@ Result<void> GuestServer::remove_now(const ProcessId& id) {
         return Error(Code::FailedPrecondition, "the process is running");
     }
     if (!id.exec.empty()) {
-        processes_.erase(id);  // one that waits for start() ends with its control socket
+        forget(id);  // one that waits for start() ends with its control socket
         return {};
     }
     container::Container* container = TRY(find_container(id.container));
     TRY(container->remove());
     containers_.erase(id.container);
-    std::erase_if(processes_,
-                  [&id](const auto& entry) { return entry.first.container == id.container; });
+    // The container's own is the first, because its exec id is empty; the others ended with it.
+    const auto next = [&] {
+        return processes_.lower_bound({.container = id.container, .exec = ""});
+    };
+    for (auto at = next(); at != processes_.end() && at->first.container == id.container;
+         at = next()) {
+        forget(at->first);
+    }
     return {};
+}
+
+void GuestServer::forget(const ProcessId& id) {
+    auto process = processes_.extract(id);
+    for (auto& waiter : process.mapped().waiters) {
+        waiter(Error(Code::NotFound, "the process was removed"));
+    }
 }
 
 void GuestServer::remove(ProcessId process, OnResult<void> done) { done(remove_now(process)); }

@@ -21,12 +21,13 @@
 
 namespace pepita::runtime::guest {
 
-/// The containers of this guest and their processes. Thread: that of the loop; the process has no
-/// other, because the container engine forks.
+/// The containers of this guest and their processes. The caller reaps and tells of each exit.
+/// Thread: that of the loop; the process has no other, because the container engine forks.
 class GuestServer : public GuestService {
 public:
     static constexpr std::size_t kContainersMax = 64;
-    static constexpr std::size_t kProcessesMax = 512;
+    static constexpr std::size_t kProcessesMax = 256;
+    static constexpr std::size_t kWaitersMax = 64;  // of one process
 
     struct Options {
         std::string version;
@@ -67,6 +68,8 @@ private:
     Result<Started> start_now(const ProcessId& id);
     Result<void> signal_now(const ProcessId& id, std::uint32_t signal, bool all);
     Result<void> remove_now(const ProcessId& id);
+    Result<void> check_room() const;
+    void forget(const ProcessId& id);
     Result<container::Container*> find_container(const std::string& id);
     Result<Process*> find(const ProcessId& id);
     Result<StreamNumbers> add(const ProcessId& id, container::Process& process,

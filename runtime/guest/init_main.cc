@@ -1,11 +1,11 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/reboot.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <list>
@@ -22,6 +22,7 @@
 #include "runtime/channel.h"
 #include "runtime/guest/guest_server.h"
 #include "runtime/guest/machine_setup.h"
+#include "runtime/guest/reaper.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest/vsock.h"
 #include "runtime/guest_api.h"
@@ -37,37 +38,12 @@ using pepita::runtime::Channel;
 
 namespace guest = pepita::runtime::guest;
 
+// The host needs one.
+constexpr std::size_t kChannelsMax = 16;
+
 void power_off() {
     ::sync();
     (void)::reboot(RB_POWER_OFF);
-}
-
-Result<Fd> child_signals() {
-    sigset_t signals;
-    (void)::sigemptyset(&signals);
-    (void)::sigaddset(&signals, SIGCHLD);
-    (void)::sigprocmask(SIG_BLOCK, &signals, nullptr);
-    (void)::signal(SIGPIPE, SIG_IGN);
-    Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) {
-        return Error::from_errno(errno, "signalfd");
-    }
-    return fd;
-}
-
-// Every orphan of the guest ends up as our child.
-void reap_all(FdRef signals, guest::GuestServer& server) {
-    signalfd_siginfo ignored{};
-    (void)!::read(signals.number(), &ignored, sizeof(ignored));
-    int status = 0;
-    while (const pid_t pid = ::waitpid(-1, &status, WNOHANG)) {
-        if (pid < 0) {
-            return;
-        }
-        server.on_exit(pid,
-                       {.by_signal = WIFSIGNALED(status),
-                        .value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status)});
-    }
 }
 
 Result<EventLoop::Watch> accept_on(EventLoop& loop, FdRef listener,
@@ -94,10 +70,19 @@ Result<void> say_ready() {
     return {};
 }
 
-Result<void> serve() {
-    TRY(guest::load_modules(guest::kModuleList));
+Result<void> prepare() {
+    (void)::signal(SIGPIPE, SIG_IGN);
+    TRY(guest::open_log());
+    // A kernel may have all of them built in. One that does not is missed where it is needed.
+    if (const auto loaded = guest::load_modules(guest::kModuleList); !loaded) {
+        pepita::log::warn("no modules are loaded", {{"error", loaded.error().message()}});
+    }
     TRY(guest::mount_file_systems());
-    TRY(guest::prepare_for_containers());
+    guest::raise_descriptor_limit();
+    return guest::prepare_for_containers();
+}
+
+Result<void> serve() {
     const auto loop = TRY(EventLoop::create());
     guest::StreamServer streams(*loop);
     guest::GuestServer server(
@@ -108,12 +93,15 @@ Result<void> serve() {
          .find_disk =
              [](const std::string& serial) { return guest::find_disk(serial, "/sys/block"); },
          .power_off = power_off});
-    const Fd signals = TRY(child_signals());
-    const auto reaping = TRY(loop->watch(signals.ref(), EPOLLIN,
-                                         [&](std::uint32_t) { reap_all(signals.ref(), server); }));
+    const auto reaper = TRY(guest::Reaper::create(
+        *loop, [&server](pid_t pid, const pepita::ChildExit& exit) { server.on_exit(pid, exit); }));
     std::list<std::shared_ptr<Channel>> channels;
     const Fd api = TRY(guest::listen_vsock(pepita::runtime::kGuestApiPort));
     const auto serving = TRY(accept_on(*loop, api.ref(), [&](Fd client) {
+        if (channels.size() == kChannelsMax) {
+            pepita::log::warn("a client was turned away: too many are here", {});
+            return;
+        }
         const auto place = channels.emplace(channels.end());
         auto channel = Channel::create(
             *loop, std::move(client),
@@ -135,7 +123,10 @@ Result<void> serve() {
 }  // namespace
 
 int main() {
-    const Result<void> served = serve();
+    Result<void> served = prepare();
+    if (served) {
+        served = serve();
+    }
     if (!served) {
         pepita::log::error("the guest cannot go on", {{"error", served.error().message()}});
     }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,7 +81,33 @@ Result<void> enable_controllers(const std::string& cgroup) {
     return {};
 }
 
+// What takes the place of a descriptor must not be in its place already: dup2(2) would leave it
+// close-on-exec.
+Result<Fd> open_above_standard(const char* path, int flags) {
+    const Fd file = TRY(open_file(path, flags));
+    Fd above(::fcntl(file.ref().number(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    if (!above) {
+        return Error::from_errno(errno, "duplicate descriptor");
+    }
+    return above;
+}
+
 }  // namespace
+
+Result<void> open_log() {
+    TRY(make_directory("/dev"));
+    if (::mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0 && errno != EBUSY) {
+        return Error::from_errno(errno, "mount the initramfs's '/dev'");
+    }
+    const Fd null = TRY(open_above_standard("/dev/null", O_RDWR));
+    const Fd log = TRY(open_above_standard("/dev/kmsg", O_WRONLY));
+    if (::dup2(null.ref().number(), STDIN_FILENO) == -1 ||
+        ::dup2(log.ref().number(), STDOUT_FILENO) == -1 ||
+        ::dup2(log.ref().number(), STDERR_FILENO) == -1) {
+        return Error::from_errno(errno, "dup2");
+    }
+    return {};
+}
 
 Result<void> mount_file_systems() {
     TRY(leave_initramfs(), "leave the initramfs");
@@ -90,11 +117,6 @@ Result<void> mount_file_systems() {
             errno != EBUSY) {
             return Error::from_errno(errno, std::string("mount '") + point.target + "'");
         }
-    }
-    const Fd log = TRY(open_file("/dev/kmsg", O_WRONLY));
-    if (::dup2(log.ref().number(), STDOUT_FILENO) == -1 ||
-        ::dup2(log.ref().number(), STDERR_FILENO) == -1) {
-        return Error::from_errno(errno, "dup2");
     }
     return {};
 }
@@ -114,6 +136,14 @@ Result<void> load_modules(const std::string& list) {
         }
     }
     return {};
+}
+
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)::setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 Result<void> prepare_for_containers() {

@@ -12,10 +12,18 @@ inline constexpr const char* kModuleList = "/etc/pepita/modules";
 inline constexpr const char* kContainers = "/run/pepita/containers";
 inline constexpr const char* kCgroup = "/sys/fs/cgroup/pepita";
 
+/// Standard output and error go to the kernel's log from here on, and standard input is empty:
+/// without a console the kernel gives init none of the three, and the next files that are opened
+/// would be them. Mounts devtmpfs in the initramfs, which has at most a console.
+Result<void> open_log();
+
 /// Leaves the initramfs for a tmpfs, because pivot_root(2) refuses to leave an initramfs and every
-/// container has to; mounts proc, sysfs, devtmpfs, devpts, tmpfs and cgroup v2 there, and sends
-/// standard output and error to the kernel's log.
+/// container has to; mounts proc, sysfs, devtmpfs, devpts, tmpfs and cgroup v2 there.
 Result<void> mount_file_systems();
+
+/// As many descriptors as the kernel allows: GuestServer::kProcessesMax processes need more than
+/// the 1024 that init starts with.
+void raise_descriptor_limit();
 
 /// Loads what `list` names. A module that is there already is fine; one that does not load is
 /// reported, and the rest goes on: whoever needs it will say so. Before the initramfs is left.

@@ -115,17 +115,24 @@ void ProcessStreams::connect_output(Output& output, Fd connection) {
 void ProcessStreams::connect_input(Fd connection) {
     input_ = std::move(connection);
     if (!input_sink_) {
-        return;
+        return end_input();
     }
-    auto pump = Pump::create(loop_, input_.ref(), input_sink_.ref(), [this](Pump::End) {
-        // A terminal's other descriptor keeps it open: there, the end of input is a character.
-        input_sink_ = Fd();
-    });
+    auto pump =
+        Pump::create(loop_, input_.ref(), input_sink_.ref(), [this](Pump::End) { end_input(); });
     if (!pump) {
         report(pump);
-        return;
+        return end_input();
     }
     input_pump_ = *std::move(pump);
+}
+
+void ProcessStreams::end_input() {
+    // A terminal's other descriptor keeps it open: there, the end of input is a character.
+    input_sink_ = Fd();
+    if (input_) {
+        // The host learns that nobody reads on; a terminal's connection is its output's, too.
+        (void)::shutdown(input_.ref().number(), is_terminal_ ? SHUT_RD : SHUT_RDWR);
+    }
 }
 
 Result<void> ProcessStreams::resize(WindowSize size) {
@@ -142,13 +149,17 @@ Result<void> ProcessStreams::resize(WindowSize size) {
 }
 
 void ProcessStreams::close_stdin() {
-    input_pump_.reset();
-    input_sink_ = Fd();
+    if (input_pump_ && input_sink_) {
+        input_pump_->finish();
+    } else {
+        end_input();
+    }
 }
 
 void ProcessStreams::exited() {
     is_over_ = true;
-    close_stdin();
+    input_pump_.reset();
+    end_input();
     for (Output* output : {&out_, &err_}) {
         if (output->pump && output->source) {
             output->pump->finish();

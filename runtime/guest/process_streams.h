@@ -37,6 +37,7 @@ public:
 
     /// Errors: FailedPrecondition where there is no terminal.
     Result<void> resize(WindowSize size);
+    /// What has come by now is the last that the process reads.
     void close_stdin();
 
     /// The process is over: what it wrote goes out, then the streams end, whoever may still hold
@@ -52,6 +53,7 @@ private:
     Result<Fd> make_output(Output& output, std::uint64_t& number);
     void connect_output(Output& output, Fd connection);
     void connect_input(Fd connection);
+    void end_input();
 
     EventLoop& loop_;
     StreamServer& server_;

@@ -1,7 +1,10 @@
 #include "runtime/guest/guest_server.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -162,6 +165,65 @@ TEST_F(GuestServerTest, AnExecLivesInARunningContainer) {
     ASSERT_TRUE(
         answer<void>([&](auto done) { server_.close_stdin(web_, std::move(done)); }).has_value());
     reap_and_tell(own->pid);
+    EXPECT_TRUE(remove(web_).has_value());
+}
+
+TEST_F(GuestServerTest, OneThatNeverStartedIsRemovedAndItsWaiterToldSo) {
+    ASSERT_TRUE(create(spec("web", "true")).has_value());
+    std::optional<Code> told;
+    server_.wait(web_, [&](const Result<std::uint32_t>& status) { told = status.error().code(); });
+    EXPECT_TRUE(remove(web_).has_value());
+    EXPECT_EQ(told, Code::NotFound);
+    EXPECT_GT(::waitpid(-1, nullptr, 0), 0);               // it ended with its control socket
+    ASSERT_TRUE(create(spec("web", "true")).has_value());  // the id is free again
+    EXPECT_TRUE(remove(web_).has_value());
+    EXPECT_GT(::waitpid(-1, nullptr, 0), 0);
+}
+
+TEST_F(GuestServerTest, AnIdThatIsNoFileNameIsRefused) {
+    for (const char* id : {"", ".", "..", "a/b", "../a"}) {
+        EXPECT_EQ(create(spec(id, "true")).error().code(), Code::InvalidArgument) << id;
+    }
+}
+
+TEST_F(GuestServerTest, WaitersOfAProcessAreLimited) {
+    ASSERT_TRUE(create(spec("web", "exit 6")).has_value());
+    std::size_t answered = 0;
+    for (std::size_t i = 0; i < GuestServer::kWaitersMax; ++i) {
+        server_.wait(web_, [&](const Result<std::uint32_t>& status) {
+            answered += status.value() == 6 ? 1U : 0U;
+        });
+    }
+    EXPECT_EQ(answer<std::uint32_t>([&](auto done) { server_.wait(web_, std::move(done)); })
+                  .error()
+                  .message(),
+              "a process has at most 64 waiters");
+    const auto started = start(web_);
+    ASSERT_TRUE(started.has_value());
+    reap_and_tell(started->pid);
+    EXPECT_EQ(answered, GuestServer::kWaitersMax);
+    EXPECT_TRUE(remove(web_).has_value());
+}
+
+TEST_F(GuestServerTest, ProcessesAreLimited) {
+    ContainerSpec waiting = spec("web", "");
+    waiting.process.args = {"cat"};
+    waiting.process.streams.has_stdin = true;
+    ASSERT_TRUE(create(waiting).has_value());
+    const auto own = start(web_);
+    ASSERT_TRUE(own.has_value());
+    for (std::size_t i = 1; i < GuestServer::kProcessesMax; ++i) {
+        const auto made = exec({.container = "web", .exec = std::to_string(i)});
+        ASSERT_TRUE(made.has_value()) << i << ": " << made.error().message();
+    }
+    EXPECT_EQ(exec(extra_).error().message(), "a guest has at most 256 processes");
+    EXPECT_TRUE(remove({.container = "web", .exec = "1"}).has_value());
+    EXPECT_TRUE(exec(extra_).has_value());
+    ASSERT_TRUE(signal(web_, SIGKILL).has_value());
+    // The first of a pid namespace goes last, once the others are reaped.
+    for (pid_t pid = 0; pid >= 0; pid = ::waitpid(-1, nullptr, 0)) {
+        server_.on_exit(pid, {.by_signal = true, .value = SIGKILL});
+    }
     EXPECT_TRUE(remove(web_).has_value());
 }
 

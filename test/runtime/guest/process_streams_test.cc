@@ -170,15 +170,46 @@ TEST_F(ProcessStreamsTest, CloseStdinClosesThePipeWithAConnectionOrWithout) {
     make();
     streams_->close_stdin();
     EXPECT_TRUE(has_hung_up(stdio_.in));
-    const Fd late = come_for(streams_->numbers().in);
-    write_to(late, "nobody reads this");
-    run();
+    EXPECT_TRUE(has_hung_up(come_for(streams_->numbers().in)));
     streams_ = std::make_unique<ProcessStreams>(*loop_, server_);
     make();
     const Fd in = come_for(streams_->numbers().in);
     EXPECT_FALSE(has_hung_up(stdio_.in));
     streams_->close_stdin();
     EXPECT_TRUE(has_hung_up(stdio_.in));
+}
+
+TEST_F(ProcessStreamsTest, CloseStdinLosesNothingThatHasCome) {
+    make();
+    const Fd in = come_for(streams_->numbers().in);
+    const std::string sent = pattern(100'000);  // more than the pipe holds
+    write_to(in, sent);
+    run();
+    streams_->close_stdin();
+    std::string received;
+    run_until([&] {
+        std::array<char, 4096> buffer{};
+        const ssize_t got = ::read(stdio_.in.ref().number(), buffer.data(), buffer.size());
+        received.append(buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+        return got == 0;
+    });
+    EXPECT_TRUE(received == sent);
+}
+
+TEST_F(ProcessStreamsTest, TheHostLearnsThatNobodyReadsItsInput) {
+    make();
+    const Fd closed = come_for(streams_->numbers().in);
+    stdio_.in = Fd();
+    run_until([&] { return has_hung_up(closed); });
+    streams_ = std::make_unique<ProcessStreams>(*loop_, server_);
+    make();
+    const Fd ended = come_for(streams_->numbers().in);
+    streams_->exited();
+    EXPECT_TRUE(has_hung_up(ended));
+    streams_ = std::make_unique<ProcessStreams>(*loop_, server_);
+    make();
+    streams_->exited();
+    EXPECT_TRUE(has_hung_up(come_for(streams_->numbers().in)));
 }
 
 TEST_F(ProcessStreamsTest, TheRestGoesOutAtTheExitThoughAnOrphanHoldsThePipe) {
