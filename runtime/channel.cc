@@ -265,10 +265,10 @@ void Channel::fail_later(Error error) {
 void Channel::fail(const Error& error) {
     const std::shared_ptr<Channel> self = shared_from_this();
     auto on_closed = std::exchange(handlers_.on_closed, nullptr);
-    const std::string reason = error.message();
+    const Error reason(Code::Unavailable, error.message());  // close() may take `error` along
     close();
     if (on_closed) {
-        on_closed(Error(Code::Unavailable, reason));
+        on_closed(reason);
     }
 }
 

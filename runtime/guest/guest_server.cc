@@ -174,8 +174,8 @@ void GuestServer::wait(ProcessId process, OnResult<std::uint32_t> done) {
     if (!found) {
         return done(Error(found.error().code(), found.error().message()));
     }
-    if ((*found)->status) {
-        return done(*(*found)->status);
+    if (const std::optional<std::uint32_t> status = (*found)->status) {
+        return done(*status);
     }
     if ((*found)->waiters.size() == kWaitersMax) {
         return done(Error(Code::ResourceExhausted,
@@ -189,10 +189,11 @@ void GuestServer::on_exit(pid_t pid, const ChildExit& exit) {
         if (process.pid != pid || process.status) {
             continue;
         }
-        process.status = exit.shell_status();
+        const std::uint32_t status = exit.shell_status();
+        process.status = status;
         process.streams->exited();
         for (auto& waiter : std::exchange(process.waiters, {})) {
-            waiter(*process.status);
+            waiter(status);
         }
         return;
     }

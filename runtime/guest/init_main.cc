@@ -62,9 +62,9 @@ Result<EventLoop::Watch> accept_on(EventLoop& loop, FdRef listener,
 
 Result<void> say_ready() {
     const Fd host = TRY(guest::connect_host(pepita::runtime::kHostReadyPort));
-    constexpr std::string_view kWord = "ready\n";
-    if (::write(host.ref().number(), kWord.data(), kWord.size()) !=
-        static_cast<ssize_t>(kWord.size())) {
+    constexpr std::string_view word = "ready\n";
+    if (::write(host.ref().number(), word.data(), word.size()) !=
+        static_cast<ssize_t>(word.size())) {
         return Error::from_errno(errno, "say that the guest is ready");
     }
     return {};

@@ -52,9 +52,9 @@ constexpr std::array kMounts{
     MountPoint{.type = "cgroup2", .target = "/sys/fs/cgroup", .flags = kPlain, .data = nullptr}};
 
 Result<void> leave_initramfs() {
-    constexpr const char* kRoot = "/root";
-    TRY(make_directory(kRoot));
-    if (::mount("tmpfs", kRoot, "tmpfs", 0, "mode=0755") != 0 || ::chdir(kRoot) != 0 ||
+    constexpr const char* root = "/root";
+    TRY(make_directory(root));
+    if (::mount("tmpfs", root, "tmpfs", 0, "mode=0755") != 0 || ::chdir(root) != 0 ||
         ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || ::chroot(".") != 0 ||
         ::chdir("/") != 0) {
         return Error::from_errno(errno, "make a tmpfs the root");
