@@ -45,7 +45,7 @@ class Silent final : public pepita::vmm::virtio::Notifier {
 struct Bench {
     Bench() {
         CHECK(::ftruncate(file.ref().number(), kDiskBytes) == 0);
-        auto disk = pepita::storage::FileDevice::create(*file.duplicate(),
+        auto disk = pepita::storage::FileDevice::create(*pepita::duplicate(file.ref()),
                                                         pepita::storage::Access::ReadWrite, *loop);
         block = *Block::create(*std::move(disk), "fuzz");
     }
