@@ -63,12 +63,12 @@ void append_rule(std::vector<bpf_insn>& program, const DeviceRule& rule) {
     };
     if (rule.type != 'a') {
         unless_equal(Type, rule.type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
-        if (rule.major && *rule.major >= 0) {
-            unless_equal(Major, static_cast<std::int32_t>(*rule.major));
-        }
-        if (rule.minor && *rule.minor >= 0) {
-            unless_equal(Minor, static_cast<std::int32_t>(*rule.minor));
-        }
+    }
+    if (rule.major && *rule.major >= 0) {
+        unless_equal(Major, static_cast<std::int32_t>(*rule.major));
+    }
+    if (rule.minor && *rule.minor >= 0) {
+        unless_equal(Minor, static_cast<std::int32_t>(*rule.minor));
     }
     // Each of read, write and making a node has its own last rule: what a rule allows is settled,
     // and Asked keeps what earlier rules have to decide.

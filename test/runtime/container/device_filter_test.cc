@@ -137,6 +137,13 @@ TEST(DeviceProgram, ARuleForAllTakesBothTypesAndEveryNumber) {
     EXPECT_EQ(ask(rules, {'b', 259, 65'535, "r"}), Answer::Allowed);
 }
 
+TEST(DeviceProgram, ARuleForAllHeedsItsNumbers) {
+    const std::vector<DeviceRule> rules{rule(true, 'a', 10, 200, "rwm")};
+    EXPECT_EQ(ask(rules, {'c', 10, 200, "rw"}), Answer::Allowed);
+    EXPECT_EQ(ask(rules, {'c', 10, 201, "rw"}), Answer::Refused);
+    EXPECT_EQ(ask(rules, {'b', 11, 200, "rw"}), Answer::Refused);
+}
+
 TEST(DeviceProgram, ARuleFitsItsOwnTypeMajorAndMinor) {
     const std::vector<DeviceRule> rules{kDenyAll, rule(true, 'b', 8, 16, "rwm")};
     EXPECT_EQ(ask(rules, {'b', 8, 16, "rw"}), Answer::Allowed);
