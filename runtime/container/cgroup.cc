@@ -1,21 +1,27 @@
 #include "runtime/container/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/poll.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -29,63 +35,49 @@ namespace {
 
 constexpr std::uint64_t kSharesMin = 2;
 constexpr std::uint64_t kSharesMax = 262'144;
+constexpr std::uint64_t kWeightMin = 1;
+constexpr std::uint64_t kWeightMax = 10'000;
 constexpr std::uint64_t kDefaultPeriodUs = 100'000;
 constexpr std::chrono::seconds kEmptyDeadline{5};
+constexpr std::size_t kEventsMax = 256;  // "populated 1\nfrozen 0\n"
+
+bool is_limit(const std::optional<std::int64_t>& value) { return value.value_or(0) != 0; }
 
 std::string limit_text(std::int64_t value) { return value < 0 ? "max" : std::to_string(value); }
 
-}  // namespace
-
-std::uint64_t cpu_weight(std::uint64_t shares) {
-    // opencontainers/cgroups ConvertCPUSharesToCgroupV2Value: [2, 262144] onto [1, 10000].
-    const std::uint64_t inside = std::clamp(shares, kSharesMin, kSharesMax);
-    return 1 + ((inside - kSharesMin) * 9999 / (kSharesMax - kSharesMin));
+Result<Fd> open_directory(FdRef parent, const std::string& name) {
+    Fd fd(::openat(parent.number(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) {
+        return Error::from_errno(errno, "open cgroup '" + name + "'");
+    }
+    return fd;
 }
 
-Result<std::unique_ptr<Cgroup>> Cgroup::create(const std::string& directory,
-                                               const ResourcesSpec& resources) {
-    if (::mkdir(directory.c_str(), 0755) != 0) {
-        return Error::from_errno(errno, "make cgroup '" + directory + "'");
+// The cgroups right below one.
+std::vector<std::string> children_of(FdRef cgroup) {
+    std::vector<std::string> names;
+    Result<Fd> fd = open_directory(cgroup, ".");
+    DIR* const opened = fd ? ::fdopendir(fd->ref().number()) : nullptr;
+    if (opened == nullptr) {
+        return names;
     }
-    Fd fd = TRY(open_file(directory.c_str(), O_RDONLY | O_DIRECTORY));
-    std::unique_ptr<Cgroup> cgroup(new Cgroup(directory, std::move(fd)));
-    TRY(cgroup->limit(resources));
-    TRY(attach_device_filter(cgroup->fd(), resources.devices), "device rules");
-    return cgroup;
+    (void)fd->release();  // closedir(3) closes it
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(opened, ::closedir);
+    while (const dirent* entry = ::readdir(entries.get())) {
+        const std::string_view name = entry->d_name;
+        if (entry->d_type == DT_DIR && name != "." && name != "..") {
+            names.emplace_back(name);
+        }
+    }
+    return names;
 }
 
-Cgroup::~Cgroup() { (void)remove().has_value(); }
+// The kernel holds the depth of both of these to kCgroupDepthMax; the check is for one that was
+// made before the limit. What cannot be opened is gone.
 
-Result<void> Cgroup::set(const std::string& file, const std::string& value) const {
-    Result<void> written = write_file(directory_ + "/" + file, value);
-    if (!written && written.error().sys_errno() == ENOENT) {
-        return Error(Code::Unsupported, "limit '" + file + "': the kernel has no such controller");
-    }
-    return written;
-}
-
-Result<void> Cgroup::limit(const ResourcesSpec& resources) const {
-    if (resources.memory_limit_bytes) {
-        TRY(set("memory.max", limit_text(*resources.memory_limit_bytes)));
-    }
-    if (resources.pids_limit) {
-        TRY(set("pids.max", limit_text(*resources.pids_limit)));
-    }
-    if (resources.cpu_shares && *resources.cpu_shares != 0) {
-        TRY(set("cpu.weight", std::to_string(cpu_weight(*resources.cpu_shares))));
-    }
-    if (resources.cpu_quota_us || resources.cpu_period_us) {
-        TRY(set("cpu.max", limit_text(resources.cpu_quota_us.value_or(-1)) + " " +
-                               std::to_string(resources.cpu_period_us.value_or(kDefaultPeriodUs))));
-    }
-    return {};
-}
-
-Result<void> Cgroup::signal_all(int signal) const {
-    if (signal == SIGKILL && write_file(directory_ + "/cgroup.kill", "1")) {
-        return {};
-    }
-    const std::string pids = TRY(read_file(directory_ + "/cgroup.procs"));
+void signal_processes(FdRef cgroup, int depth, int signal) {
+    const Fd procs(::openat(cgroup.number(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
+    const std::string pids = procs ? read_all(procs.ref(), "cgroup.procs").value_or("") : "";
     const char* at = pids.data();
     const char* const end = at + pids.size();
     while (at < end) {
@@ -97,6 +89,96 @@ Result<void> Cgroup::signal_all(int signal) const {
         (void)::kill(pid, signal);
         at = next + 1;
     }
+    for (const std::string& name : children_of(cgroup)) {
+        const Result<Fd> child = open_directory(cgroup, name);
+        if (child && depth < kCgroupDepthMax) {
+            signal_processes(child->ref(), depth + 1, signal);
+        }
+    }
+}
+
+void remove_children(FdRef cgroup, int depth) {
+    for (const std::string& name : children_of(cgroup)) {
+        const Result<Fd> child = open_directory(cgroup, name);
+        if (child && depth < kCgroupDepthMax) {
+            remove_children(child->ref(), depth + 1);
+        }
+        (void)::unlinkat(cgroup.number(), name.c_str(), AT_REMOVEDIR);
+    }
+}
+
+}  // namespace
+
+std::uint64_t cpu_weight(std::uint64_t shares) {
+    // opencontainers/cgroups ConvertCPUSharesToCgroupV2Value: 2, 1024 and 262144 become 1, 100 and
+    // 10000, and what is between lies on a parabola of the logarithms.
+    if (shares <= kSharesMin) {
+        return kWeightMin;
+    }
+    if (shares >= kSharesMax) {
+        return kWeightMax;
+    }
+    const double log = std::log2(static_cast<double>(shares));
+    const double exponent = (((log * log) + (125 * log)) / 612.0) - (7.0 / 34.0);
+    return static_cast<std::uint64_t>(std::ceil(std::pow(10, exponent)));
+}
+
+std::string cpu_max(const ResourcesSpec& resources) {
+    const std::int64_t quota = resources.cpu_quota_us.value_or(-1);
+    const std::uint64_t period = resources.cpu_period_us.value_or(0);
+    return limit_text(quota == 0 ? -1 : quota) + " " +
+           std::to_string(period == 0 ? kDefaultPeriodUs : period);
+}
+
+Result<std::unique_ptr<Cgroup>> Cgroup::create(const std::string& directory,
+                                               const ResourcesSpec& resources) {
+    if (::mkdir(directory.c_str(), 0755) != 0) {
+        return Error::from_errno(errno, "make cgroup '" + directory + "'");
+    }
+    Result<Fd> fd = open_file(directory.c_str(), O_RDONLY | O_DIRECTORY);
+    if (!fd) {
+        (void)::rmdir(directory.c_str());
+        return std::move(fd).error();
+    }
+    std::unique_ptr<Cgroup> cgroup(new Cgroup(directory, *std::move(fd)));
+    TRY(cgroup->set("cgroup.max.depth", std::to_string(kCgroupDepthMax)));
+    TRY(cgroup->limit(resources));
+    TRY(attach_device_filter(cgroup->fd(), resources.devices), "device rules");
+    return cgroup;
+}
+
+Cgroup::~Cgroup() { (void)remove().has_value(); }
+
+Result<void> Cgroup::set(const std::string& file, const std::string& value) const {
+    Result<void> written = write_file(directory_ + "/" + file, value);
+    if (!written && written.error().sys_errno() == ENOENT) {
+        return Error(Code::Unsupported, "limit '" + file + "': the cgroup has no such controller");
+    }
+    return written;
+}
+
+Result<void> Cgroup::limit(const ResourcesSpec& resources) const {
+    if (is_limit(resources.memory_limit_bytes)) {
+        TRY(set("memory.max", limit_text(*resources.memory_limit_bytes)));
+    }
+    if (is_limit(resources.pids_limit)) {
+        TRY(set("pids.max", limit_text(*resources.pids_limit)));
+    }
+    if (resources.cpu_shares.value_or(0) != 0) {
+        TRY(set("cpu.weight", std::to_string(cpu_weight(*resources.cpu_shares))));
+    }
+    if (is_limit(resources.cpu_quota_us) || resources.cpu_period_us.value_or(0) != 0) {
+        TRY(set("cpu.max", cpu_max(resources)));
+    }
+    return {};
+}
+
+Result<void> Cgroup::signal_all(int signal) const {
+    // cgroup.kill (Linux 5.14) leaves no gap for a process that forks meanwhile.
+    if (signal == SIGKILL && write_file(directory_ + "/cgroup.kill", "1")) {
+        return {};
+    }
+    signal_processes(fd_.ref(), 0, signal);
     return {};
 }
 
@@ -104,18 +186,24 @@ Result<void> Cgroup::wait_until_empty() const {
     const std::string path = directory_ + "/cgroup.events";
     const Fd events = TRY(open_file(path.c_str(), O_RDONLY));
     const auto deadline = std::chrono::steady_clock::now() + kEmptyDeadline;
-    while (TRY(read_file(path)).find("populated 1") != std::string::npos) {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+    while (true) {
+        // kernfs tells poll(2) of changes since the last read of this very descriptor.
+        std::array<char, kEventsMax> text{};
+        const ssize_t got = ::pread(events.ref().number(), text.data(), text.size(), 0);
+        if (got < 0) {
+            return Error::from_errno(errno, "read '" + path + "'");
+        }
+        if (!std::string_view(text.data(), static_cast<std::size_t>(got)).contains("populated 1")) {
+            return {};
+        }
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
             deadline - std::chrono::steady_clock::now());
         if (left.count() <= 0) {
             return Error(Code::DeadlineExceeded, "cgroup '" + directory_ + "' is still in use");
         }
-        char byte = 0;
-        (void)!::pread(events.ref().number(), &byte, 1, 0);  // the file is told of changes after it
         pollfd changed{.fd = events.ref().number(), .events = POLLPRI, .revents = 0};
         (void)::poll(&changed, 1, static_cast<int>(left.count()));
     }
-    return {};
 }
 
 Result<void> Cgroup::remove() {
@@ -124,6 +212,7 @@ Result<void> Cgroup::remove() {
     }
     TRY(signal_all(SIGKILL));
     TRY(wait_until_empty());
+    remove_children(fd_.ref(), 0);
     if (::rmdir(directory_.c_str()) != 0) {
         return Error::from_errno(errno, "remove cgroup '" + directory_ + "'");
     }

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -10,12 +11,16 @@
 
 namespace pepita::runtime::container {
 
+/// How deep a container with a writable cgroup file system may nest its own.
+inline constexpr int kCgroupDepthMax = 64;
+
 /// A container's cgroup (v2): its limits and its device rules. It goes with this object, with
 /// whatever still runs in it.
 class Cgroup {
 public:
-    /// Makes `directory` and applies `resources`. Errors: name the limit; Unsupported for one whose
-    /// controller is missing.
+    /// Makes `directory` and applies `resources`; a limit of 0 (pids, memory, quota, shares) is
+    /// none, as runc has it. Errors: name the limit; Unsupported for one whose controller is
+    /// missing.
     static Result<std::unique_ptr<Cgroup>> create(const std::string& directory,
                                                   const ResourcesSpec& resources);
     Cgroup(const Cgroup&) = delete;
@@ -27,9 +32,11 @@ public:
     /// For clone3(2) with CLONE_INTO_CGROUP.
     FdRef fd() const { return fd_.ref(); }
 
+    /// To every process in it and in those below it.
     Result<void> signal_all(int signal) const;
 
-    /// Kills what is left, waits for it at most five seconds, and removes the directory. Once.
+    /// Kills what is left, waits for it at most five seconds, and removes the directory with those
+    /// that the container has made in it. Once.
     Result<void> remove();
 
 private:
@@ -42,7 +49,11 @@ private:
     Fd fd_;
 };
 
-/// cgroup v2's cpu.weight (1 to 10000) for cpu.shares of v1 (2 to 262144), as runc converts it.
+/// cgroup v2's cpu.weight (1 to 10000) for cpu.shares of v1 (2 to 262144), as runc converts it
+/// since 1.3.2: 1024 is 100.
 std::uint64_t cpu_weight(std::uint64_t shares);
+
+/// The value of cpu.max: "QUOTA PERIOD", with "max" for none.
+std::string cpu_max(const ResourcesSpec& resources);
 
 }  // namespace pepita::runtime::container

@@ -1,16 +1,13 @@
 #include "runtime/container/child.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>  // unlockpt
-#include <sys/ioctl.h>
-#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,9 +26,13 @@
 #include "runtime/container/devices.h"
 #include "runtime/container/engine.h"
 #include "runtime/container/files.h"
+#include "runtime/container/home.h"
+#include "runtime/container/inside.h"
 #include "runtime/container/mounts.h"
 #include "runtime/container/namespaces.h"
 #include "runtime/container/program.h"
+#include "runtime/container/streams.h"
+#include "runtime/container/terminal.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -48,8 +49,7 @@ Result<void> outcome(long result, const std::string& doing) {
 [[noreturn]] void fail(FdRef control, const Error& error) {
     (void)send_control(control, {.kind = Kind::Failed,
                                  .value = static_cast<std::uint32_t>(error.code()),
-                                 .words = error.message(),
-                                 .fd = {}})
+                                 .words = error.message()})
         .has_value();
     ::_exit(1);
 }
@@ -62,54 +62,6 @@ void restore_signals() {
     for (int signal = 1; signal <= SIGRTMAX; ++signal) {
         (void)::signal(signal, SIG_DFL);
     }
-}
-
-Result<void> place_stdio(Stdio stdio) {
-    int number = 0;
-    for (Fd* end : {&stdio.in, &stdio.out, &stdio.err}) {
-        if (!*end) {
-            *end = TRY(open_file("/dev/null", O_RDWR));
-        }
-        // Off the numbers that are being filled.
-        Fd moved(::fcntl(end->ref().number(), F_DUPFD_CLOEXEC, 3));
-        TRY(outcome(moved ? 0 : -1, "duplicate a stream"));
-        *end = std::move(moved);
-    }
-    for (const Fd* end : {&stdio.in, &stdio.out, &stdio.err}) {
-        TRY(outcome(::dup2(end->ref().number(), number), "dup2"));
-        ++number;
-    }
-    return {};
-}
-
-// A terminal of the container's own devpts as standard streams and controlling terminal; gives its
-// master.
-Result<Fd> open_terminal(const ProcessSpec& spec) {
-    Fd master = TRY(open_file("/dev/pts/ptmx", O_RDWR | O_NOCTTY), "terminal");
-    TRY(outcome(::unlockpt(master.ref().number()), "unlock the terminal"));
-    const Fd slave(::ioctl(master.ref().number(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
-    TRY(outcome(slave ? 0 : -1, "open the terminal"));
-    if (spec.window != WindowSize()) {
-        winsize size{};
-        size.ws_row = static_cast<unsigned short>(spec.window.rows);
-        size.ws_col = static_cast<unsigned short>(spec.window.columns);
-        TRY(outcome(::ioctl(slave.ref().number(), TIOCSWINSZ, &size), "set the window size"));
-    }
-    TRY(outcome(::fchown(slave.ref().number(), spec.uid, static_cast<gid_t>(-1)),
-                "give the terminal to its user"));
-    TRY(outcome(::ioctl(slave.ref().number(), TIOCSCTTY, 0), "take the terminal"));
-    for (const int standard : {0, 1, 2}) {
-        TRY(outcome(::dup2(slave.ref().number(), standard), "dup2"));
-    }
-    return master;
-}
-
-// /dev/console of a container is its terminal.
-Result<void> bind_console() {
-    const Fd file(::open("/dev/console", O_RDWR | O_CREAT | O_NOCTTY | O_CLOEXEC, 0600));
-    TRY(outcome(file ? 0 : -1, "make '/dev/console'"));
-    return outcome(::mount("/proc/self/fd/0", "/dev/console", nullptr, MS_BIND, nullptr),
-                   "bind '/dev/console'");
 }
 
 Result<void> set_names(const ContainerSpec& spec) {
@@ -141,8 +93,30 @@ Result<void> set_oom_score(const ProcessSpec& spec) {
     return {};
 }
 
-Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& root, Stdio stdio) {
-    TRY(outcome(::setsid(), "setsid"));
+// Keys of the parent's session are not the container's. Anonymous, so each process has its own.
+Result<void> leave_keyring() {
+    if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS) {
+        return Error::from_errno(errno, "make a session keyring");
+    }
+    return {};
+}
+
+Result<std::optional<Fd>> open_streams(const ProcessSpec& spec, Stdio stdio, const Fd& spare_null) {
+    std::optional<Fd> terminal;
+    if (spec.terminal == Terminal::Yes) {
+        terminal = TRY(open_terminal(spec));
+    } else {
+        TRY(place_stdio(std::move(stdio), spare_null, spec.uid));
+    }
+    return terminal;
+}
+
+// What is done while the root and /proc are still the parent's.
+Result<void> set_up_outside(const ContainerSpec& spec) {
+    if (::setsid() < 0) {
+        return Error::from_errno(errno, "setsid");
+    }
+    TRY(leave_keyring());
     if (spec.namespaces.cgroup) {
         TRY(outcome(::unshare(CLONE_NEWCGROUP), "make a cgroup namespace"));
     }
@@ -151,19 +125,20 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& r
     }
     TRY(set_names(spec));
     TRY(set_sysctls(spec));
-    TRY(set_oom_score(spec.process));
-    if (spec.process.terminal == Terminal::No) {
-        TRY(place_stdio(std::move(stdio)));
-    }
+    return set_oom_score(spec.process);
+}
+
+Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& root, Stdio stdio) {
+    TRY(set_up_outside(spec));
+    const Fd spare_null = TRY(open_file("/dev/null", O_RDWR));
     (void)::umask(0);
     TRY(enter_root(root));
     for (const MountSpec& mount : spec.mounts) {
         TRY(mount_one(mount));
     }
     TRY(make_devices(spec.devices));
-    std::optional<Fd> terminal;
-    if (spec.process.terminal == Terminal::Yes) {
-        terminal = TRY(open_terminal(spec.process));
+    std::optional<Fd> terminal = TRY(open_streams(spec.process, std::move(stdio), spare_null));
+    if (terminal) {
         TRY(bind_console());
     }
     for (const std::string& path : spec.masked_paths) {
@@ -173,18 +148,8 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& r
         TRY(make_read_only(path));
     }
     // As runc does; where it cannot be made, entering it says why.
-    (void)make_directories(spec.process.cwd).has_value();
-    (void)::umask(0022);
+    (void)open_or_make_directory(spec.process.cwd).has_value();
     return terminal;
-}
-
-bool is_told_to_start(FdRef control) {
-    const Result<std::optional<ControlMessage>> received = receive_control(control);
-    if (!received) {
-        return false;
-    }
-    const std::optional<ControlMessage>& word = *received;
-    return word && word->kind == Kind::Start;
 }
 
 // Says that all is ready, waits for the word, and becomes the program.
@@ -192,35 +157,29 @@ bool is_told_to_start(FdRef control) {
                                   FdRef control) {
     const Result<void> said = send_control(
         control, {.kind = Kind::Ready, .value = 0, .words = {}, .fd = std::move(terminal)});
-    if (!said || !is_told_to_start(control)) {
+    const auto word = receive_control(control, std::nullopt);
+    if (!said || !word || !*word || (*word)->kind != Kind::Start) {
         ::_exit(0);  // nobody wants this process any more
     }
+    ProcessSpec complete = spec;
+    complete.env = environment_of(spec);
     if (const Result<void> applied = apply_credentials(spec); !applied) {
         fail(control, applied.error());
     }
-    if (const auto entered = outcome(::chdir(spec.cwd.c_str()), "enter '" + spec.cwd + "'");
-        !entered) {
-        fail(control, entered.error());
-    }
     (void)::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-    const int reason = become_program(spec);
-    (void)send_control(control, {.kind = Kind::ExecFailed,
-                                 .value = static_cast<std::uint32_t>(reason),
-                                 .words = {},
-                                 .fd = {}})
+    const int reason = become_program(complete);
+    (void)send_control(control,
+                       {.kind = Kind::ExecFailed, .value = static_cast<std::uint32_t>(reason)})
         .has_value();
     ::_exit(exit_status_of(reason));
 }
 
 Result<std::optional<Fd>> set_up_exec(const ProcessSpec& spec, Stdio stdio) {
-    TRY(outcome(::setsid(), "setsid"));
-    std::optional<Fd> terminal;
-    if (spec.terminal == Terminal::Yes) {
-        terminal = TRY(open_terminal(spec));
-    } else {
-        TRY(place_stdio(std::move(stdio)));
+    if (::setsid() < 0) {
+        return Error::from_errno(errno, "setsid");
     }
-    return terminal;
+    TRY(leave_keyring());
+    return open_streams(spec, std::move(stdio), Fd());
 }
 
 Result<void> join(const NamespacesSpec& namespaces, FdRef pidfd) {
@@ -230,48 +189,57 @@ Result<void> join(const NamespacesSpec& namespaces, FdRef pidfd) {
                    "join the container's namespaces");
 }
 
+// Whoever is root in the container already could look into this process through its /proc.
+Result<void> hide() { return outcome(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_SET_DUMPABLE"); }
+
 }  // namespace
 
-void run_container(const ContainerSpec& spec, const std::string& root, Stdio stdio, FdRef control) {
+void run_container(const ContainerSpec& spec, const std::string& root, Stdio stdio, Fd control) {
+    close_all_but({control.ref(), stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
     restore_signals();
+    if (const Result<void> hidden = hide(); !hidden) {
+        fail(control.ref(), hidden.error());
+    }
     Result<std::optional<Fd>> terminal = set_up(spec, root, std::move(stdio));
     if (!terminal) {
-        fail(control, terminal.error());
+        fail(control.ref(), terminal.error());
     }
-    wait_and_become(spec.process, *std::move(terminal), control);
+    wait_and_become(spec.process, *std::move(terminal), control.ref());
 }
 
 void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec, FdRef pidfd, Stdio stdio,
-              FdRef control) {
+              Fd control) {
+    close_all_but({control.ref(), pidfd, stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
     restore_signals();
     // While /proc is still the caller's.
     Result<void> joined = set_oom_score(spec);
     if (joined) {
+        joined = hide();
+    }
+    if (joined) {
         joined = join(namespaces, pidfd);
     }
     if (!joined) {
-        fail(control, joined.error());
+        fail(control.ref(), joined.error());
     }
     // A pid namespace is entered by children only; CLONE_PARENT makes this one the caller's.
     clone_args arguments{};
     arguments.flags = CLONE_PARENT;
     const long pid = ::syscall(SYS_clone3, &arguments, sizeof(arguments));
     if (pid < 0) {
-        fail(control, Error::from_errno(errno, "clone3"));
+        fail(control.ref(), Error::from_errno(errno, "clone3"));
     }
     if (pid > 0) {
-        (void)send_control(control, {.kind = Kind::Spawned,
-                                     .value = static_cast<std::uint32_t>(pid),
-                                     .words = {},
-                                     .fd = {}})
-            .has_value();
+        ::_exit(0);
+    }
+    if (!send_control(control.ref(), {.kind = Kind::Joined})) {
         ::_exit(0);
     }
     Result<std::optional<Fd>> terminal = set_up_exec(spec, std::move(stdio));
     if (!terminal) {
-        fail(control, terminal.error());
+        fail(control.ref(), terminal.error());
     }
-    wait_and_become(spec, *std::move(terminal), control);
+    wait_and_become(spec, *std::move(terminal), control.ref());
 }
 
 }  // namespace pepita::runtime::container

@@ -12,11 +12,11 @@ namespace pepita::runtime::container {
 /// `root`, says so, waits for the word to start, and becomes the program. What fails is said over
 /// `control`.
 [[noreturn]] void run_container(const ContainerSpec& spec, const std::string& root, Stdio stdio,
-                                FdRef control);
+                                Fd control);
 
 /// The child's side of Container::exec(), still in the caller's namespaces: joins those of the
 /// process behind `pidfd` and goes on there in a process of its own, of which `control` is told.
 [[noreturn]] void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec, FdRef pidfd,
-                           Stdio stdio, FdRef control);
+                           Stdio stdio, Fd control);
 
 }  // namespace pepita::runtime::container

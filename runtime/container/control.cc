@@ -1,10 +1,13 @@
 #include "runtime/container/control.h"
 
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,12 +32,58 @@ struct Wire {
     std::array<char, kWordsMax> words{};
 };
 
+Result<void> wait_readable(FdRef socket, std::optional<std::chrono::seconds> limit) {
+    using Clock = std::chrono::steady_clock;
+    const auto deadline = Clock::now() + limit.value_or(std::chrono::seconds(0));
+    while (true) {
+        int left_ms = -1;
+        if (limit) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+            left_ms = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+        }
+        pollfd ready{.fd = socket.number(), .events = POLLIN, .revents = 0};
+        const int count = ::poll(&ready, 1, left_ms);
+        if (count > 0) {
+            return {};
+        }
+        if (count == 0) {
+            return Error(Code::DeadlineExceeded, "the process says nothing");
+        }
+        if (errno != EINTR) {
+            return Error::from_errno(errno, "wait for the process");
+        }
+    }
+}
+
+void take_beside(msghdr& header, ControlMessage& message) {
+    for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr;
+         part = CMSG_NXTHDR(&header, part)) {
+        if (part->cmsg_level != SOL_SOCKET) {
+            continue;
+        }
+        if (part->cmsg_type == SCM_RIGHTS && part->cmsg_len == CMSG_LEN(sizeof(int))) {
+            int number = -1;
+            std::memcpy(&number, CMSG_DATA(part), sizeof(number));
+            message.fd = Fd(number);
+        }
+        if (part->cmsg_type == SCM_CREDENTIALS && part->cmsg_len == CMSG_LEN(sizeof(ucred))) {
+            ucred sender{};
+            std::memcpy(&sender, CMSG_DATA(part), sizeof(sender));
+            message.sender = sender.pid;
+        }
+    }
+}
+
 }  // namespace
 
 Result<ControlPair> control_pair() {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
         return Error::from_errno(errno, "socketpair");
+    }
+    const int yes = 1;
+    if (::setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) != 0) {
+        return Error::from_errno(errno, "SO_PASSCRED");
     }
     return ControlPair{.parent = Fd(ends[0]), .child = Fd(ends[1])};
 }
@@ -53,30 +102,37 @@ Result<void> send_control(FdRef socket, const ControlMessage& message) {
     return {};
 }
 
-Result<std::optional<ControlMessage>> receive_control(FdRef socket) {
+Result<std::optional<ControlMessage>> receive_control(FdRef socket,
+                                                      std::optional<std::chrono::seconds> limit) {
+    TRY(wait_readable(socket, limit));
     Wire wire;
-    Result<Received> received = receive_some(socket, std::as_writable_bytes(std::span(&wire, 1)));
-    while (!received && received.error().sys_errno() == EINTR) {
-        received = receive_some(socket, std::as_writable_bytes(std::span(&wire, 1)));
-    }
-    if (!received && received.error().sys_errno() == ECONNRESET) {
+    iovec part{.iov_base = &wire, .iov_len = sizeof(wire)};
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))>
+        beside{};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = beside.data();
+    header.msg_controllen = beside.size();
+    ssize_t got = -1;
+    do {
+        got = ::recvmsg(socket.number(), &header, MSG_CMSG_CLOEXEC);
+    } while (got < 0 && errno == EINTR);
+    if (got == 0 || (got < 0 && errno == ECONNRESET)) {
         return std::optional<ControlMessage>();
     }
-    Received got = TRY(std::move(received));
-    if (got.size == 0) {
-        return std::optional<ControlMessage>();
+    if (got < 0) {
+        return Error::from_errno(errno, "receive from the process");
     }
-    if (got.size != sizeof(wire)) {
-        return Error(Code::DataLoss, "a control message of " + std::to_string(got.size) + " B");
+    ControlMessage message;
+    take_beside(header, message);
+    if (static_cast<std::size_t>(got) != sizeof(wire)) {
+        return Error(Code::DataLoss, "a control message of " + std::to_string(got) + " B");
     }
     wire.words.back() = '\0';
-    ControlMessage message{.kind = static_cast<ControlMessage::Kind>(wire.kind),
-                           .value = wire.value,
-                           .words = wire.words.data(),
-                           .fd = {}};
-    if (!got.fds.empty()) {
-        message.fd = std::move(got.fds.front());
-    }
+    message.kind = static_cast<ControlMessage::Kind>(wire.kind);
+    message.value = wire.value;
+    message.words = wire.words.data();
     return std::optional(std::move(message));
 }
 

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sys/types.h>
+
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,15 +19,21 @@ struct ControlMessage {
         Ready = 1,   // child: all is set up; `fd` is the terminal's master, where there is one
         Failed,      // child: `words` say what, `value` is the Code
         ExecFailed,  // child: `value` is the errno of execve(2)
-        Spawned,     // child: `value` is the pid of the process that takes its place
+        Joined,      // child of exec: this is the process that becomes the program
         Start,       // parent: go on to execve(2)
     };
     Kind kind = Kind::Ready;
     std::uint32_t value = 0;
-    std::string words;
-    std::optional<Fd> fd;
+    std::string words = {};
+    std::optional<Fd> fd = {};
+    pid_t sender = 0;  // in what the parent receives: the sender's pid as the kernel says it
 };
 
+/// No step of a child takes longer, unless it waits for something that the container has put in
+/// its way (a FUSE of its own, say).
+inline constexpr std::chrono::seconds kControlDeadline{30};
+
+/// The parent's end is told who sends, in the parent's own pid namespace.
 struct ControlPair {
     Fd parent;
     Fd child;
@@ -35,7 +44,9 @@ Result<ControlPair> control_pair();
 Result<void> send_control(FdRef socket, const ControlMessage& message);
 
 /// Waits for the next message; nothing where the other end was closed.
-Result<std::optional<ControlMessage>> receive_control(FdRef socket);
+/// Errors: DeadlineExceeded after `limit`, where there is one.
+Result<std::optional<ControlMessage>> receive_control(
+    FdRef socket, std::optional<std::chrono::seconds> limit = {});
 
 /// The Error that a Failed message carries.
 Error error_of(const ControlMessage& message);

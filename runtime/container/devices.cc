@@ -1,6 +1,8 @@
 #include "runtime/container/devices.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -13,9 +15,10 @@
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
-#include "runtime/container/files.h"
+#include "runtime/container/inside.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -34,23 +37,59 @@ constexpr std::array kNodes{Node{.path = "/dev/null", .major = 1, .minor = 3},
                             Node{.path = "/dev/urandom", .major = 1, .minor = 9},
                             Node{.path = "/dev/tty", .major = 5, .minor = 0}};
 
-constexpr std::array kLinks{
-    std::pair{"/dev/fd", "/proc/self/fd"}, std::pair{"/dev/stdin", "/proc/self/fd/0"},
-    std::pair{"/dev/stdout", "/proc/self/fd/1"}, std::pair{"/dev/stderr", "/proc/self/fd/2"},
-    std::pair{"/dev/ptmx", "pts/ptmx"}};
+constexpr std::array kLinks{std::pair{"fd", "/proc/self/fd"}, std::pair{"stdin", "/proc/self/fd/0"},
+                            std::pair{"stdout", "/proc/self/fd/1"},
+                            std::pair{"stderr", "/proc/self/fd/2"}, std::pair{"ptmx", "pts/ptmx"}};
 
-Result<void> make_node(const std::string& path, mode_t mode, dev_t device) {
-    if (::mknod(path.c_str(), mode, device) == 0) {
-        // mknod(2) heeds the umask; a device's mode is meant as it stands.
-        if (::chmod(path.c_str(), mode & 07777U) != 0) {
-            return Error::from_errno(errno, "change the mode of '" + path + "'");
+// Where a node is made: its directory, and its name there.
+struct Place {
+    Fd directory;
+    std::string name;
+};
+
+Result<Place> place_of(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos || slash + 1 == path.size()) {
+        return Error(Code::InvalidArgument, "device '" + path + "' has no absolute path");
+    }
+    return Place{
+        .directory = TRY(open_or_make_directory(path.substr(0, slash)), "device '", path, "'"),
+        .name = path.substr(slash + 1)};
+}
+
+// What the image has there already will do if it is the very same device.
+Result<void> check_node(const Place& place, const std::string& path, mode_t type, dev_t device) {
+    struct stat about{};
+    if (::fstatat(place.directory.ref().number(), place.name.c_str(), &about,
+                  AT_SYMLINK_NOFOLLOW) != 0) {
+        return Error::from_errno(errno, "device '" + path + "'");
+    }
+    if ((about.st_mode & S_IFMT) != type || about.st_rdev != device) {
+        return Error(Code::FailedPrecondition,
+                     "device '" + path + "': the image has something else there");
+    }
+    return {};
+}
+
+struct Owner {
+    uid_t uid = 0;
+    gid_t gid = 0;
+};
+
+Result<void> make_node(const std::string& path, mode_t mode, dev_t device, Owner owner) {
+    const Place place = TRY(place_of(path));
+    const int directory = place.directory.ref().number();
+    // The umask is 0 while this runs.
+    if (::mknodat(directory, place.name.c_str(), mode, device) != 0) {
+        if (errno == EEXIST) {
+            return check_node(place, path, mode & S_IFMT, device);
         }
-        return {};
+        return Error::from_errno(errno, "make device '" + path + "'");
     }
-    if (errno == EEXIST) {
-        return {};
+    if (::fchownat(directory, place.name.c_str(), owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+        return Error::from_errno(errno, "give device '" + path + "' to its owner");
     }
-    return Error::from_errno(errno, "make device '" + path + "'");
+    return {};
 }
 
 mode_t type_of(char type) {
@@ -65,33 +104,46 @@ mode_t type_of(char type) {
 }
 
 Result<void> make_device(const DeviceSpec& device) {
-    const std::size_t slash = device.path.rfind('/');
-    if (slash != 0 && slash != std::string::npos) {
-        TRY(make_directories(device.path.substr(0, slash)));
-    }
-    TRY(make_node(
-        device.path, type_of(device.type) | (device.file_mode & 07777U),
-        ::makedev(static_cast<unsigned>(device.major), static_cast<unsigned>(device.minor))));
-    if (::lchown(device.path.c_str(), device.uid, device.gid) != 0) {
-        return Error::from_errno(errno, "give device '" + device.path + "' to its owner");
+    const mode_t type = type_of(device.type);
+    const dev_t number = type == S_IFIFO ? 0
+                                         : ::makedev(static_cast<unsigned>(device.major),
+                                                     static_cast<unsigned>(device.minor));
+    return make_node(device.path, type | (device.file_mode & 07777U), number,
+                     {.uid = device.uid, .gid = device.gid});
+}
+
+Result<void> make_links() {
+    const Fd directory = TRY(open_inside("/dev", O_PATH | O_DIRECTORY));
+    for (const auto& [name, target] : kLinks) {
+        if (::symlinkat(target, directory.ref().number(), name) != 0 && errno != EEXIST) {
+            return Error::from_errno(errno, std::string("make link '/dev/") + name + "'");
+        }
     }
     return {};
+}
+
+// On a read-only root without a /dev of its own there is what the image has.
+Result<bool> is_dev_writable() {
+    Result<Fd> directory = open_or_make_directory("/dev");
+    if (!directory && directory.error().sys_errno() == EROFS) {
+        return false;
+    }
+    const Fd dev = TRY(std::move(directory));
+    struct statvfs about{};
+    if (::fstatvfs(dev.ref().number(), &about) != 0) {
+        return Error::from_errno(errno, "stat '/dev'");
+    }
+    return (about.f_flag & ST_RDONLY) == 0;
 }
 
 }  // namespace
 
 Result<void> make_devices(const std::vector<DeviceSpec>& devices) {
-    // On a read-only root without a /dev of its own there is what the image has.
-    if (::access("/dev", W_OK) != 0) {
-        return {};
-    }
-    for (const Node& node : kNodes) {
-        TRY(make_node(node.path, S_IFCHR | 0666, ::makedev(node.major, node.minor)));
-    }
-    for (const auto& [path, target] : kLinks) {
-        if (::symlink(target, path) != 0 && errno != EEXIST) {
-            return Error::from_errno(errno, std::string("make link '") + path + "'");
+    if (TRY(is_dev_writable())) {
+        for (const Node& node : kNodes) {
+            TRY(make_node(node.path, S_IFCHR | 0666U, ::makedev(node.major, node.minor), {}));
         }
+        TRY(make_links());
     }
     for (const DeviceSpec& device : devices) {
         TRY(make_device(device));

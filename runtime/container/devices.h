@@ -8,8 +8,9 @@
 namespace pepita::runtime::container {
 
 /// In the child, in the container's root: the nodes and links that every container has (OCI
-/// config-linux.md, "Default Devices" and "Default Filesystems"), and those of the spec. What is
-/// there already stays. Errors: name the path.
+/// config-linux.md, "Default Devices" and "Default Filesystems"), and those of the spec. The
+/// default ones are left out where /dev is read-only.
+/// Errors: name the path; FailedPrecondition where the image has something else of a node's name.
 Result<void> make_devices(const std::vector<DeviceSpec>& devices);
 
 }  // namespace pepita::runtime::container

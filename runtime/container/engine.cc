@@ -1,9 +1,8 @@
 #include "runtime/container/engine.h"
 
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -15,7 +14,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -24,74 +22,26 @@
 #include "runtime/container/cgroup.h"
 #include "runtime/container/child.h"
 #include "runtime/container/control.h"
-#include "runtime/container/files.h"
 #include "runtime/container/namespaces.h"
+#include "runtime/container/processes.h"
+#include "runtime/container/root.h"
 
 namespace pepita::runtime::container {
 namespace {
 
 using Kind = ControlMessage::Kind;
 
-/// The root file system of one container on our side: mounts and the directory they are in. It
-/// goes with this object.
-class Root {
-public:
-    explicit Root(std::string directory) : directory_(std::move(directory)) {}
-    Root(const Root&) = delete;
-    Root& operator=(const Root&) = delete;
-    Root(Root&&) = delete;
-    Root& operator=(Root&&) = delete;
-    ~Root() { remove(); }
-
-    std::string path() const { return directory_ + "/root"; }
-
-    Result<void> mount(const std::string& device, bool is_read_only) {
-        if (::mkdir(directory_.c_str(), 0700) != 0) {
-            return Error::from_errno(errno, "make directory '" + directory_ + "'");
-        }
-        TRY(make_directory(path()));
-        if (is_read_only) {
-            return mount_one(device, path(), "erofs", MS_RDONLY, "");
-        }
-        const std::string lower = directory_ + "/lower";
-        const std::string writable = directory_ + "/writable";
-        TRY(make_directory(lower));
-        TRY(make_directory(writable));
-        TRY(mount_one(device, lower, "erofs", MS_RDONLY, ""));
-        TRY(mount_one("tmpfs", writable, "tmpfs", 0, "mode=0700"));
-        TRY(make_directory(writable + "/upper"));
-        TRY(make_directory(writable + "/work"));
-        return mount_one(
-            "overlay", path(), "overlay", 0,
-            "lowerdir=" + lower + ",upperdir=" + writable + "/upper,workdir=" + writable + "/work");
-    }
-
-    void remove() {
-        for (const std::string& mounted : std::exchange(mounted_, {})) {
-            (void)::umount2(mounted.c_str(), MNT_DETACH);
-        }
-        for (const char* name : {"/root", "/writable", "/lower", ""}) {
-            (void)::rmdir((directory_ + name).c_str());
-        }
-    }
-
-private:
-    Result<void> mount_one(const std::string& source, const std::string& target, const char* type,
-                           unsigned long flags, const std::string& data) {
-        if (::mount(source.c_str(), target.c_str(), type, flags, data.c_str()) != 0) {
-            return Error::from_errno(errno, std::string("mount the root's ") + type);
-        }
-        mounted_.insert(mounted_.begin(), target);  // unmounted in the other order
-        return {};
-    }
-
-    std::string directory_;
-    std::vector<std::string> mounted_;
+struct Forked {
+    pid_t pid = 0;  // 0 in the child
+    Fd pidfd;
 };
 
-Result<pid_t> fork_into(std::uint64_t flags, const Cgroup* cgroup) {
+Result<Forked> fork_into(std::uint64_t flags, const Cgroup* cgroup) {
+    int pidfd = -1;
     clone_args arguments{};
-    arguments.flags = flags;
+    arguments.flags = flags | CLONE_PIDFD;
+    // SAFETY: clone3(2) takes addresses as numbers.
+    arguments.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
     arguments.exit_signal = SIGCHLD;
     if (cgroup != nullptr) {
         arguments.flags |= CLONE_INTO_CGROUP;
@@ -101,47 +51,67 @@ Result<pid_t> fork_into(std::uint64_t flags, const Cgroup* cgroup) {
     if (pid < 0) {
         return Error::from_errno(errno, "clone3");
     }
-    return static_cast<pid_t>(pid);
+    return Forked{.pid = static_cast<pid_t>(pid), .pidfd = pid > 0 ? Fd(pidfd) : Fd()};
 }
 
+// Both for a child that nobody else knows of yet, so its pid is still its own.
 void reap(pid_t pid) {
     while (::waitpid(pid, nullptr, 0) == -1 && errno == EINTR) {}
 }
+void end(pid_t pid) {
+    (void)::kill(pid, SIGKILL);
+    reap(pid);
+}
 
-// The child's first word, or what kept it from saying one.
-Result<ControlMessage> first_word(FdRef control) {
-    std::optional<ControlMessage> message = TRY(receive_control(control));
+// The child's next word, which has to be `expected`, or what kept it from saying that.
+Result<ControlMessage> next_word(FdRef control, Kind expected) {
+    std::optional<ControlMessage> message = TRY(receive_control(control, kControlDeadline));
     if (!message) {
         return Error(Code::Internal, "the process ended before it was ready");
     }
     if (message->kind == Kind::Failed) {
         return error_of(*message);
     }
+    if (message->kind != expected) {
+        return Error(Code::Internal, "the process said what nobody expected");
+    }
     return *std::move(message);
 }
 
-// After a failure of one of the two processes of an exec: the pid of the second, if the first had
-// it and has not been heard yet. Waits until both are gone.
-std::optional<pid_t> spawned_yet(FdRef control) {
-    std::optional<pid_t> pid;
-    while (true) {
-        const Result<std::optional<ControlMessage>> received = receive_control(control);
-        if (!received) {
-            return pid;
-        }
-        const std::optional<ControlMessage>& message = *received;
-        if (!message) {
-            return pid;
-        }
-        if (message->kind == Kind::Spawned) {
-            pid = static_cast<pid_t>(message->value);
-        }
-    }
+bool wants_cgroup(const ResourcesSpec& resources) {
+    return resources.memory_limit_bytes || resources.pids_limit || resources.cpu_shares ||
+           resources.cpu_quota_us || resources.cpu_period_us || !resources.devices.empty();
 }
 
-bool wants_limits(const ResourcesSpec& resources) {
-    return resources.memory_limit_bytes || resources.pids_limit || resources.cpu_shares ||
-           resources.cpu_quota_us || resources.cpu_period_us;
+Result<void> check_process(const ProcessSpec& process) {
+    if (process.args.empty()) {
+        return Error(Code::InvalidArgument, "a process needs a program to run");
+    }
+    if (!process.cwd.starts_with('/')) {
+        return Error(Code::InvalidArgument,
+                     "working directory '" + process.cwd + "' is not an absolute path");
+    }
+    return {};
+}
+
+Result<void> check(const ContainerSpec& spec, const Container::Options& options) {
+    if (spec.id.empty() || spec.id == "." || spec.id == ".." || spec.id.contains('/')) {
+        return Error(Code::InvalidArgument, "'" + spec.id + "' is no container id");
+    }
+    if (!spec.namespaces.mount) {
+        return Error(Code::Unsupported, "a container without a mount namespace");
+    }
+    if (!spec.namespaces.uts && !(spec.hostname.empty() && spec.domainname.empty())) {
+        return Error(Code::InvalidArgument, "a hostname without a uts namespace");
+    }
+    if (options.cgroup_directory.empty() && wants_cgroup(spec.resources)) {
+        return Error(Code::Unsupported, "limits or device rules without a cgroup");
+    }
+    // How else would its processes be found, and ended?
+    if (options.cgroup_directory.empty() && !spec.namespaces.pid) {
+        return Error(Code::Unsupported, "neither a pid namespace nor a cgroup");
+    }
+    return check_process(spec.process);
 }
 
 }  // namespace
@@ -154,122 +124,114 @@ Result<std::uint32_t> Process::start() {
         return Error(Code::FailedPrecondition, "it was started before");
     }
     const Fd control = std::move(control_);
-    TRY(send_control(control.ref(), {.kind = Kind::Start, .value = 0, .words = {}, .fd = {}}),
-        "start");
-    const std::optional<ControlMessage> message = TRY(receive_control(control.ref()));
-    if (!message) {
-        return 0U;
+    if (!send_control(control.ref(), {.kind = Kind::Start})) {
+        return Error(Code::FailedPrecondition, "it is over");
     }
-    if (message->kind == Kind::ExecFailed) {
-        return message->value;
+    Result<std::optional<ControlMessage>> word = receive_control(control.ref(), kControlDeadline);
+    if (!word) {
+        (void)::kill(pid_, SIGKILL);  // the caller has not reaped it: it has not seen it end
+        return std::move(word).error();
     }
-    return error_of(*message);
+    if (!*word) {
+        return 0U;  // closed by execve(2)
+    }
+    if ((*word)->kind == Kind::ExecFailed) {
+        return (*word)->value;
+    }
+    return error_of(**word);
 }
 
 struct Container::State {
-    ContainerSpec spec;
+    NamespacesSpec namespaces;
     std::unique_ptr<Cgroup> cgroup;
     std::unique_ptr<Root> root;
-    std::unique_ptr<Process> process;  // always, once the container is made
+    Fd pidfd;  // of the container's own process: a pid is another's once it is reaped
+    std::optional<Process> process;
+    bool is_removed = false;
 };
 
 Container::Container(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Container::~Container() {
-    if (state_) {
-        (void)remove().has_value();
-    }
-}
+Container::~Container() { (void)remove().has_value(); }
 
 Process& Container::process() { return *state_->process; }
 
 Result<std::unique_ptr<Container>> Container::create(const ContainerSpec& spec,
                                                      const Options& options, Stdio stdio) {
-    if (!spec.namespaces.mount) {
-        return Error(Code::Unsupported, "a container without a mount namespace");
-    }
+    TRY(check(spec, options));
     auto state = std::make_unique<State>();
-    state->spec = spec;
+    state->namespaces = spec.namespaces;
     if (!options.cgroup_directory.empty()) {
         state->cgroup =
             TRY(Cgroup::create(options.cgroup_directory + "/" + spec.id, spec.resources));
-    } else if (wants_limits(spec.resources)) {
-        return Error(Code::Unsupported, "limits without a cgroup");
     }
-    state->root = std::make_unique<Root>(options.state_directory + "/" + spec.id);
-    TRY(state->root->mount(options.root_device, spec.root_read_only));
+    state->root = TRY(Root::create({.device = options.root_device,
+                                    .directory = options.state_directory + "/" + spec.id,
+                                    .is_read_only = spec.root_read_only}));
     ControlPair control = TRY(control_pair());
-    const pid_t pid = TRY(fork_into(clone_flags(spec.namespaces), state->cgroup.get()));
-    if (pid == 0) {
-        control.parent = Fd();
-        run_container(spec, state->root->path(), std::move(stdio), control.child.ref());
+    Forked forked = TRY(fork_into(clone_flags(spec.namespaces), state->cgroup.get()));
+    if (forked.pid == 0) {
+        run_container(spec, state->root->path(), std::move(stdio), std::move(control.child));
     }
     control.child = Fd();
-    Result<ControlMessage> ready = first_word(control.parent.ref());
+    Result<ControlMessage> ready = next_word(control.parent.ref(), Kind::Ready);
     if (!ready) {
-        reap(pid);
+        end(forked.pid);
         return std::move(ready).error();
     }
-    state->process =
-        std::make_unique<Process>(pid, std::move(control.parent), std::move(ready->fd));
+    state->pidfd = std::move(forked.pidfd);
+    state->process.emplace(forked.pid, std::move(control.parent), std::move(ready->fd));
     return std::unique_ptr<Container>(new Container(std::move(state)));
 }
 
 Result<Process> Container::exec(const ProcessSpec& spec, Stdio stdio) {
-    const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, state_->process->pid(), 0)));
-    if (!pidfd) {
-        return Error::from_errno(errno, "open the container's process");
+    TRY(check_process(spec));
+    if (is_over(state_->pidfd.ref())) {
+        return Error(Code::FailedPrecondition, "the container's process is over");
     }
     ControlPair control = TRY(control_pair());
-    const pid_t joining = TRY(fork_into(0, state_->cgroup.get()));
-    if (joining == 0) {
-        control.parent = Fd();
-        run_exec(state_->spec.namespaces, spec, pidfd.ref(), std::move(stdio), control.child.ref());
+    // One that joins the namespaces, and its child in them, which clone3(2) makes our own.
+    const Forked joining = TRY(fork_into(0, state_->cgroup.get()));
+    if (joining.pid == 0) {
+        run_exec(state_->namespaces, spec, state_->pidfd.ref(), std::move(stdio),
+                 std::move(control.child));
     }
     control.child = Fd();
-    std::optional<pid_t> pid;
-    std::optional<ControlMessage> ready;
-    // Two processes speak here, and either may be the first.
-    while (!pid || !ready) {
-        Result<ControlMessage> word = first_word(control.parent.ref());
-        if (!word) {
-            if (!pid) {
-                pid = spawned_yet(control.parent.ref());
-            }
-            reap(joining);
-            if (pid) {
-                reap(*pid);
-            }
-            return std::move(word).error();
-        }
-        if (word->kind == Kind::Spawned) {
-            pid = static_cast<pid_t>(word->value);
-        } else {
-            ready = *std::move(word);
-        }
+    Result<ControlMessage> joined = next_word(control.parent.ref(), Kind::Joined);
+    if (!joined) {
+        end(joining.pid);
+        return std::move(joined).error();
     }
-    reap(joining);
-    return Process(*pid, std::move(control.parent), std::move(ready->fd));
+    reap(joining.pid);
+    const pid_t pid = joined->sender;
+    Result<ControlMessage> ready = next_word(control.parent.ref(), Kind::Ready);
+    if (!ready) {
+        end(pid);
+        return std::move(ready).error();
+    }
+    return Process(pid, std::move(control.parent), std::move(ready->fd));
 }
 
 Result<void> Container::signal_all(int signal) {
     if (state_->cgroup) {
         return state_->cgroup->signal_all(signal);
     }
-    if (::kill(state_->process->pid(), signal) != 0) {
-        return Error::from_errno(errno, "signal the container");
-    }
-    return {};
+    return signal_pid_namespace(state_->pidfd.ref(), state_->process->pid(), signal);
 }
 
 Result<void> Container::remove() {
+    if (std::exchange(state_->is_removed, true)) {
+        return {};
+    }
     // One that waits for start() ends with its control socket; the caller reaps it.
     state_->process->abandon();
-    if (state_->cgroup) {
-        TRY(state_->cgroup->remove());
+    Result<void> ended =
+        state_->cgroup ? state_->cgroup->remove() : kill_and_wait(state_->pidfd.ref());
+    if (!ended) {
+        state_->is_removed = false;  // once more, later
+        return ended;
     }
-    state_->root->remove();
-    return {};
+    return state_->root->remove();
 }
 
 }  // namespace pepita::runtime::container

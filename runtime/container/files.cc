@@ -17,12 +17,11 @@
 
 namespace pepita::runtime::container {
 
-Result<std::string> read_file(const std::string& path) {
-    const Fd fd = TRY(open_file(path.c_str(), O_RDONLY));
+Result<std::string> read_all(FdRef fd, const std::string& path) {
     std::string text;
     std::array<char, 4096> buffer{};
     while (true) {
-        const ssize_t got = ::read(fd.ref().number(), buffer.data(), buffer.size());
+        const ssize_t got = ::read(fd.number(), buffer.data(), buffer.size());
         if (got < 0) {
             return Error::from_errno(errno, "read '" + path + "'");
         }
@@ -31,6 +30,11 @@ Result<std::string> read_file(const std::string& path) {
         }
         text.append(buffer.data(), static_cast<std::size_t>(got));
     }
+}
+
+Result<std::string> read_file(const std::string& path) {
+    const Fd fd = TRY(open_file(path.c_str(), O_RDONLY));
+    return read_all(fd.ref(), path);
 }
 
 Result<void> write_file(const std::string& path, std::string_view text) {
@@ -46,14 +50,6 @@ Result<void> make_directory(const std::string& path) {
         return Error::from_errno(errno, "make directory '" + path + "'");
     }
     return {};
-}
-
-Result<void> make_directories(const std::string& path) {
-    for (std::size_t slash = path.find('/', 1); slash != std::string::npos;
-         slash = path.find('/', slash + 1)) {
-        TRY(make_directory(path.substr(0, slash)));
-    }
-    return make_directory(path);
 }
 
 }  // namespace pepita::runtime::container

@@ -3,20 +3,24 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
-#include "runtime/container/files.h"
+#include "runtime/container/inside.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -51,100 +55,166 @@ constexpr std::array kOptions{Option{.name = "defaults", .set = 0, .clear = 0},
                               Option{.name = "nostrictatime", .set = 0, .clear = MS_STRICTATIME},
                               Option{.name = "silent", .set = MS_SILENT, .clear = 0},
                               Option{.name = "loud", .set = 0, .clear = MS_SILENT},
+                              Option{.name = "lazytime", .set = MS_LAZYTIME, .clear = 0},
+                              Option{.name = "nolazytime", .set = 0, .clear = MS_LAZYTIME},
+                              Option{.name = "nosymfollow", .set = MS_NOSYMFOLLOW, .clear = 0},
+                              Option{.name = "symfollow", .set = 0, .clear = MS_NOSYMFOLLOW},
+                              Option{.name = "acl", .set = MS_POSIXACL, .clear = 0},
+                              Option{.name = "noacl", .set = 0, .clear = MS_POSIXACL},
                               Option{.name = "iversion", .set = MS_I_VERSION, .clear = 0},
                               Option{.name = "noiversion", .set = 0, .clear = MS_I_VERSION}};
 
-Error mount_error(int sys_errno, const std::string& path) {
-    return Error::from_errno(sys_errno, "mount '" + path + "'");
-}
-
-// The flags of a mount that a remount has to repeat, or the kernel refuses to drop them.
-unsigned long flags_of(const std::string& path) {
-    struct statvfs about{};
-    if (::statvfs(path.c_str(), &about) != 0) {
-        return 0;
-    }
-    unsigned long flags = 0;
-    flags |= (about.f_flag & ST_NOSUID) != 0 ? MS_NOSUID : 0;
-    flags |= (about.f_flag & ST_NODEV) != 0 ? MS_NODEV : 0;
-    flags |= (about.f_flag & ST_NOEXEC) != 0 ? MS_NOEXEC : 0;
-    flags |= (about.f_flag & ST_NOATIME) != 0 ? MS_NOATIME : 0;
-    flags |= (about.f_flag & ST_NODIRATIME) != 0 ? MS_NODIRATIME : 0;
-    flags |= (about.f_flag & ST_RELATIME) != 0 ? MS_RELATIME : 0;
-    return flags;
-}
+constexpr std::array<std::string_view, 6> kTypes{"proc",   "sysfs",  "tmpfs",
+                                                 "devpts", "mqueue", "cgroup"};
 
 bool is_absent(int sys_errno) { return sys_errno == ENOENT || sys_errno == ENOTDIR; }
+
+Result<void> outcome(long result, const std::string& doing) {
+    if (result < 0) {
+        return Error::from_errno(errno, doing);
+    }
+    return {};
+}
+
+void append_option(std::string& data, std::string_view option) {
+    data.append(data.empty() ? "" : ",").append(option);
+}
+
+// As runc does: a tmpfs over a directory of the image keeps that directory's mode.
+Result<void> keep_mode(FdRef directory, std::string& data) {
+    if (data.starts_with("mode=") || data.contains(",mode=")) {
+        return {};
+    }
+    struct stat about{};
+    TRY(outcome(::fstat(directory.number(), &about), "stat"));
+    std::array<char, 8> mode{};
+    (void)std::snprintf(mode.data(), mode.size(), "%04o", about.st_mode & 07777U);
+    append_option(data, std::string("mode=") + mode.data());
+    return {};
+}
+
+Result<void> check_mount(const MountSpec& mount) {
+    if (std::ranges::find(kTypes, mount.type) == kTypes.end()) {
+        return Error(Code::Unsupported, "file systems of type '" + mount.type + "'");
+    }
+    if (!mount.destination.starts_with('/') ||
+        mount.destination.find_first_not_of('/') == std::string::npos) {
+        return Error(Code::InvalidArgument, "a mount point is an absolute path below '/'");
+    }
+    return {};
+}
+
+Result<void> mount_at_destination(const MountSpec& mount) {
+    TRY(check_mount(mount));
+    MountOptions options = mount_options(mount.options);
+    // The last part alone is looked at as it stands: /var/run may well be a link.
+    Result<Fd> found = open_inside(mount.destination, O_PATH | O_NOFOLLOW);
+    if (found && (mount.type == "proc" || mount.type == "sysfs")) {
+        struct stat about{};
+        TRY(outcome(::fstat(found->ref().number(), &about), "stat"));
+        if (S_ISLNK(about.st_mode)) {
+            return Error(Code::InvalidArgument, "the image has a symbolic link there");
+        }
+    }
+    const Fd target = TRY(open_or_make_directory(mount.destination));
+    if (found && mount.type == "tmpfs") {
+        TRY(keep_mode(target.ref(), options.data));
+    }
+    const std::string type = mount.type == "cgroup" ? "cgroup2" : mount.type;
+    const std::string& source = mount.source.empty() ? type : mount.source;
+    TRY(enter_directory(target.ref(), mount.destination));
+    TRY(outcome(::mount(source.c_str(), ".", type.c_str(), options.flags, options.data.c_str()),
+                type));
+    return outcome(::chdir("/"), "enter '/'");
+}
+
+Result<void> attach(FdRef tree, FdRef target, const std::string& doing) {
+    return outcome(::move_mount(tree.number(), "", target.number(), "",
+                                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
+                   doing);
+}
+
+// A copy of the mount at `fd`, of this file or directory, that is mounted nowhere yet.
+Result<Fd> copy_tree(FdRef fd, unsigned flags, const std::string& doing) {
+    Fd tree(
+        ::open_tree(fd.number(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags));
+    TRY(outcome(tree ? 0 : -1, doing));
+    return tree;
+}
+
+// What hides a file has to be the null device and not whatever the image has by that name, or
+// masking would show more than it hides.
+Result<Fd> find_null() {
+    Fd null = TRY(open_inside("/dev/null", O_PATH | O_NOFOLLOW));
+    struct stat about{};
+    if (::fstat(null.ref().number(), &about) != 0 || !S_ISCHR(about.st_mode) ||
+        about.st_rdev != ::makedev(1, 3)) {
+        return Error(Code::FailedPrecondition, "'/dev/null' is not the null device");
+    }
+    return null;
+}
 
 }  // namespace
 
 MountOptions mount_options(const std::vector<std::string>& options) {
     MountOptions result;
     for (const std::string& option : options) {
-        const Option* known = nullptr;
-        for (const Option& candidate : kOptions) {
-            if (candidate.name == option) {
-                known = &candidate;
-            }
-        }
-        if (known != nullptr) {
+        const auto* const known = std::ranges::find(kOptions, option, &Option::name);
+        if (known != kOptions.end()) {
             result.flags = (result.flags & ~known->clear) | known->set;
-            continue;
+        } else {
+            append_option(result.data, option);
         }
-        result.data += (result.data.empty() ? "" : ",") + option;
     }
     return result;
 }
 
 Result<void> mount_one(const MountSpec& mount) {
-    struct stat about{};
-    if (::lstat(mount.destination.c_str(), &about) != 0) {
-        TRY(make_directories(mount.destination), "mount '", mount.destination, "'");
-    } else if (S_ISLNK(about.st_mode) && (mount.type == "proc" || mount.type == "sysfs")) {
-        return Error(Code::InvalidArgument,
-                     "mount '" + mount.destination + "': the image has a symbolic link there");
-    }
-    const MountOptions options = mount_options(mount.options);
-    const std::string type = mount.type == "cgroup" ? "cgroup2" : mount.type;
-    if (::mount(mount.source.c_str(), mount.destination.c_str(), type.c_str(), options.flags,
-                options.data.c_str()) != 0) {
-        return mount_error(errno, mount.destination);
-    }
+    TRY(mount_at_destination(mount), "mount '", mount.destination, "'");
     return {};
 }
 
 Result<void> mask_path(const std::string& path) {
-    struct stat about{};
-    if (::stat(path.c_str(), &about) != 0 && is_absent(errno)) {
+    const std::string doing = "mask '" + path + "'";
+    Result<Fd> found = open_inside(path, O_PATH);
+    if (!found && is_absent(found.error().sys_errno())) {
         return {};
     }
-    const bool is_directory = S_ISDIR(about.st_mode);
-    const int masked = is_directory ? ::mount("tmpfs", path.c_str(), "tmpfs", MS_RDONLY, "size=0k")
-                                    : ::mount("/dev/null", path.c_str(), nullptr, MS_BIND, nullptr);
-    if (masked != 0) {
-        return Error::from_errno(errno, "mask '" + path + "'");
+    const Fd target = TRY(std::move(found), doing);
+    struct stat about{};
+    TRY(outcome(::fstat(target.ref().number(), &about), doing));
+    if (!S_ISDIR(about.st_mode)) {
+        const Fd null = TRY(find_null(), doing);
+        const Fd tree = TRY(copy_tree(null.ref(), 0, doing));
+        return attach(tree.ref(), target.ref(), doing);
     }
-    return {};
+    TRY(enter_directory(target.ref(), path), doing);
+    TRY(outcome(::mount("tmpfs", ".", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                        "size=4k,nr_inodes=2"),
+                doing));
+    return outcome(::chdir("/"), doing);
 }
 
 Result<void> make_read_only(const std::string& path) {
-    if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
-        if (is_absent(errno)) {
-            return {};
-        }
-        return Error::from_errno(errno, "make '" + path + "' read-only");
+    const std::string doing = "make '" + path + "' read-only";
+    Result<Fd> found = open_inside(path, O_PATH);
+    if (!found && is_absent(found.error().sys_errno())) {
+        return {};
     }
-    const unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY | flags_of(path);
-    if (::mount(nullptr, path.c_str(), nullptr, flags, nullptr) != 0) {
-        return Error::from_errno(errno, "make '" + path + "' read-only");
-    }
-    return {};
+    const Fd target = TRY(std::move(found), doing);
+    const Fd tree = TRY(copy_tree(target.ref(), AT_RECURSIVE, doing));
+    mount_attr attributes{};
+    attributes.attr_set = MOUNT_ATTR_RDONLY;
+    TRY(outcome(
+        ::mount_setattr(tree.ref().number(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)),
+        doing));
+    return attach(tree.ref(), target.ref(), doing);
 }
 
 Result<void> enter_root(const std::string& root) {
     // Nothing that is mounted here may reach the parent's namespace.
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-        return mount_error(errno, "/");
+        return Error::from_errno(errno, "make the mounts private");
     }
     if (::chdir(root.c_str()) != 0) {
         return Error::from_errno(errno, "enter '" + root + "'");

@@ -18,14 +18,16 @@ struct MountOptions {
 };
 MountOptions mount_options(const std::vector<std::string>& options);
 
-/// The calls below run in the child, with the container's root as "/": whatever symbolic links an
-/// image has, they lead nowhere else.
+/// The calls below run in the child, with the container's root as "/", and resolve paths as
+/// inside.h says: whatever symbolic links an image has, they lead nowhere else.
 
-/// Makes the mount point if need be and mounts. Errors: name the destination; a proc or sysfs whose
+/// Makes the mount point if need be and mounts. Errors: name the destination; Unsupported for a
+/// type that is not proc, sysfs, tmpfs, devpts, mqueue or cgroup (version 2). A proc or sysfs whose
 /// destination is a symbolic link is refused, because it would not be where others look for it.
 Result<void> mount_one(const MountSpec& mount);
 
 /// Hides a file behind /dev/null, a directory behind an empty read-only tmpfs. Absent is fine.
+/// Errors: FailedPrecondition where the container's /dev/null is something else.
 Result<void> mask_path(const std::string& path);
 
 /// Absent is fine.

@@ -41,22 +41,6 @@ using runtime::container::Stdio;
 
 constexpr const char* kBusybox = "/bin/busybox";
 
-void fill(const std::string& folder) {
-    for (const char* name : {"bin", "dev", "etc", "folder", "proc", "sys", "tmp"}) {
-        fs::create_directory(folder + "/" + name);
-    }
-    fs::copy_file(kBusybox, folder + kBusybox);
-    for (const char* applet : {"cat", "echo", "grep", "hostname", "id", "ls", "pwd", "readlink",
-                               "sh", "stat", "stty", "touch", "tty"}) {
-        fs::create_symlink("busybox", folder + "/bin/" + applet);
-    }
-    std::ofstream(folder + "/secret") << "hidden\n";
-    std::ofstream(folder + "/folder/file") << "file\n";
-    std::ofstream(folder + "/plain") << "no program\n";
-    fs::create_symlink("/folder", folder + "/link");
-    fs::create_symlink("../../../tmp", folder + "/escape");
-}
-
 Result<std::unique_ptr<LoopImage>> make_image() {
     if (::geteuid() != 0) {
         return Error(Code::PermissionDenied, "needs root");
@@ -74,7 +58,7 @@ Result<std::unique_ptr<LoopImage>> make_image() {
         return Error::from_errno(errno, "mkdtemp");
     }
     EXPECT_EQ(::chmod(folder.c_str(), 0755), 0);
-    fill(folder);
+    fill_root(folder);
     auto image = LoopImage::create(folder);
     fs::remove_all(folder);
     return image;
@@ -92,6 +76,26 @@ std::size_t count_entries(const std::string& folder) {
 }
 
 }  // namespace
+
+void fill_root(const std::string& folder) {
+    for (const char* name :
+         {"bin", "dev", "etc", "folder", "home", "home/web", "proc", "root", "run", "sys", "tmp"}) {
+        fs::create_directory(folder + "/" + name);
+    }
+    fs::copy_file(kBusybox, folder + kBusybox);
+    for (const char* applet :
+         {"cat", "dd",       "echo", "env",   "grep", "head", "hostname", "id",   "ls",  "mkdir",
+          "pwd", "readlink", "sh",   "sleep", "stat", "stty", "touch",    "true", "tty", "wc"}) {
+        fs::create_symlink("busybox", folder + "/bin/" + applet);
+    }
+    std::ofstream(folder + "/secret") << "hidden\n";
+    std::ofstream(folder + "/folder/file") << "file\n";
+    std::ofstream(folder + "/plain") << "no program\n";
+    std::ofstream(folder + "/etc/passwd")
+        << "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:\n";
+    fs::create_symlink("/folder", folder + "/link");
+    fs::create_symlink("../../../tmp", folder + "/escape");
+}
 
 std::unique_ptr<LoopImage> ContainerFixture::image;
 std::string ContainerFixture::why_not;

@@ -17,11 +17,13 @@
 
 namespace pepita::test {
 
+/// Fills an empty folder with what every image of these tests has: /bin with busybox and its
+/// applets, /secret (a file), /folder/file, /plain (not executable), /link -> /folder,
+/// /escape -> ../../../tmp, /etc/passwd, and the usual empty folders.
+void fill_root(const std::string& folder);
+
 /// Real containers of this machine's kernel, without a microVM and without a cgroup, of an image
 /// with busybox in it. The test process has a mount namespace of its own. Skips where it may not.
-///
-/// The image: /bin with busybox and its applets, /secret (a file), /folder/file, /plain (not
-/// executable), /link -> /folder, /escape -> ../../../tmp, and the usual empty folders.
 class ContainerFixture : public testing::Test {
 protected:
     ContainerFixture();

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernel-abi/sys/error.h"
+#include "runtime/container.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -23,7 +24,21 @@ TEST(CpuWeight, WhatIsOutsideCountsAsTheNearestEnd) {
 }
 
 TEST(CpuWeight, TheDefaultSharesAreWhatRuncMakesOfThem) {
-    EXPECT_EQ(cpu_weight(1024), 39U);  // 1 + (1024 - 2) * 9999 / 262142
+    EXPECT_EQ(cpu_weight(1024), 100U);
+    EXPECT_EQ(cpu_weight(2000), 170U);  // opencontainers/runc issue 4896
+}
+
+TEST(CpuMax, HasAPeriodAndMaxForNoQuota) {
+    ResourcesSpec resources;
+    resources.cpu_quota_us = 50'000;
+    EXPECT_EQ(cpu_max(resources), "50000 100000");
+    resources.cpu_period_us = 20'000;
+    EXPECT_EQ(cpu_max(resources), "50000 20000");
+    resources.cpu_quota_us = -1;
+    EXPECT_EQ(cpu_max(resources), "max 20000");
+    resources.cpu_quota_us = 0;
+    resources.cpu_period_us = 0;
+    EXPECT_EQ(cpu_max(resources), "max 100000");
 }
 
 TEST(Cgroup, ADirectoryThatCannotBeMadeIsNamed) {

@@ -24,6 +24,7 @@
 namespace pepita::runtime::container {
 namespace {
 
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -77,7 +78,8 @@ TEST_F(EngineTest, AMaskThatCannotBeMadeIsAnError) {
     spec.masked_paths = {"/secret"};
     const auto container = create(spec);
     ASSERT_FALSE(container.has_value());
-    EXPECT_EQ(container.error().message(), "mask '/secret': No such file or directory (ENOENT)");
+    EXPECT_EQ(container.error().message(),
+              "mask '/secret': open '/dev/null': No such file or directory (ENOENT)");
 }
 
 TEST_F(EngineTest, AReadOnlyPathRefusesWritesAndItsNeighboursDoNot) {
@@ -204,7 +206,7 @@ TEST_F(EngineTest, AWorkingDirectoryThatIsNoneIsNamedAtTheStart) {
     ASSERT_TRUE(container.has_value());
     const auto started = (*container)->process().start();
     ASSERT_FALSE(started.has_value());
-    EXPECT_THAT(started.error().message(), StartsWith("enter '/secret': "));
+    EXPECT_THAT(started.error().message(), StartsWith("working directory: open '/secret': "));
     EXPECT_EQ(reap((*container)->process().pid()), 1);
 }
 
@@ -259,7 +261,7 @@ TEST_F(EngineTest, AWaitingProcessEndsWithItsContainer) {
     ASSERT_TRUE(container.has_value());
     const pid_t pid = (*container)->process().pid();
     container->reset();
-    EXPECT_EQ(reap(pid), 0);
+    EXPECT_THAT(reap(pid), AnyOf(0, 128 + SIGKILL));  // whichever it hears of first
 }
 
 TEST_F(EngineTest, ItStartsOnce) {
@@ -278,7 +280,7 @@ TEST_F(EngineTest, AContainerThatCannotBeMadeSaysWhyAndLeavesNothing) {
         {.destination = "/x", .type = "nosuchfs", .source = "none", .options = {}});
     const auto container = create(spec);
     ASSERT_FALSE(container.has_value());
-    EXPECT_EQ(container.error().message(), "mount '/x': No such device (ENODEV)");
+    EXPECT_EQ(container.error().message(), "mount '/x': file systems of type 'nosuchfs'");
     EXPECT_EQ(count_all(), before);
     spec = shell("true");
     spec.sysctls = {{.name = "kernel.no_such", .value = "1"}};
@@ -293,7 +295,8 @@ TEST_F(EngineTest, ARootThatIsNoImageIsNamedAndLeavesNothing) {
         {.root_device = "/dev/null", .state_directory = state_directory_, .cgroup_directory = ""},
         {});
     ASSERT_FALSE(container.has_value());
-    EXPECT_THAT(container.error().message(), StartsWith("mount the root's erofs: "));
+    EXPECT_THAT(container.error().message(),
+                StartsWith("root file system: mount erofs from '/dev/null': "));
     EXPECT_EQ(count_all(), before);
 }
 
@@ -303,7 +306,7 @@ TEST_F(EngineTest, WhatItCannotDoIsUnsupported) {
     EXPECT_EQ(create(spec).error().code(), Code::Unsupported);
     spec = shell("true");
     spec.resources.pids_limit = 5;
-    EXPECT_EQ(create(spec).error().message(), "limits without a cgroup");
+    EXPECT_EQ(create(spec).error().message(), "limits or device rules without a cgroup");
 }
 
 // A container whose process runs until its input ends.
