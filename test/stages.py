@@ -29,6 +29,7 @@ FOLDERS = ("kernel-abi", "compute", "storage", "runtime", "vmm", "shim", "cri")
 THREADED = ("kernel-abi", "storage", "vmm")
 FUZZ_SECONDS = int(os.environ.get("PEPITA_FUZZ_SECONDS", "10"))
 LOG_LINES = 60
+GUESTS = {"data": "linux-image-6.12-cloud-amd64", "data-6.1": "linux-image-cloud-amd64"}
 SCRIPTS = ("deploy/quickstart", "deploy/install-packages", "test/run", "test/lab/init", "test/lab/init2",
            ".ci/run", ".githooks/pre-commit", ".githooks/commit-msg")
 JOBS = os.cpu_count() or 1
@@ -225,11 +226,12 @@ class Stages:
         folder = self.folder("")
         if not (self.configured(stage, folder) and self.compiled(stage, folder)):
             return
-        ok, log = call(["deploy/guest/build", "--init", folder / "runtime/pepita-init",
-                        "--output", folder / "data/guest"])
-        if not ok:
-            self.tally.fail(f"{stage}: guest", log)
-            return
+        for data, package in GUESTS.items():
+            ok, log = call(["deploy/guest/build", "--init", folder / "runtime/pepita-init",
+                            "--output", folder / data / "guest", "--kernel-package", package])
+            if not ok:
+                self.tally.fail(f"{stage}: guest of {package}", log)
+                return
         self.meson_test(stage, folder, "--suite", stage, "--num-processes", "1", "--no-rebuild")
 
     def integration(self):

@@ -1,9 +1,12 @@
 """What is wrong gets one clear line and leaves nothing behind."""
 import os
+import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import tempfile
 import unittest
 
 import support
@@ -58,8 +61,8 @@ class Program(NodeTest):
 class Guest(NodeTest):
     def data_with(self, kernel: bytes | None):
         """A data directory with another kernel."""
-        data = self.scratch / "data"
-        (data / "guest").mkdir(parents=True)
+        data = pathlib.Path(tempfile.mkdtemp(prefix="data-", dir=self.scratch))
+        (data / "guest").mkdir()
         shutil.copy(support.DATA / "guest/initramfs.cpio", data / "guest")
         if kernel is not None:
             (data / "guest/vmlinuz").write_bytes(kernel)
@@ -88,17 +91,17 @@ class Guest(NodeTest):
         finally:
             subprocess.run(["umount", str(small)], check=True)
 
-    def with_init(self, program: str):
-        """A data directory whose guest runs `program` (a shell script for busybox) as its init."""
+    def with_init(self, program: bytes, answer: bytes = b""):
+        """A data directory whose guest runs `program` as its init, and has busybox and /answer."""
         data = self.data_with((support.DATA / "guest/vmlinuz").read_bytes())
-        root = self.scratch / "initramfs"
-        root.mkdir()
+        root = pathlib.Path(tempfile.mkdtemp(prefix="initramfs-", dir=self.scratch))
         with open(data / "guest/initramfs.cpio", "rb") as archive:
             subprocess.run(["cpio", "-idm", "--quiet"], check=True, stdin=archive, cwd=root)
         (root / "bin").mkdir()
         shutil.copy(support.BUSYBOX, root / "bin/busybox")
         (root / "init").unlink()
-        (root / "init").write_text(program)
+        (root / "init").write_bytes(program)
+        (root / "answer").write_bytes(answer)
         (root / "init").chmod(0o755)
         names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
         packed = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=names.encode(), cwd=root,
@@ -107,16 +110,31 @@ class Guest(NodeTest):
         return data
 
     def test_guest_panic(self):
-        data = self.with_init("#!/bin/busybox sh\n/bin/busybox insmod /modules/pvpanic.ko\n"
-                              "/bin/busybox insmod /modules/pvpanic_pci.ko\n"
-                              "/bin/busybox insmod /modules/pvpanic_mmio.ko\nexit 1\n")
+        data = self.with_init(b"#!/bin/busybox sh\n/bin/busybox insmod /modules/pvpanic.ko\n"
+                              b"/bin/busybox insmod /modules/pvpanic_pci.ko\n"
+                              b"/bin/busybox insmod /modules/pvpanic_mmio.ko\nexit 1\n")
         said = self.refused("run", "-b", self.bundle(["true"]), "c1", status=125, data=data)
         self.assertRegex(said, "panicked")
 
     def test_guest_that_never_answers(self):
-        data = self.with_init("#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n")
+        data = self.with_init(b"#!/bin/busybox sh\nwhile :; do /bin/busybox sleep 1000; done\n")
         self.refused("run", "--boot-deadline", "15", "-b", self.bundle(["true"]), "c1", status=125, data=data,
                      words=["did not answer within 15 s"])
+
+    def test_guest_that_sends_garbage(self):
+        program = pathlib.Path(os.environ["PEPITA_LYING_INIT"]).read_bytes()
+        header = struct.Struct(">IIBB")  # ttrpc: length, stream, type, flags
+        answers = {
+            "noise": os.urandom(1 << 20),
+            "a frame of 4 GiB": header.pack(0xffffffff, 1, 2, 0) + bytes(4096),
+            "an answer that is no message": header.pack(64, 1, 2, 0) + b"\xff" * 64,
+            "an answer to what nobody asked": header.pack(0, 77, 2, 0) * 100,
+        }
+        for number, (name, answer) in enumerate(answers.items()):
+            with self.subTest(name):
+                bundle = self.bundle(["true"], name=f"bundle-{number}")
+                self.refused("run", "--boot-deadline", "20", "-b", bundle, f"c{number}", status=125,
+                             data=self.with_init(program, answer))
 
 
 class Clients(NodeTest):

@@ -27,6 +27,14 @@ class Run(NodeTest):
         self.assertEqual(done.stdout.decode().strip(), release)
         self.assertNotEqual(release, os.uname().release)
 
+    def test_debian_12s_first_kernel(self):
+        data = support.BUILD / "data-6.1"
+        (data / "tmp").mkdir(exist_ok=True)
+        release = (data / "guest/kernel-release").read_text().strip()
+        self.assertTrue(release.startswith("6.1."), release)
+        done = self.call("run", "-b", self.bundle(["uname", "-r"]), "c1", expect=0, data=data)
+        self.assertEqual(done.stdout.decode().strip(), release)
+
     def test_four_processors(self):
         bundle = self.bundle(["grep", "-c", "^processor", "/proc/cpuinfo"])
         done = self.call("run", "--cpus", "4", "-b", bundle, "c1", expect=0)
