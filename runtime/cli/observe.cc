@@ -50,20 +50,27 @@ Result<ContainerState> observe(EventLoop& loop, const oci::ContainerStore& store
     const Fd directory = TRY(store.open_container(id));
     const std::unique_ptr<ShimLink> link = TRY(connect(loop, directory.ref()));
     ContainerState state = TRY(read_state(directory.ref()));
-    if (link == nullptr) {
-        // A shim on its way to its socket has written who it is.
-        const bool is_coming = state.status == ContainerStatus::Creating && is_alive(state.shim);
-        if (!is_coming) {
-            state.status = ContainerStatus::Stopped;
-            state.pid = 0;
+    if (link != nullptr) {
+        const ProcessId process{.container = std::string(id), .exec = ""};
+        auto task = link->ask<TaskState>(
+            [&](TaskClient& client, auto done) { client.state(process, std::move(done)); },
+            deadline);
+        if (task) {
+            state.status = status_of(*task, state.status);
+            state.pid = state.status == ContainerStatus::Stopped ? 0 : task->pid;
+            return state;
         }
-        return state;
+        // One that died before it answered is as none at all.
+        if (!link->is_closed()) {
+            return std::move(task).error();
+        }
     }
-    const ProcessId process{.container = std::string(id), .exec = ""};
-    const TaskState task = TRY(link->ask<TaskState>(
-        [&](TaskClient& client, auto done) { client.state(process, std::move(done)); }, deadline));
-    state.status = status_of(task, state.status);
-    state.pid = state.status == ContainerStatus::Stopped ? 0 : task.pid;
+    // A shim on its way to its socket has written who it is.
+    const bool is_coming = state.status == ContainerStatus::Creating && is_alive(state.shim);
+    if (!is_coming) {
+        state.status = ContainerStatus::Stopped;
+        state.pid = 0;
+    }
     return state;
 }
 

@@ -2,7 +2,7 @@
 // see the whole of pepita-run, streams, signals and exit statuses included, in milliseconds.
 //
 // PEPITA_FAKE_SHIM in the environment makes it misbehave: "dies-in-create", "dies-in-start",
-// "dies-later" (once the process runs), "hangs" (answers nothing after create).
+// "dies-later" (once the process runs), "dies-in-state", "hangs" (answers nothing after create).
 
 #include <fcntl.h>
 #include <signal.h>
@@ -95,6 +95,9 @@ public:
     }
 
     void state(ProcessId id, OnResult<TaskState> done) override {
+        if (options_.misbehaviour == "dies-in-state") {
+            ::_exit(1);
+        }
         const auto at = tasks_.find(id.exec);
         if (at == tasks_.end()) {
             return done(not_found());

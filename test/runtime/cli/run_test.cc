@@ -431,6 +431,17 @@ TEST_F(PepitaRun, ContainerWithoutItsShimIsStoppedAndCanBeDeleted) {
     EXPECT_EQ(containers_left(), 0);
 }
 
+TEST_F(PepitaRun, ContainerWhoseShimDiesWhenAskedIsStopped) {
+    bundle("true");
+    misbehaviour_ = "dies-in-state";
+    ASSERT_EQ(perform({"run", "-d", "web"}).status, 0U);
+    const Outcome outcome = perform({"state", "web"});
+    EXPECT_EQ(outcome.status, 0U) << outcome.err;
+    EXPECT_TRUE(outcome.out.contains(R"("status": "stopped")")) << outcome.out;
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
 TEST_F(PepitaRun, ErrorsGoToTheLogAsJson) {
     const std::string log = (path_ / "log").string();
     EXPECT_EQ(perform({"--log", log, "--log-format", "json", "state", "web"}).status, 1U);
