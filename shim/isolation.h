@@ -20,7 +20,7 @@ std::optional<IsolationChoice> isolation_choice(std::string_view name);
 
 /// What was chosen, and why, in one line for people: "tcg (/dev/kvm: ring 0 is interpreted)".
 struct ChosenIsolation {
-    Isolation isolation;
+    Isolation isolation = Isolation::Tcg;
     std::string reason;
 };
 

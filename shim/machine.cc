@@ -13,7 +13,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -112,11 +111,13 @@ Result<void> Machine::start_vmm(const MachinePlan& plan, const MachinePaths& pat
     options.prepare = [directory = paths.directory, user = jail_user(::getpid())] {
         return enter_jail(directory, user);
     };
-    vmm_.emplace(Process{.name = "pepita-vmm",
-                         .child = TRY(spawn(std::move(options)), "start pepita-vmm"),
-                         .messages = std::move(messages),
-                         .watch = {},
-                         .exit = {}});
+    vmm_ = std::make_unique<Process>(
+        Process{.name = "pepita-vmm",
+                .child = TRY(spawn(std::move(options)), "start pepita-vmm"),
+                .messages = std::move(messages),
+                .watch = {},
+                .exit = {},
+                .is_over = false});
     return {};
 }
 
@@ -132,11 +133,12 @@ Result<void> Machine::start_qemu(const MachinePlan& plan, const MachinePaths& pa
     options.fds.push_back({.fd = messages.ref(), .number = 2});
     options.namespaces = jail_namespaces() & ~static_cast<std::uint64_t>(CLONE_NEWPID);
     options.prepare = [user = jail_user(::getpid())] { return drop_privileges(user); };
-    qemu_.emplace(Process{.name = "qemu",
-                          .child = TRY(spawn(std::move(options)), "start QEMU"),
-                          .messages = std::move(messages),
-                          .watch = {},
-                          .exit = {}});
+    qemu_ = std::make_unique<Process>(Process{.name = "qemu",
+                                              .child = TRY(spawn(std::move(options)), "start QEMU"),
+                                              .messages = std::move(messages),
+                                              .watch = {},
+                                              .exit = {},
+                                              .is_over = false});
     return {};
 }
 
@@ -154,11 +156,11 @@ Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, const MachinePl
         {.fd = files.root_disk.ref(), .number = VmmFds::kRootDisk},
         {.fd = files.vsock_listener.ref(), .number = VmmFds::kVsockListener}};
     if (plan.qemu_arguments.empty()) {
-        for_vmm.push_back({.fd = files.kvm->ref(), .number = VmmFds::kKvm});
+        for_vmm.push_back({.fd = files.kvm.ref(), .number = VmmFds::kKvm});
         for_vmm.push_back({.fd = files.kernel.ref(), .number = VmmFds::kKernel});
         for_vmm.push_back({.fd = files.initrd.ref(), .number = VmmFds::kInitrd});
         if (files.console) {
-            for_vmm.push_back({.fd = files.console->ref(), .number = VmmFds::kConsole});
+            for_vmm.push_back({.fd = files.console.ref(), .number = VmmFds::kConsole});
         }
         TRY(machine->start_vmm(plan, paths, std::move(for_vmm)));
         TRY(machine->watch(loop, *machine->vmm_));
@@ -177,7 +179,7 @@ Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, const MachinePl
                                    {.fd = vsock_back.ref(), .number = QemuFds::kVsockBackEnd},
                                    {.fd = entropy_back.ref(), .number = QemuFds::kEntropyBackEnd}};
     if (files.console) {
-        for_qemu.push_back({.fd = files.console->ref(), .number = QemuFds::kConsole});
+        for_qemu.push_back({.fd = files.console.ref(), .number = QemuFds::kConsole});
     }
     TRY(machine->start_qemu(plan, paths, std::move(for_qemu)));
     TRY(machine->watch(loop, *machine->vmm_));
@@ -186,9 +188,9 @@ Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, const MachinePl
 }
 
 void Machine::kill() {
-    for (std::optional<Process>* process : {&vmm_, &qemu_}) {
-        if (*process && !(*process)->exit) {
-            (*process)->child.send_signal(SIGKILL);
+    for (Process* process : {vmm_.get(), qemu_.get()}) {
+        if (process != nullptr && !process->is_over) {
+            process->child.send_signal(SIGKILL);
         }
     }
 }
@@ -196,9 +198,8 @@ void Machine::kill() {
 void Machine::on_exit(Process& process) {
     process.watch.cancel();
     process.exit = process.child.reap();
-    const bool vmm_over = vmm_->exit.has_value();
-    const bool qemu_over = !qemu_ || qemu_->exit.has_value();
-    if (vmm_over && qemu_over) {
+    process.is_over = true;
+    if (vmm_->is_over && (!qemu_ || qemu_->is_over)) {
         // The callback may give this object up.
         OnEnd done = std::move(on_end_);
         const MachineEnd end = how_it_ended();
@@ -206,24 +207,24 @@ void Machine::on_exit(Process& process) {
         return;
     }
     // Without its devices QEMU has no guest worth running; without QEMU the devices end themselves.
-    if (vmm_over) {
+    if (vmm_->is_over) {
         qemu_->child.send_signal(SIGKILL);
     }
 }
 
 MachineEnd Machine::how_it_ended() const {
-    const bool vmm_failed = vmm_->exit->by_signal || vmm_->exit->value != 0;
+    const bool vmm_failed = vmm_->exit.by_signal || vmm_->exit.value != 0;
     if (!qemu_) {
         return {.is_power_off = !vmm_failed,
-                .reason = vmm_reason(*vmm_->exit, vmm_->messages.ref())};
+                .reason = vmm_reason(vmm_->exit, vmm_->messages.ref())};
     }
     const auto front_end_gone =
         ChildExit{.by_signal = false, .value = static_cast<int>(vmm::ExitReason::FrontEndGone)};
-    if (vmm_failed && *vmm_->exit != front_end_gone) {
-        return {.is_power_off = false, .reason = vmm_reason(*vmm_->exit, vmm_->messages.ref())};
+    if (vmm_failed && vmm_->exit != front_end_gone) {
+        return {.is_power_off = false, .reason = vmm_reason(vmm_->exit, vmm_->messages.ref())};
     }
-    return {.is_power_off = *qemu_->exit == ChildExit{},
-            .reason = qemu_reason(*qemu_->exit, qemu_->messages.ref())};
+    return {.is_power_off = qemu_->exit == ChildExit{},
+            .reason = qemu_reason(qemu_->exit, qemu_->messages.ref())};
 }
 
 }  // namespace pepita::shim

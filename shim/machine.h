@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "kernel-abi/sys/event_loop.h"
@@ -15,12 +14,12 @@ namespace pepita::shim {
 
 /// The open files a machine is given; each goes to the process that needs it and is closed here.
 struct MachineFiles {
-    std::optional<Fd> kvm;
+    Fd kvm;     // where pepita-vmm runs the guest itself
     Fd kernel;  // vmlinux
     Fd initrd;
     Fd root_disk;
     Fd vsock_listener;
-    std::optional<Fd> console;
+    Fd console;  // or none
 };
 
 struct MachinePaths {
@@ -63,7 +62,8 @@ private:
         Child child;
         Fd messages;  // its standard error
         EventLoop::Watch watch;
-        std::optional<ChildExit> exit;
+        ChildExit exit;
+        bool is_over = false;
     };
     explicit Machine(OnEnd on_end) : on_end_(std::move(on_end)) {}
     Result<void> start_vmm(const MachinePlan& plan, const MachinePaths& paths,
@@ -75,8 +75,8 @@ private:
     MachineEnd how_it_ended() const;
 
     OnEnd on_end_;
-    std::optional<Process> vmm_;
-    std::optional<Process> qemu_;
+    std::unique_ptr<Process> vmm_;
+    std::unique_ptr<Process> qemu_;  // with TCG
 };
 
 }  // namespace pepita::shim

@@ -18,7 +18,7 @@ using vmm::InheritedFd;
 // trap. A panic restarts the machine at once, which ends it. The self-tests of the kernel's crypto
 // are most of a stock kernel's boot, and test nothing that we use.
 std::string command_line(const MachineWish& wish) {
-    std::string line = "quiet panic=-1 reboot=t cryptomgr.notests random.trust_cpu=on";
+    std::string line = "quiet panic=-1 cryptomgr.notests random.trust_cpu=on";
     if (wish.isolation == Isolation::Kvm) {
         line += " tsc=reliable no_timer_check";
     }

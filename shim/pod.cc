@@ -115,13 +115,13 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     }
     TRY(runtime::check_container_id(request.id));
     bundle_ = TRY(runtime::load_bundle(request.bundle));
-    bundle_->container.id = request.id;
-    bundle_->container.root_disk_serial = kRootDiskSerial;
+    bundle_.container.id = request.id;
+    bundle_.container.root_disk_serial = kRootDiskSerial;
     directory_ = TRY(PodDirectory::create(options_.root, request.id, jail_user(::getpid())));
     TRY(listen());
     isolation_ = choose_isolation(options_.isolation);
     created_at_ = runtime::timestamp_now();
-    runtime::ProcessSpec& spec = bundle_->container.process;
+    runtime::ProcessSpec& spec = bundle_.container.process;
     Process& process = processes_[""];
     process.terminal = spec.terminal;
     process.proxy_pid = request.io.proxy_pid;
@@ -130,7 +130,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     process.io = TRY(open_io(id, std::move(request.io), spec.window));
     spec.streams = process.io->streams();
     sandbox_ =
-        TRY(Sandbox::start(loop_, options_, *directory_, bundle_->root_path, *isolation_,
+        TRY(Sandbox::start(loop_, options_, *directory_, bundle_.root_path, isolation_,
                            {.on_up =
                                 [this](Result<void> up) {
                                     if (!up) {
@@ -158,7 +158,7 @@ Result<std::unique_ptr<ProcessIo>> Pod::open_io(const ProcessId& id, runtime::Ta
 }
 
 void Pod::create_in_guest() {
-    sandbox_->guest().create(bundle_->container, [this](Result<runtime::StreamNumbers> numbers) {
+    sandbox_->guest().create(bundle_.container, [this](Result<runtime::StreamNumbers> numbers) {
         attach({.container = options_.id, .exec = ""}, std::move(numbers),
                [this](Result<void> attached) { end_create(std::move(attached)); });
     });
@@ -351,7 +351,7 @@ void Pod::state(ProcessId id, OnResult<runtime::TaskState> done) {
     }
     done(runtime::TaskState{
         .id = options_.id,
-        .bundle = bundle_ ? bundle_->directory : "",
+        .bundle = bundle_.directory,
         .pid = (*process)->proxy_pid,
         .status = phase_ == Phase::Creating ? TaskStatus::Unknown : (*process)->status,
         .exit_status = (*process)->exit_status,
@@ -457,15 +457,15 @@ void Pod::shutdown(bool now, OnResult<void> done) {
 void Pod::write_state() {
     const Process& process = processes_[""];
     runtime::ContainerState state;
-    state.oci_version = bundle_->oci_version;
+    state.oci_version = bundle_.oci_version;
     state.id = options_.id;
     state.status = to_container_status(process.status);
     state.pid = process.status == TaskStatus::Stopped ? 0 : process.proxy_pid;
-    state.bundle = bundle_->directory;
-    state.annotations = bundle_->annotations;
+    state.bundle = bundle_.directory;
+    state.annotations = bundle_.annotations;
     state.created = created_at_;
-    state.isolation = to_string(isolation_->isolation);
-    state.isolation_reason = isolation_->reason;
+    state.isolation = to_string(isolation_.isolation);
+    state.isolation_reason = isolation_.reason;
     // What is over needs no identification, and nobody may look for its pid.
     state.shim = runtime::identify_process(static_cast<std::uint32_t>(::getpid()))
                      .value_or(runtime::HostProcess());

@@ -94,8 +94,8 @@ private:
     Fd listener_;
     EventLoop::Watch listener_watch_;
     std::unique_ptr<PodDirectory> directory_;
-    std::optional<runtime::Bundle> bundle_;
-    std::optional<ChosenIsolation> isolation_;
+    runtime::Bundle bundle_;
+    ChosenIsolation isolation_;
     std::string created_at_;
     std::unique_ptr<Sandbox> sandbox_;
     std::map<std::string, Process> processes_;  // by exec id; "" is the container's own

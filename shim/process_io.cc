@@ -54,7 +54,7 @@ Result<std::unique_ptr<ProcessIo>> ProcessIo::create(EventLoop& loop, runtime::T
                                                      Callbacks callbacks) {
     std::unique_ptr<ProcessIo> made(new ProcessIo(loop, std::move(io), std::move(callbacks)));
     if (made->io_.console_socket) {
-        TRY(made->open_terminal(window));
+        TRY(made->open_terminal(*std::move(made->io_.console_socket), window));
     } else {
         TRY(made->open_ends());
     }
@@ -69,13 +69,12 @@ Result<void> ProcessIo::open_ends() {
     return {};
 }
 
-Result<void> ProcessIo::open_terminal(runtime::WindowSize window) {
+Result<void> ProcessIo::open_terminal(const Fd& console_socket, runtime::WindowSize window) {
     Pty pty = TRY(open_pty(window));
     const std::array<FdRef, 1> fds{pty.master.ref()};
     const std::string name = "/dev/ptmx";  // as runc names it; receivers do not read it
-    TRY(send_some(io_.console_socket->ref(), std::as_bytes(std::span(name)), fds),
+    TRY(send_some(console_socket.ref(), std::as_bytes(std::span(name)), fds),
         "send the terminal to the console socket");
-    io_.console_socket.reset();
     TRY(watch_window(pty.slave));
     out_.sink = TRY(duplicate(pty.slave.ref()));
     source_ = std::move(pty.slave);
@@ -170,15 +169,16 @@ void ProcessIo::close_stdin() {
 
 Result<void> ProcessIo::watch_proxy() {
     if (io_.proxy) {
+        proxy_ = *std::move(io_.proxy);
         proxy_watch_ =
-            TRY(loop_.watch(io_.proxy->ref(), EPOLLIN, [this](std::uint32_t) { on_proxy(); }));
+            TRY(loop_.watch(proxy_.ref(), EPOLLIN, [this](std::uint32_t) { on_proxy(); }));
     }
     return {};
 }
 
 void ProcessIo::on_proxy() {
     const Result<Received> got =
-        receive_some(io_.proxy->ref(), std::span(signal_).subspan(signal_size_));
+        receive_some(proxy_.ref(), std::span(signal_).subspan(signal_size_));
     if (!got && got.error().sys_errno() == EAGAIN) {
         return;
     }
@@ -198,11 +198,11 @@ void ProcessIo::on_proxy() {
 void ProcessIo::exited(std::uint32_t status) {
     input_pump_.reset();
     source_ = Fd();
-    if (io_.proxy) {
+    if (proxy_) {
         proxy_watch_.cancel();
         // An empty socket has room for four bytes; a proxy that is gone needs no word.
-        (void)send_some(io_.proxy->ref(), std::as_bytes(std::span(&status, 1))).has_value();
-        io_.proxy.reset();
+        (void)send_some(proxy_.ref(), std::as_bytes(std::span(&status, 1))).has_value();
+        proxy_ = Fd();
     }
 }
 

@@ -63,7 +63,7 @@ private:
 
     ProcessIo(EventLoop& loop, runtime::TaskIo io, Callbacks callbacks);
     Result<void> open_ends();
-    Result<void> open_terminal(runtime::WindowSize window);
+    Result<void> open_terminal(const Fd& console_socket, runtime::WindowSize window);
     Result<void> watch_proxy();
     Result<void> watch_window(const Fd& slave);
     Result<void> attach_output(Output& output, Fd connection);
@@ -80,6 +80,7 @@ private:
     Output out_;
     Output err_;
     int outputs_left_ = 0;
+    Fd proxy_;
     std::array<std::byte, 4> signal_{};  // as much of a number as has come
     std::size_t signal_size_ = 0;
     EventLoop::Watch proxy_watch_;

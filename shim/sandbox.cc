@@ -139,7 +139,7 @@ Result<void> Sandbox::start_machine(Fd image) {
     const MachinePlan plan = plan_machine({.isolation = isolation_,
                                            .memory = options_.memory,
                                            .vcpus = options_.vcpus,
-                                           .has_console = files.console.has_value()});
+                                           .has_console = static_cast<bool>(files.console)});
     machine_ = TRY(Machine::start(
         loop_, plan, std::move(files),
         {.vmm = options_.vmm, .qemu = options_.qemu, .directory = directory_.machine_path()},
@@ -171,7 +171,7 @@ Result<void> Sandbox::on_api(Fd socket) {
     channel_ = TRY(runtime::Channel::create(
         loop_, std::move(socket),
         {.on_call = {}, .on_closed = [this](const Error& error) { on_link_lost(error); }}));
-    guest_.emplace(channel_);
+    guest_ = std::make_unique<runtime::GuestClient>(channel_);
     guest_->describe(kConnectDeadline, [this](const Result<runtime::GuestDescription>& guest) {
         on_described(guest);
     });

@@ -82,7 +82,7 @@ private:
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<GuestConnect> api_connect_;
     std::shared_ptr<runtime::Channel> channel_;
-    std::optional<runtime::GuestClient> guest_;
+    std::unique_ptr<runtime::GuestClient> guest_;
     EventLoop::Timer deadline_;
     bool is_over_ = false;
     std::string blame_;  // why we ended the machine, where we did
