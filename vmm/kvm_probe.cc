@@ -27,9 +27,9 @@ namespace {
 namespace kvm = abi::kvm;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kDeadlineMs = 50;
+constexpr int kDeadlineMs = 2000;
 constexpr std::uint64_t kCodeAt = 0x1000;
-constexpr unsigned kRounds = 3;
+constexpr unsigned kRounds = 8;
 constexpr std::uint16_t kTurns = 500;
 constexpr unsigned kInstructions = 2 * kTurns;  // dec and jnz
 
@@ -115,15 +115,20 @@ Result<Clock::duration> time_turns(const Scratch& scratch, std::uint16_t turns) 
 
 /// One turn more or less costs an exit all the same: what it costs is not what is asked for.
 Result<KvmProbe> measure(const Scratch& scratch) {
-    Clock::duration best = Clock::duration::max();
-    Clock::duration best_empty = Clock::duration::max();
+    // Each is the best of several: noise only ever makes a run slower.
+    Clock::duration exit_alone = Clock::duration::max();
     for (unsigned round = 0; round < kRounds; ++round) {
-        best_empty = std::min(best_empty, TRY(time_turns(scratch, 1)));
-        best = std::min(best, TRY(time_turns(scratch, kTurns)));
+        exit_alone = std::min(exit_alone, TRY(time_turns(scratch, 1)));
     }
-    const auto loop = std::max(best - best_empty, Clock::duration::zero());
-    return KvmProbe{.per_instruction =
-                        std::chrono::duration_cast<std::chrono::nanoseconds>(loop) / kInstructions};
+    KvmProbe probe{.per_instruction = std::chrono::nanoseconds::max()};
+    for (unsigned round = 0; round < kRounds && !probe.is_usable(); ++round) {
+        const auto loop = TRY(time_turns(scratch, kTurns)) - exit_alone;
+        const auto each =
+            std::chrono::duration_cast<std::chrono::nanoseconds>(loop) / kInstructions;
+        probe.per_instruction =
+            std::min(probe.per_instruction, std::max(each, std::chrono::nanoseconds::zero()));
+    }
+    return probe;
 }
 
 }  // namespace
@@ -147,7 +152,7 @@ Result<KvmProbe> probe_kvm(const char* device) {
     thread.join();
     if (!in_time) {
         return Error(Code::DeadlineExceeded,
-                     "1000 instructions of a guest's kernel mode take over 50 ms");
+                     "a few thousand instructions of a guest's kernel mode take over 2 s");
     }
     return result;
 }

@@ -35,6 +35,13 @@ class Run(NodeTest):
         done = self.call("run", "-b", self.bundle(["uname", "-r"]), "c1", expect=0, data=data)
         self.assertEqual(done.stdout.decode().strip(), release)
 
+    def test_auto_takes_kvm_where_that_runs_linux(self):
+        usable = subprocess.run([os.environ["PEPITA_KVM_PROBE"]], stdout=subprocess.DEVNULL, check=False).returncode == 0
+        if "PEPITA_IN_LAB" in os.environ:
+            self.assertTrue(usable)
+        done = self.call("run", "-b", self.bundle(["true"]), "c1", expect=0, options=("--isolation", "auto"))
+        self.assertIn(f"isolation {'kvm' if usable else 'tcg'} (/dev/kvm: ", done.stderr.decode())
+
     def test_four_processors(self):
         bundle = self.bundle(["grep", "-c", "^processor", "/proc/cpuinfo"])
         done = self.call("run", "--cpus", "4", "-b", bundle, "c1", expect=0)
