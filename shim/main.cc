@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <list>
 #include <memory>
 #include <span>
@@ -17,6 +16,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/channel.h"
+#include "runtime/log_json.h"
 #include "runtime/task_api.h"
 #include "shim/options.h"
 #include "shim/pod.h"
@@ -88,6 +88,9 @@ Result<void> run(std::span<char* const> arguments) {
     if (!options.log.empty()) {
         TRY(log_to(options.log));
     }
+    if (options.logs_json) {
+        pepita::log::use(pepita::runtime::log_json);
+    }
     (void)::signal(SIGPIPE, SIG_IGN);
     const auto loop = TRY(EventLoop::create());
     Server server(*loop, options);
@@ -103,7 +106,7 @@ int main(int argc, char** argv) {
     const Result<void> ran =
         run(std::span<char* const>(argv, static_cast<std::size_t>(argc)).subspan(1));
     if (!ran) {
-        (void)std::fprintf(stderr, "pepita-shim: %s\n", ran.error().message().c_str());
+        pepita::log::error("pepita-shim gave up", {{"error", ran.error().message()}});
         return 1;
     }
     return 0;

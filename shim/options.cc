@@ -48,11 +48,11 @@ Result<void> set(Options& options, std::string_view name, std::string_view value
     } else if (name == "--log") {
         options.log = value;
     } else if (name == "--log-format") {
-        // Lines are logfmt; a client that asked for JSON writes its own errors so.
         if (value != "text" && value != "json") {
             return Error(Code::InvalidArgument,
                          "--log-format '" + std::string(value) + "': must be text or json");
         }
+        options.logs_json = value == "json";
     } else if (name == "--guest-console") {
         options.guest_console = value;
     } else if (name == "--isolation") {

@@ -23,6 +23,7 @@ struct Options {
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
     std::string log;  // a file that gets our log lines; empty: standard error
+    bool logs_json = false;
     /// A file that gets the guest's console, for debugging. Empty: the guest has none.
     std::string guest_console;
     std::chrono::seconds boot_deadline{60};

@@ -265,9 +265,9 @@ void Pod::answer_waiters(Process& process) {
 }
 
 void Pod::start(ProcessId id, OnResult<runtime::TaskStarted> done) {
-    const Result<Process*> process = find_live(id);
+    Result<Process*> process = find_live(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     if ((*process)->status != TaskStatus::Created) {
         return done(Error(Code::FailedPrecondition, "it was started before"));
@@ -289,9 +289,9 @@ void Pod::start(ProcessId id, OnResult<runtime::TaskStarted> done) {
 
 void Pod::exec(runtime::TaskExec request, OnResult<void> done) {
     const ProcessId own{.container = request.id.container, .exec = ""};
-    const Result<Process*> container = find_live(own);
+    Result<Process*> container = find_live(own);
     if (!container) {
-        return done(Error(container.error().code(), container.error().message()));
+        return done(std::move(container).error());
     }
     if ((*container)->status != TaskStatus::Running) {
         return done(Error(Code::FailedPrecondition, "container not running"));
@@ -345,9 +345,9 @@ bool Pod::make_room() {
 }
 
 void Pod::state(ProcessId id, OnResult<runtime::TaskState> done) {
-    const Result<Process*> process = find(id);
+    Result<Process*> process = find(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     done(runtime::TaskState{
         .id = options_.id,
@@ -359,43 +359,43 @@ void Pod::state(ProcessId id, OnResult<runtime::TaskState> done) {
 }
 
 void Pod::kill(ProcessId id, std::uint32_t signal, bool all, OnResult<void> done) {
-    const Result<Process*> process = find_live(id);
+    Result<Process*> process = find_live(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     sandbox_->guest().signal(id, signal, all, std::move(done));
 }
 
 void Pod::wait(ProcessId id, OnResult<runtime::TaskExit> done) {
-    const Result<Process*> process = find(id);
+    Result<Process*> process = find(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     (*process)->waiters.push_back(std::move(done));
     answer_waiters(**process);
 }
 
 void Pod::resize(ProcessId id, runtime::WindowSize size, OnResult<void> done) {
-    const Result<Process*> process = find_live(id);
+    Result<Process*> process = find_live(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     sandbox_->guest().resize(id, size, std::move(done));
 }
 
 void Pod::close_stdin(ProcessId id, OnResult<void> done) {
-    const Result<Process*> process = find_live(id);
+    Result<Process*> process = find_live(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     (*process)->io->close_stdin();
     done({});
 }
 
 void Pod::remove(ProcessId id, OnResult<runtime::TaskExit> done) {
-    const Result<Process*> process = find(id);
+    Result<Process*> process = find(id);
     if (!process) {
-        return done(Error(process.error().code(), process.error().message()));
+        return done(std::move(process).error());
     }
     if ((*process)->status == TaskStatus::Running || phase_ == Phase::Creating) {
         return done(Error(Code::FailedPrecondition, "container is running; kill it first"));

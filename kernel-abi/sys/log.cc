@@ -42,9 +42,12 @@ void append_value(std::string& line, std::string_view value) {
     line += '"';
 }
 
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): as is standard error.
+Format used = format;
+
 void write_line(std::string_view level, std::string_view text,
                 std::initializer_list<Field> fields) {
-    const std::string line = format(level, text, fields);
+    const std::string line = used(level, text, fields);
     // Nowhere to report to if this fails.
     (void)!::write(STDERR_FILENO, line.data(), line.size());
 }
@@ -66,6 +69,8 @@ std::string format(std::string_view level, std::string_view text,
     line += '\n';
     return line;
 }
+
+void use(Format chosen) { used = chosen; }
 
 void error(std::string_view text, std::initializer_list<Field> fields) {
     write_line("error", text, fields);

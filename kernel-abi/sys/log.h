@@ -23,7 +23,7 @@ struct Field {
 };
 
 /// error: we gave up. warn: we went on, and the text says so. info: a change of state that an
-/// operator needs. One logfmt line to standard error, written whole. Thread: any.
+/// operator needs. One line to standard error, written whole. Thread: any.
 void error(std::string_view text, std::initializer_list<Field> fields = {});
 void warn(std::string_view text, std::initializer_list<Field> fields = {});
 void info(std::string_view text, std::initializer_list<Field> fields = {});
@@ -32,5 +32,10 @@ void info(std::string_view text, std::initializer_list<Field> fields = {});
 /// it.
 std::string format(std::string_view level, std::string_view text,
                    std::initializer_list<Field> fields);
+
+/// How lines look from here on; format() until then. Before a second thread writes any.
+using Format = std::string (*)(std::string_view level, std::string_view text,
+                               std::initializer_list<Field> fields);
+void use(Format chosen);
 
 }  // namespace pepita::log

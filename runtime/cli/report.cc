@@ -12,7 +12,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "runtime/cli/command_line.h"
-#include "runtime/oci/log_json.h"
+#include "runtime/log_json.h"
 #include "runtime/state.h"
 
 namespace pepita::runtime::cli {
@@ -66,7 +66,7 @@ void report(const Command& command, std::string_view message) {
     const Fd log(::open(command.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kLogMode));
     if (log) {
         (void)write_all(log.ref(), command.log_format == Format::Json
-                                       ? oci::log_json("error", line, timestamp_now())
+                                       ? log_json("error", line, {})
                                        : log::format("error", line, {{"time", timestamp_now()}}));
     }
 }

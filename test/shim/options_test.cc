@@ -28,13 +28,14 @@ std::string error_of(const std::vector<std::string>& words) {
 
 TEST(ShimOptions, TakesWhatPepitaRunGives) {
     const auto options = parse({"--id", "web", "--isolation", "tcg", "--memory-mib", "64",
-                                "--vcpus", "8", "--channel-fd", "3"});
+                                "--vcpus", "8", "--channel-fd", "3", "--log-format", "json"});
     ASSERT_TRUE(options.has_value());
     EXPECT_EQ(options->id, "web");
     EXPECT_EQ(options->isolation, IsolationChoice::Tcg);
     EXPECT_EQ(options->memory, 64_MiB);
     EXPECT_EQ(options->vcpus, 8U);
     EXPECT_EQ(options->channel_fd, 3);
+    EXPECT_TRUE(options->logs_json);
 }
 
 TEST(ShimOptions, NamesWhatIsWrong) {

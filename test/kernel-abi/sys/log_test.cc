@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 namespace pepita {
 namespace {
@@ -15,6 +17,19 @@ TEST(Log, WritesPlainValuesBare) {
 TEST(Log, QuotesWhatWouldNotComeBackWhole) {
     EXPECT_EQ(log::format("warn", "link lost", {{"error", "read 'a=b': \"x\""}, {"empty", ""}}),
               "level=warn msg=\"link lost\" error=\"read 'a=b': \\\"x\\\"\" empty=\"\"\n");
+}
+
+std::string shout(std::string_view level, std::string_view text,
+                  std::initializer_list<log::Field> /*fields*/) {
+    return std::string(level) + "! " + std::string(text) + "\n";
+}
+
+TEST(Log, LinesLookAsChosen) {
+    log::use(shout);
+    testing::internal::CaptureStderr();
+    log::warn("up", {{"pod", "web-1"}});
+    log::use(log::format);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "warn! up\n");
 }
 
 TEST(Log, ForeignControlCharactersCannotForgeALine) {
