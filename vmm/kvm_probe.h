@@ -19,10 +19,10 @@ struct KvmProbe {
 };
 
 /// Runs 1000 instructions at ring 0 in a machine of its own, up to eight times, and takes the best:
-/// CPUID says nothing about a KVM that a host lends. Takes milliseconds; gives up after 2 seconds (an
-/// exit of a nested guest under TCG takes 5 ms).
-/// Errors: what open(2) or KVM says, naming the file or the call (NotFound, PermissionDenied);
-/// DeadlineExceeded where the guest does not come back.
+/// CPUID says nothing about a KVM that a host lends. Takes milliseconds; gives up after 2 seconds
+/// (an exit of a nested guest under TCG takes 5 ms). Errors: what open(2) or KVM says, naming the
+/// file or the call (NotFound, PermissionDenied); DeadlineExceeded where the guest does not come
+/// back.
 Result<KvmProbe> probe_kvm(const char* device = "/dev/kvm");
 
 /// One line for `auto`: "usable", or why not.
