@@ -294,6 +294,18 @@ class Exec(NodeTest):
         self.call("delete", "-f", "c1", expect=0)
 
 
+    def test_execs_leave_no_descriptor_and_no_process(self):
+        self.started(["sh", "-c", "while :; do sleep 1; done"])
+        self.call("exec", "c1", "true", expect=0)
+        before = self.open_files("c1")
+        self.assertGreater(len(before), 1, before)
+        for _ in range(5):
+            self.assertEqual(self.call("exec", "c1", "cat", stdin=b"words", expect=0).stdout, b"words")
+            self.refused("exec", "c1", "/nope", status=127)
+        support.wait_until(lambda: self.open_files("c1") == before, f"the files that were open before: {before}")
+        self.call("delete", "-f", "c1", expect=0)
+
+
 class Many(NodeTest):
     def test_ten_one_after_another(self):
         bundle = self.bundle(["sh", "-c", "echo $PPID; exit 0"])

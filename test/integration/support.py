@@ -164,6 +164,12 @@ class NodeTest(unittest.TestCase):
             self.assertEqual(done.returncode, expect, f"{arguments}: {done.stderr.decode(errors='replace')}")
         return done
 
+    def open_files(self, name):
+        """How many descriptors the shim of a container has, and each process of its machine."""
+        shim = self.state_file(name)["shim"]["pid"]
+        children = pathlib.Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
+        return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in [str(shim), *children]}
+
     def detached(self, *arguments):
         """A call whose container lives on with its output, so that its end cannot be waited for."""
         with open(self.scratch / "detached.log", "ab") as log:
