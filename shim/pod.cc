@@ -427,8 +427,10 @@ void Pod::end_remove() {
     directory_.reset();
     phase_ = Phase::Removed;
     if (create_error_) {
+        Error reason = *std::move(create_error_);
+        create_error_.reset();
         if (OnResult<std::uint32_t> done = std::exchange(on_created_, nullptr)) {
-            done(*std::exchange(create_error_, std::nullopt));
+            done(std::move(reason));
         }
     }
     if (OnResult<runtime::TaskExit> done = std::exchange(on_removed_, nullptr)) {

@@ -52,9 +52,10 @@ ProcessIo::~ProcessIo() = default;
 Result<std::unique_ptr<ProcessIo>> ProcessIo::create(EventLoop& loop, runtime::TaskIo io,
                                                      runtime::WindowSize window,
                                                      Callbacks callbacks) {
+    const std::optional<Fd> console_socket = std::exchange(io.console_socket, std::nullopt);
     std::unique_ptr<ProcessIo> made(new ProcessIo(loop, std::move(io), std::move(callbacks)));
-    if (made->io_.console_socket) {
-        TRY(made->open_terminal(*std::move(made->io_.console_socket), window));
+    if (console_socket) {
+        TRY(made->open_terminal(*console_socket, window));
     } else {
         TRY(made->open_ends());
     }

@@ -41,8 +41,6 @@ constexpr std::uint64_t kDefaultPeriodUs = 100'000;
 constexpr std::chrono::seconds kEmptyDeadline{5};
 constexpr std::size_t kEventsMax = 256;  // "populated 1\nfrozen 0\n"
 
-bool is_limit(const std::optional<std::int64_t>& value) { return value.value_or(0) != 0; }
-
 std::string limit_text(std::int64_t value) { return value < 0 ? "max" : std::to_string(value); }
 
 Result<Fd> open_directory(FdRef parent, const std::string& name) {
@@ -158,16 +156,17 @@ Result<void> Cgroup::set(const std::string& file, const std::string& value) cons
 }
 
 Result<void> Cgroup::limit(const ResourcesSpec& resources) const {
-    if (is_limit(resources.memory_limit_bytes)) {
-        TRY(set("memory.max", limit_text(*resources.memory_limit_bytes)));
+    // As runc takes it: 0 is no limit.
+    if (const std::int64_t memory = resources.memory_limit_bytes.value_or(0); memory != 0) {
+        TRY(set("memory.max", limit_text(memory)));
     }
-    if (is_limit(resources.pids_limit)) {
-        TRY(set("pids.max", limit_text(*resources.pids_limit)));
+    if (const std::int64_t pids = resources.pids_limit.value_or(0); pids != 0) {
+        TRY(set("pids.max", limit_text(pids)));
     }
-    if (resources.cpu_shares.value_or(0) != 0) {
-        TRY(set("cpu.weight", std::to_string(cpu_weight(*resources.cpu_shares))));
+    if (const std::uint64_t shares = resources.cpu_shares.value_or(0); shares != 0) {
+        TRY(set("cpu.weight", std::to_string(cpu_weight(shares))));
     }
-    if (is_limit(resources.cpu_quota_us) || resources.cpu_period_us.value_or(0) != 0) {
+    if (resources.cpu_quota_us.value_or(0) != 0 || resources.cpu_period_us.value_or(0) != 0) {
         TRY(set("cpu.max", cpu_max(resources)));
     }
     return {};

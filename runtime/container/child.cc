@@ -158,7 +158,7 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& r
     const Result<void> said = send_control(
         control, {.kind = Kind::Ready, .value = 0, .words = {}, .fd = std::move(terminal)});
     const auto word = receive_control(control, std::nullopt);
-    if (!said || !word || !*word || (*word)->kind != Kind::Start) {
+    if (!said || !word || word->kind != Kind::Start) {
         ::_exit(0);  // nobody wants this process any more
     }
     ProcessSpec complete = spec;

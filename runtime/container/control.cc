@@ -102,8 +102,7 @@ Result<void> send_control(FdRef socket, const ControlMessage& message) {
     return {};
 }
 
-Result<std::optional<ControlMessage>> receive_control(FdRef socket,
-                                                      std::optional<std::chrono::seconds> limit) {
+Result<ControlMessage> receive_control(FdRef socket, std::optional<std::chrono::seconds> limit) {
     TRY(wait_readable(socket, limit));
     Wire wire;
     iovec part{.iov_base = &wire, .iov_len = sizeof(wire)};
@@ -119,7 +118,7 @@ Result<std::optional<ControlMessage>> receive_control(FdRef socket,
         got = ::recvmsg(socket.number(), &header, MSG_CMSG_CLOEXEC);
     } while (got < 0 && errno == EINTR);
     if (got == 0 || (got < 0 && errno == ECONNRESET)) {
-        return std::optional<ControlMessage>();
+        return ControlMessage();
     }
     if (got < 0) {
         return Error::from_errno(errno, "receive from the process");
@@ -133,7 +132,7 @@ Result<std::optional<ControlMessage>> receive_control(FdRef socket,
     message.kind = static_cast<ControlMessage::Kind>(wire.kind);
     message.value = wire.value;
     message.words = wire.words.data();
-    return std::optional(std::move(message));
+    return message;
 }
 
 Error error_of(const ControlMessage& message) {

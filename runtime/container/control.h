@@ -16,16 +16,19 @@ namespace pepita::runtime::container {
 /// process of the container. The child's end closes with execve(2): silence is success.
 struct ControlMessage {
     enum class Kind : std::uint32_t {
-        Ready = 1,   // child: all is set up; `fd` is the terminal's master, where there is one
+        Closed,      // sent by nobody: the other end was closed, and nothing more comes
+        Ready,       // child: all is set up; `fd` is the terminal's master, where there is one
         Failed,      // child: `words` say what, `value` is the Code
         ExecFailed,  // child: `value` is the errno of execve(2)
         Joined,      // child of exec: this is the process that becomes the program
         Start,       // parent: go on to execve(2)
     };
-    Kind kind = Kind::Ready;
+    Kind kind = Kind::Closed;
     std::uint32_t value = 0;
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
     std::string words = {};
     std::optional<Fd> fd = {};
+    // NOLINTEND(readability-redundant-member-init)
     pid_t sender = 0;  // in what the parent receives: the sender's pid as the kernel says it
 };
 
@@ -43,10 +46,10 @@ Result<ControlPair> control_pair();
 /// Waits until it is sent. Errors: Unavailable where the other side is gone.
 Result<void> send_control(FdRef socket, const ControlMessage& message);
 
-/// Waits for the next message; nothing where the other end was closed.
+/// Waits for the next message.
 /// Errors: DeadlineExceeded after `limit`, where there is one.
-Result<std::optional<ControlMessage>> receive_control(
-    FdRef socket, std::optional<std::chrono::seconds> limit = {});
+Result<ControlMessage> receive_control(FdRef socket,
+                                       std::optional<std::chrono::seconds> limit = {});
 
 /// The Error that a Failed message carries.
 Error error_of(const ControlMessage& message);

@@ -65,17 +65,17 @@ void end(pid_t pid) {
 
 // The child's next word, which has to be `expected`, or what kept it from saying that.
 Result<ControlMessage> next_word(FdRef control, Kind expected) {
-    std::optional<ControlMessage> message = TRY(receive_control(control, kControlDeadline));
-    if (!message) {
+    ControlMessage message = TRY(receive_control(control, kControlDeadline));
+    if (message.kind == Kind::Closed) {
         return Error(Code::Internal, "the process ended before it was ready");
     }
-    if (message->kind == Kind::Failed) {
-        return error_of(*message);
+    if (message.kind == Kind::Failed) {
+        return error_of(message);
     }
-    if (message->kind != expected) {
+    if (message.kind != expected) {
         return Error(Code::Internal, "the process said what nobody expected");
     }
-    return *std::move(message);
+    return message;
 }
 
 bool wants_cgroup(const ResourcesSpec& resources) {
@@ -127,18 +127,18 @@ Result<std::uint32_t> Process::start() {
     if (!send_control(control.ref(), {.kind = Kind::Start})) {
         return Error(Code::FailedPrecondition, "it is over");
     }
-    Result<std::optional<ControlMessage>> word = receive_control(control.ref(), kControlDeadline);
+    Result<ControlMessage> word = receive_control(control.ref(), kControlDeadline);
     if (!word) {
         (void)::kill(pid_, SIGKILL);  // the caller has not reaped it: it has not seen it end
         return std::move(word).error();
     }
-    if (!*word) {
-        return 0U;  // closed by execve(2)
+    if (word->kind == Kind::Closed) {
+        return 0U;  // by execve(2)
     }
-    if ((*word)->kind == Kind::ExecFailed) {
-        return (*word)->value;
+    if (word->kind == Kind::ExecFailed) {
+        return word->value;
     }
-    return error_of(**word);
+    return error_of(*word);
 }
 
 struct Container::State {
@@ -146,7 +146,7 @@ struct Container::State {
     std::unique_ptr<Cgroup> cgroup;
     std::unique_ptr<Root> root;
     Fd pidfd;  // of the container's own process: a pid is another's once it is reaped
-    std::optional<Process> process;
+    std::unique_ptr<Process> process;
     bool is_removed = false;
 };
 
@@ -180,7 +180,8 @@ Result<std::unique_ptr<Container>> Container::create(const ContainerSpec& spec,
         return std::move(ready).error();
     }
     state->pidfd = std::move(forked.pidfd);
-    state->process.emplace(forked.pid, std::move(control.parent), std::move(ready->fd));
+    state->process =
+        std::make_unique<Process>(forked.pid, std::move(control.parent), std::move(ready->fd));
     return std::unique_ptr<Container>(new Container(std::move(state)));
 }
 
