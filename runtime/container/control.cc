@@ -97,8 +97,8 @@ Result<void> send_control(FdRef socket, const ControlMessage& message) {
     if (message.fd) {
         passed = message.fd->ref();
     }
-    TRY(send_some(socket, std::as_bytes(std::span(&wire, 1)),
-                  passed ? std::span<const FdRef>(&*passed, 1) : std::span<const FdRef>()));
+    (void)TRY(send_some(socket, std::as_bytes(std::span(&wire, 1)),
+                        passed ? std::span<const FdRef>(&*passed, 1) : std::span<const FdRef>()));
     return {};
 }
 
