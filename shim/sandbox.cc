@@ -1,7 +1,6 @@
 #include "shim/sandbox.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,11 +14,11 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
@@ -27,6 +26,7 @@
 #include "runtime/guest_api.h"
 #include "shim/guest_link.h"
 #include "shim/isolation.h"
+#include "shim/jail.h"
 #include "shim/machine.h"
 #include "shim/machine_plan.h"
 #include "shim/options.h"
@@ -44,13 +44,6 @@ constexpr milliseconds kConnectDeadline = seconds(30);
 constexpr milliseconds kPowerOffDeadline = seconds(10);
 // How long the machine's own reason is waited for once its link is gone.
 constexpr milliseconds kReasonDeadline = seconds(2);
-
-Result<void> make_directory(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-        return Error::from_errno(errno, "make directory '" + path + "'");
-    }
-    return {};
-}
 
 // Up to three connections on their way. It lives in their callbacks, and outlives a sandbox that
 // ends meanwhile.
@@ -99,7 +92,7 @@ Result<std::unique_ptr<Sandbox>> Sandbox::start(EventLoop& loop, const Options& 
         new Sandbox(loop, options, directory, isolation.isolation, std::move(callbacks)));
     Sandbox* self = sandbox.get();
     const std::string scratch = options.data + "/tmp";
-    TRY(make_directory(scratch));
+    TRY(make_directory(scratch, 0700));
     sandbox->packing_ = TRY(
         RootImage::pack(loop, root_path, scratch,
                         [self](Result<Fd> image) {
@@ -119,7 +112,7 @@ Result<std::unique_ptr<Sandbox>> Sandbox::start(EventLoop& loop, const Options& 
 Result<void> Sandbox::start_machine(Fd image) {
     const std::string guest = options_.data + "/guest";
     const std::string kernels = options_.data + "/kernels";
-    TRY(make_directory(kernels));
+    TRY(make_directory(kernels, 0700));
     MachineFiles files;
     files.kernel = TRY(vmm::open_vmlinux(guest + "/vmlinuz", kernels), "guest kernel");
     files.initrd = TRY(open_file((guest + "/initramfs.cpio").c_str(), O_RDONLY));

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,19 +15,22 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/digest.h"
-#include "vmm/boot/file.h"
 #include "vmm/boot/kernel_image.h"
 
 namespace pepita::vmm {
 namespace {
+
+constexpr std::string_view kCacheName = "the kernel cache";
 
 /// Behind the vmlinux; an ELF does not mind.
 struct Trailer {
@@ -66,7 +68,7 @@ private:
     std::array<std::uint64_t, 4> lanes_{1, 2, 3, 4};
 };
 
-Result<std::vector<std::byte>> read_all(FdRef file) {
+Result<std::vector<std::byte>> read_image(FdRef file) {
     const Bytes size = TRY(file_size(file));
     if (size > kKernelFileMax) {
         return Error(Code::OutOfRange, "kernel of " + std::to_string(size.value()) +
@@ -103,28 +105,14 @@ Result<Fd> open_cached(const std::string& path) {
     return file;
 }
 
-Result<void> write_all(FdRef file, std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(file.number(), bytes.data(), bytes.size());
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written < 0) {
-            return Error::from_errno(errno, "write the kernel cache");
-        }
-        bytes = bytes.subspan(static_cast<std::size_t>(written));
-    }
-    return {};
-}
-
 Result<void> write_cached(FdRef file, std::span<const std::byte> kernel) {
     Trailer trailer;
     trailer.size = kernel.size();
     Checksum sum;
     sum.add(kernel);
     trailer.checksum = sum.value();
-    TRY(write_all(file, kernel));
-    return write_all(file, std::as_bytes(std::span(&trailer, 1)));
+    TRY(write_all(file, kernel, kCacheName));
+    return write_all(file, std::as_bytes(std::span(&trailer, 1)), kCacheName);
 }
 
 /// Under another name first: who looks meanwhile finds nothing or everything.
@@ -146,13 +134,6 @@ Result<void> store(const std::string& path, std::span<const std::byte> kernel) {
     return stored;
 }
 
-Result<void> make_directory(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-        return Error::from_errno(errno, "create '" + path + "'");
-    }
-    return {};
-}
-
 }  // namespace
 
 Result<Fd> open_vmlinux(const std::string& path, const std::string& cache_directory) {
@@ -166,14 +147,14 @@ Result<Fd> open_vmlinux(const std::string& path, const std::string& cache_direct
     if (is_elf(start)) {
         return file;
     }
-    const std::vector<std::byte> image = TRY(read_all(file.ref()));
+    const std::vector<std::byte> image = TRY(read_image(file.ref()));
     const std::string cached =
         cache_directory + "/" + TRY(storage::sha256(image)).hex() + ".vmlinux";
     if (Result<Fd> found = open_cached(cached)) {
         return found;
     }
     const Mapping kernel = TRY(unpack_kernel(image));
-    TRY(make_directory(cache_directory));
+    TRY(make_directory(cache_directory, 0700));
     TRY(store(cached, kernel.bytes()));
     return open_cached(cached);
 }

@@ -1,8 +1,6 @@
 #include "runtime/cli/process_io.h"
 
 #include <fcntl.h>
-#include <stdio.h>  // rename
-#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +12,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/cli/command_line.h"
@@ -71,27 +70,7 @@ void attach_proxy(TaskIo& io, Proxy& proxy) {
 }
 
 Result<void> write_pid_file(const std::string& path, std::uint32_t pid) {
-    const std::string temporary = path + ".new";
-    const std::string text = std::to_string(pid);
-    constexpr mode_t mode = 0644;
-    {
-        const Fd file(
-            ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode));
-        if (!file) {
-            return Error::from_errno(errno, "create pid file '" + temporary + "'");
-        }
-        const ssize_t count = ::write(file.ref().number(), text.data(), text.size());
-        if (count != static_cast<ssize_t>(text.size())) {
-            const int reason = count < 0 ? errno : ENOSPC;
-            (void)::unlink(temporary.c_str());
-            return Error::from_errno(reason, "write pid file '" + temporary + "'");
-        }
-    }
-    if (::rename(temporary.c_str(), path.c_str()) != 0) {
-        const int reason = errno;
-        (void)::unlink(temporary.c_str());
-        return Error::from_errno(reason, "create pid file '" + path + "'");
-    }
+    TRY(replace_file(FdRef(AT_FDCWD), path, std::to_string(pid), 0644), "pid file");
     return {};
 }
 

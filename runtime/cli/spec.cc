@@ -1,12 +1,13 @@
 #include <fcntl.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
@@ -23,11 +24,9 @@ Result<int> spec(const Command& command) {
     if (!file) {
         return Error::from_errno(errno, "create '" + path + "'");
     }
-    const ssize_t count = ::write(file.ref().number(), text.data(), text.size());
-    if (count != static_cast<ssize_t>(text.size())) {
-        const int reason = count < 0 ? errno : ENOSPC;
+    if (Result<void> written = write_all(file.ref(), text, path); !written) {
         (void)::unlink(path.c_str());
-        return Error::from_errno(reason, "write '" + path + "'");
+        return std::move(written).error();
     }
     return 0;
 }

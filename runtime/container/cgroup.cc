@@ -25,10 +25,10 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/device_filter.h"
-#include "runtime/container/files.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -39,7 +39,8 @@ constexpr std::uint64_t kWeightMin = 1;
 constexpr std::uint64_t kWeightMax = 10'000;
 constexpr std::uint64_t kDefaultPeriodUs = 100'000;
 constexpr std::chrono::seconds kEmptyDeadline{5};
-constexpr std::size_t kEventsMax = 256;  // "populated 1\nfrozen 0\n"
+constexpr std::size_t kProcsMax = std::size_t{64} << 20U;  // beyond any pid_max
+constexpr std::size_t kEventsMax = 256;                    // "populated 1\nfrozen 0\n"
 
 std::string limit_text(std::int64_t value) { return value < 0 ? "max" : std::to_string(value); }
 
@@ -75,7 +76,8 @@ std::vector<std::string> children_of(FdRef cgroup) {
 
 void signal_processes(FdRef cgroup, int depth, int signal) {
     const Fd procs(::openat(cgroup.number(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
-    const std::string pids = procs ? read_all(procs.ref(), "cgroup.procs").value_or("") : "";
+    const std::string pids =
+        procs ? read_all(procs.ref(), kProcsMax, "cgroup.procs").value_or("") : "";
     const char* at = pids.data();
     const char* const end = at + pids.size();
     while (at < end) {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
@@ -55,24 +55,15 @@ std::optional<std::string_view> home_in(std::string_view entry, std::uint32_t ui
     return fields[kHome];
 }
 
-// As much as there is and we take; none where it is no plain file. A running container may have put
-// anything there, so nothing that waits.
+// None where it is no plain file, or too large. A running container may have put anything there, so
+// nothing that waits.
 std::string read_passwd() {
-    std::string text;
     const Result<Fd> fd = open_inside("/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY);
     struct stat about{};
     if (!fd || ::fstat(fd->ref().number(), &about) != 0 || !S_ISREG(about.st_mode)) {
-        return text;
+        return {};
     }
-    std::array<char, 4096> buffer{};
-    while (text.size() < kPasswdMax) {
-        const ssize_t got = ::read(fd->ref().number(), buffer.data(), buffer.size());
-        if (got <= 0) {
-            break;
-        }
-        text.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-    return text;
+    return read_all(fd->ref(), kPasswdMax, "/etc/passwd").value_or("");
 }
 
 }  // namespace

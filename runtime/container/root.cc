@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/container/files.h"
 
 namespace pepita::runtime::container {
 
@@ -43,8 +43,8 @@ Result<void> Root::mount_writable(const std::string& device) {
     TRY(mount_at(lower, {.type = "erofs", .device = device, .data = "", .flags = MS_RDONLY}));
     TRY(mount_at(writable, {.type = "tmpfs", .device = "tmpfs", .data = "mode=0700"}));
     // These two go with the tmpfs.
-    TRY(make_directory(writable + "/upper"));
-    TRY(make_directory(writable + "/work"));
+    TRY(make_directory(writable + "/upper", 0755));
+    TRY(make_directory(writable + "/work", 0755));
     return mount_at(TRY(make_place("root")),
                     {.type = "overlay",
                      .device = "overlay",
@@ -54,7 +54,7 @@ Result<void> Root::mount_writable(const std::string& device) {
 
 Result<std::string> Root::make_place(const char* name) {
     std::string path = directory_ + "/" + name;
-    TRY(make_directory(path));
+    TRY(make_directory(path, 0755));
     places_.push_back(path);
     return path;
 }

@@ -1,7 +1,5 @@
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/reboot.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +14,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
@@ -62,12 +61,7 @@ Result<EventLoop::Watch> accept_on(EventLoop& loop, FdRef listener,
 
 Result<void> say_ready() {
     const Fd host = TRY(guest::connect_host(pepita::runtime::kHostReadyPort));
-    constexpr std::string_view word = "ready\n";
-    if (::write(host.ref().number(), word.data(), word.size()) !=
-        static_cast<ssize_t>(word.size())) {
-        return Error::from_errno(errno, "say that the guest is ready");
-    }
-    return {};
+    return pepita::write_all(host.ref(), "ready\n", "the host");
 }
 
 Result<void> prepare() {

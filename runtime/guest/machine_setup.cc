@@ -17,17 +17,13 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/container/files.h"
 #include "runtime/container/namespaces.h"
 
 namespace pepita::runtime::guest {
 namespace {
-
-using container::make_directory;
-using container::read_file;
-using container::write_file;
 
 struct MountPoint {
     const char* type;
@@ -53,7 +49,7 @@ constexpr std::array kMounts{
 
 Result<void> leave_initramfs() {
     constexpr const char* root = "/root";
-    TRY(make_directory(root));
+    TRY(make_directory(root, 0755));
     if (::mount("tmpfs", root, "tmpfs", 0, "mode=0755") != 0 || ::chdir(root) != 0 ||
         ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || ::chroot(".") != 0 ||
         ::chdir("/") != 0) {
@@ -95,7 +91,7 @@ Result<Fd> open_above_standard(const char* path, int flags) {
 }  // namespace
 
 Result<void> open_log() {
-    TRY(make_directory("/dev"));
+    TRY(make_directory("/dev", 0755));
     if (::mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755") != 0 && errno != EBUSY) {
         return Error::from_errno(errno, "mount the initramfs's '/dev'");
     }
@@ -112,7 +108,7 @@ Result<void> open_log() {
 Result<void> mount_file_systems() {
     TRY(leave_initramfs(), "leave the initramfs");
     for (const MountPoint& point : kMounts) {
-        TRY(make_directory(point.target));
+        TRY(make_directory(point.target, 0755));
         if (::mount(point.type, point.target, point.type, point.flags, point.data) != 0 &&
             errno != EBUSY) {
             return Error::from_errno(errno, std::string("mount '") + point.target + "'");
@@ -147,11 +143,11 @@ void raise_descriptor_limit() {
 }
 
 Result<void> prepare_for_containers() {
-    TRY(make_directory("/run/pepita"));
-    TRY(make_directory(kContainers));
+    TRY(make_directory("/run/pepita", 0755));
+    TRY(make_directory(kContainers, 0755));
     TRY(container::raise_loopback());
     TRY(enable_controllers("/sys/fs/cgroup"));
-    TRY(make_directory(kCgroup));
+    TRY(make_directory(kCgroup, 0755));
     TRY(enable_controllers(kCgroup));
     if (::sethostname("pepita", 6) != 0) {
         return Error::from_errno(errno, "sethostname");

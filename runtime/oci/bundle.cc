@@ -4,8 +4,6 @@
 #include <linux/limits.h>
 #include <stdlib.h>  // realpath
 #include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -20,6 +18,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/oci/json.h"
@@ -116,8 +115,7 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
     return bundle;
 }
 
-/// At most one byte more than may be parsed.
-Result<std::string> read_file(const std::string& path) {
+Result<std::string> read_json_file(const std::string& path) {
     // Not blocking: a FIFO in place of the file must not hold us up.
     const Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NONBLOCK));
     struct stat status{};
@@ -127,23 +125,7 @@ Result<std::string> read_file(const std::string& path) {
     if (!S_ISREG(status.st_mode)) {
         return Error(Code::InvalidArgument, "'" + path + "' is not a regular file");
     }
-    std::string text(oci::kJsonSizeMax + 1, '\0');
-    std::size_t size = 0;
-    while (size < text.size()) {
-        const ssize_t count = ::read(file.ref().number(), text.data() + size, text.size() - size);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
-            return Error::from_errno(errno, "read '" + path + "'");
-        }
-        if (count == 0) {
-            break;
-        }
-        size += static_cast<std::size_t>(count);
-    }
-    text.resize(size);
-    return text;
+    return read_all(file.ref(), oci::kJsonSizeMax, path);
 }
 
 /// The path without links, of a directory that is there. `what` names it in errors.
@@ -160,7 +142,7 @@ Result<std::string> real_directory(const std::string& path, std::string_view wha
 }
 
 Result<Bundle> load(const std::string& directory) {
-    const std::string text = TRY(read_file(directory + "/config.json"));
+    const std::string text = TRY(read_json_file(directory + "/config.json"));
     Bundle bundle = TRY(parse_config(text, directory));
     bundle.root_path = TRY(real_directory(
         bundle.root_path, "config.json: root.path: " + oci::in_quotes(bundle.root_path)));
@@ -184,7 +166,7 @@ Result<Bundle> load_bundle(std::string_view directory) {
 }
 
 Result<ProcessSpec> load_process(std::string_view path) {
-    const std::string text = TRY(read_file(std::string(path)));
+    const std::string text = TRY(read_json_file(std::string(path)));
     return TRY(parse_process(text), oci::in_quotes(path));
 }
 

@@ -2,9 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>  // renameat
 #include <sys/syscall.h>
-#include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +22,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/oci/json.h"
 
@@ -33,43 +32,6 @@ namespace {
 using oci::Node;
 using oci::Object;
 using oci::OrderedJson;
-
-constexpr std::string_view kTemporary = ".state.json.new";
-
-Result<std::string> read_all(FdRef file, std::size_t size_max, std::string_view name) {
-    std::string text;
-    std::array<char, 4096> part{};
-    for (;;) {
-        const ssize_t count = ::read(file.number(), part.data(), part.size());
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
-            return Error::from_errno(errno, "read '" + std::string(name) + "'");
-        }
-        if (count == 0) {
-            return text;
-        }
-        text.append(part.data(), static_cast<std::size_t>(count));
-        if (text.size() > size_max) {
-            return Error(Code::DataLoss, "'" + std::string(name) + "' is too large");
-        }
-    }
-}
-
-Result<void> write_all(FdRef file, std::string_view text, std::string_view name) {
-    while (!text.empty()) {
-        const ssize_t count = ::write(file.number(), text.data(), text.size());
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
-            return Error::from_errno(errno, "write '" + std::string(name) + "'");
-        }
-        text.remove_prefix(static_cast<std::size_t>(count));
-    }
-    return {};
-}
 
 OrderedJson to_json(const HostProcess& process) {
     return {{"pid", process.pid}, {"startTicks", process.start_ticks}};
@@ -205,20 +167,7 @@ Result<void> write_state(FdRef directory, const ContainerState& state) {
     json["isolationReason"] = state.isolation_reason;
     json["shim"] = to_json(state.shim);
     json["vmm"] = to_json(state.vmm);
-    const std::string name(kTemporary);
-    constexpr mode_t mode = 0600;
-    {
-        const Fd file(::openat(directory.number(), name.c_str(),
-                               O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode));
-        if (!file) {
-            return Error::from_errno(errno, "create '" + name + "'");
-        }
-        TRY(write_all(file.ref(), oci::dump(json, 2) + "\n", name));
-    }
-    if (::renameat(directory.number(), name.c_str(), directory.number(), kStateFile) != 0) {
-        return Error::from_errno(errno, std::string("rename to '") + kStateFile + "'");
-    }
-    return {};
+    return replace_file(directory, kStateFile, oci::dump(json, 2) + "\n", 0600);
 }
 
 Result<ContainerState> read_state(FdRef directory) {

@@ -2,7 +2,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdlib>
 #include <string>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/guest/machine_setup.h"
 #include "runtime/guest/vsock.h"
@@ -22,19 +22,7 @@ namespace {
 
 namespace guest = pepita::runtime::guest;
 
-std::string answer() {
-    std::string text;
-    const auto file = pepita::open_file("/answer", O_RDONLY);
-    std::array<char, 4096> part{};
-    while (file) {
-        const ssize_t size = ::read(file->ref().number(), part.data(), part.size());
-        if (size <= 0) {
-            break;
-        }
-        text.append(part.data(), static_cast<std::size_t>(size));
-    }
-    return text;
-}
+constexpr std::size_t kAnswerMax = std::size_t{16} << 20U;
 
 void say(const pepita::Fd& to, std::string_view words) {
     while (!words.empty()) {
@@ -52,7 +40,9 @@ void say(const pepita::Fd& to, std::string_view words) {
 
 int main() {
     (void)guest::load_modules(guest::kModuleList);
-    const std::string lie = answer();
+    const std::string lie = pepita::read_all(pepita::open_file("/answer", O_RDONLY).value().ref(),
+                                             kAnswerMax, "/answer")
+                                .value();
     const auto api = guest::listen_vsock(pepita::runtime::kGuestApiPort);
     // The first word to the host is a lie, too; then comes one that it waits for.
     for (const std::string_view word : {std::string_view(lie), std::string_view("ready\n")}) {

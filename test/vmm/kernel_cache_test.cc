@@ -18,9 +18,9 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "test/support/bzimage.h"
 #include "test/support/tiny_guest.h"
-#include "vmm/boot/file.h"
 
 namespace pepita::vmm {
 namespace {
@@ -143,7 +143,7 @@ TEST_F(KernelCacheTest, FullDiskLeavesNothingBehind) {
     const auto kernel = open_vmlinux(image_, cache_);
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
     (void)::signal(SIGXFSZ, handler);
-    EXPECT_EQ(kernel.error().message(), "write the kernel cache: File too large (EFBIG)");
+    EXPECT_EQ(kernel.error().message(), "write 'the kernel cache': File too large (EFBIG)");
     EXPECT_TRUE(cached().empty());
 }
 

@@ -16,9 +16,9 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/pvh.h"
-#include "vmm/boot/file.h"
 
 namespace pepita::vmm {
 namespace {

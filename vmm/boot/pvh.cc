@@ -14,12 +14,12 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/hex.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/pvh.h"
 #include "vmm/boot/elf.h"
-#include "vmm/boot/file.h"
 #include "vmm/boot/layout.h"
 #include "vmm/guest_memory.h"
 

@@ -1,20 +1,18 @@
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdint>
 #include <string>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "runtime/container.h"
 #include "runtime/container/cgroup.h"
 #include "runtime/container/engine.h"
-#include "runtime/container/files.h"
 #include "test/support/container_test.h"
 
 namespace pepita::runtime::container {

@@ -525,7 +525,7 @@ TEST_F(LoadBundle, FileOverTheLimitIsRefused) {
     std::string text = config();
     text.resize((std::size_t{4} << 20U) + 1, ' ');
     write(text);
-    EXPECT_TRUE(load_error().ends_with("config.json: larger than 4194304 bytes")) << load_error();
+    EXPECT_TRUE(load_error().ends_with("config.json': larger than 4194304 B")) << load_error();
 }
 
 TEST(ContainerId, IsOneToHundredAndTwentyEightOfAFewLetters) {
