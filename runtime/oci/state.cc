@@ -176,8 +176,11 @@ Result<ContainerState> read_state(FdRef directory) {
     if (!file) {
         return Error::from_errno(errno, std::string("open '") + kStateFile + "'");
     }
-    const std::string text = TRY(read_all(file.ref(), oci::kJsonSizeMax, kStateFile));
-    Result<ContainerState> state = parse_state(text);
+    Result<std::string> text = read_all(file.ref(), oci::kJsonSizeMax, kStateFile);
+    if (!text && text.error().code() == Code::OutOfRange) {
+        return Error(Code::DataLoss, text.error().message());
+    }
+    Result<ContainerState> state = parse_state(TRY(std::move(text)));
     if (!state) {
         return Error(Code::DataLoss, std::string(kStateFile) + ": " + state.error().message());
     }

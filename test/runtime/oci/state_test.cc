@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -65,6 +66,11 @@ TEST_F(State, ReadsWhatItWroteAndLeavesOneFile) {
 
 TEST_F(State, WithoutAFileIsNotFound) {
     EXPECT_EQ(read_state(directory_.ref()).error().code(), Code::NotFound);
+}
+
+TEST_F(State, FileThatIsTooLargeIsDataLoss) {
+    std::ofstream(path_ / kStateFile) << std::string((std::size_t{4} << 20U) + 1, ' ');
+    EXPECT_EQ(read_state(directory_.ref()).error().code(), Code::DataLoss);
 }
 
 TEST_F(State, FileOfSomeoneElseIsDataLoss) {
