@@ -65,7 +65,9 @@ Result<void> remove_remains(const oci::ContainerStore& store, FdRef directory,
                             const Command& command) {
     auto state = read_state(directory);
     if (state) {
-        if (is_alive(state->shim) && !command.force) {
+        // Any other shim that does not answer is on its way out.
+        const bool is_coming = state->status == ContainerStatus::Creating && is_alive(state->shim);
+        if (is_coming && !command.force) {
             return Error(Code::FailedPrecondition,
                          "container is being created; delete it with --force");
         }

@@ -381,8 +381,13 @@ TEST_F(PepitaRun, ExecRunsBesideTheContainersProcess) {
 }
 
 TEST_F(PepitaRun, PidInTheFileLivesAndEndsAsTheContainerDoes) {
-    bundle("exec >/dev/null 2>&1; trap 'exit 7' TERM; while :; do sleep 0.02; done");
+    const std::filesystem::path ready = path_ / "ready";
+    bundle("exec >/dev/null 2>&1; trap 'exit 7' TERM; : > " + ready.string() +
+           "; while :; do sleep 0.02; done");
     ASSERT_EQ(perform({"run", "-d", "--pid-file", pid_file(), "web"}).status, 0U);
+    while (!std::filesystem::exists(ready)) {
+        (void)::poll(nullptr, 0, 1);
+    }
     const pid_t pid = pid_in_file();
     std::ifstream comm("/proc/" + std::to_string(pid) + "/comm");
     EXPECT_EQ(std::string(std::istreambuf_iterator<char>(comm), {}), "pepita-proxy\n");
