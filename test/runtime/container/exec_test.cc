@@ -29,7 +29,7 @@ protected:
         if (IsSkipped() || HasFatalFailure()) {
             return;
         }
-        ContainerSpec spec = spec_of("echo up; mkdir /made; exec sleep 1000");
+        ContainerSpec spec = spec_of("mkdir /made; echo up; exec sleep 1000");
         spec.hostname = "web-1";
         start(spec);
     }
@@ -63,7 +63,10 @@ protected:
 };
 
 TEST_F(ContainerExec, JoinsTheNamespacesAndTheRoot) {
-    EXPECT_EQ(exec_output("hostname; ls -d /made; cat /proc/1/comm"), "web-1\n/made\nsleep\n");
+    // It said "up" as a shell.
+    const std::string wait = "until grep -qx sleep /proc/1/comm; do sleep 0.01; done; ";
+    EXPECT_EQ(exec_output(wait + "hostname; ls -d /made; cat /proc/1/comm"),
+              "web-1\n/made\nsleep\n");
     EXPECT_EQ(exec_output("for n in pid mnt ipc uts net cgroup; do "
                           "test $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) || "
                           "echo $n; done"),
