@@ -30,6 +30,7 @@
 #include "runtime/container/inside.h"
 #include "runtime/container/mounts.h"
 #include "runtime/container/namespaces.h"
+#include "runtime/container/outcome.h"
 #include "runtime/container/program.h"
 #include "runtime/container/streams.h"
 #include "runtime/container/terminal.h"
@@ -38,13 +39,6 @@ namespace pepita::runtime::container {
 namespace {
 
 using Kind = ControlMessage::Kind;
-
-Result<void> outcome(long result, const std::string& doing) {
-    if (result < 0) {
-        return Error::from_errno(errno, doing);
-    }
-    return {};
-}
 
 [[noreturn]] void fail(FdRef control, const Error& error) {
     (void)send_control(control, {.kind = Kind::Failed,

@@ -23,6 +23,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
+#include "runtime/container/outcome.h"
 #include "runtime/oci/names.h"
 
 namespace pepita::runtime::container {
@@ -39,13 +40,6 @@ std::string name_of(int capability) {
 std::string rlimit_name(std::uint32_t resource) {
     const auto name = oci::rlimit_name(resource);
     return name ? std::string(*name) : "rlimit " + std::to_string(resource);
-}
-
-Result<void> outcome(long result, const std::string& doing) {
-    if (result != 0) {
-        return Error::from_errno(errno, doing);
-    }
-    return {};
 }
 
 bool has(std::uint64_t set, int capability) { return (set >> capability & 1U) != 0; }

@@ -21,6 +21,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
+#include "runtime/container/outcome.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -68,13 +69,6 @@ constexpr std::array<std::string_view, 6> kTypes{"proc",   "sysfs",  "tmpfs",
                                                  "devpts", "mqueue", "cgroup"};
 
 bool is_absent(int sys_errno) { return sys_errno == ENOENT || sys_errno == ENOTDIR; }
-
-Result<void> outcome(long result, const std::string& doing) {
-    if (result < 0) {
-        return Error::from_errno(errno, doing);
-    }
-    return {};
-}
 
 void append_option(std::string& data, std::string_view option) {
     data.append(data.empty() ? "" : ",").append(option);

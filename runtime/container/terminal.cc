@@ -22,19 +22,13 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
+#include "runtime/container/outcome.h"
 
 namespace pepita::runtime::container {
 namespace {
 
 constexpr const char* kMultiplexer = "/dev/pts/ptmx";
 constexpr const char* kConsole = "/dev/console";
-
-Result<void> outcome(long result, const std::string& doing) {
-    if (result < 0) {
-        return Error::from_errno(errno, doing);
-    }
-    return {};
-}
 
 unsigned short window_side(std::uint32_t cells) {
     return static_cast<unsigned short>(
