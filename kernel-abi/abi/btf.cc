@@ -291,6 +291,11 @@ Result<Types::Place> Types::place_of(Id id, std::string_view path) const {
 }
 
 std::optional<std::uint64_t> Types::value_of(std::string_view enumerator) const {
+    const auto own = own_value_of(enumerator);
+    return own || base_ == nullptr ? own : base_->value_of(enumerator);
+}
+
+std::optional<std::uint64_t> Types::own_value_of(std::string_view enumerator) const {
     for (const std::uint32_t start : starts_) {
         const auto type = at<abi::btf::Type>(types_, start);
         if (!type) {
@@ -315,7 +320,7 @@ std::optional<std::uint64_t> Types::value_of(std::string_view enumerator) const 
             }
         }
     }
-    return base_ == nullptr ? std::nullopt : base_->value_of(enumerator);
+    return std::nullopt;
 }
 
 }  // namespace pepita::btf

@@ -41,8 +41,10 @@ public:
     /// as their parent's, as in C. Errors: NotFound; DataLoss.
     Result<Place> place_of(Id id, std::string_view path) const;
 
-    /// The value of an enumerator of any enum, as 64 bits.
+    /// The value of an enumerator of any enum, as 64 bits. All enums are looked through.
     std::optional<std::uint64_t> value_of(std::string_view enumerator) const;
+    /// The same, without those of `base`.
+    std::optional<std::uint64_t> own_value_of(std::string_view enumerator) const;
 
 private:
     struct Step {

@@ -110,7 +110,7 @@ Result<Report> compare(std::span<const ExpectedType> types,
     for (const ExpectedEnumerator& ours : enumerators) {
         auto theirs = kernel.value_of(ours.name);
         for (const btf::Types& module : modules) {
-            theirs = theirs ? theirs : module.value_of(ours.name);
+            theirs = theirs ? theirs : module.own_value_of(ours.name);
         }
         if (!theirs) {
             report.absent.emplace_back(ours.name);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -90,6 +91,7 @@ TEST(Btf, AModuleGoesOnFromItsKernel) {
     EXPECT_EQ(types->place_of(mine, "two").value(), (Place{.offset_bits = 64, .size_bits = 64}));
     EXPECT_EQ(types->size_of(types->find("outer").value()).value(), 8U);
     EXPECT_EQ(types->value_of("OF_KERNEL"), 7U);
+    EXPECT_EQ(types->own_value_of("OF_KERNEL"), std::nullopt);
     EXPECT_FALSE(base.find("mine").has_value());
 }
 
