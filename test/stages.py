@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The stages of test/run, which has installed what they need.
 
-Usage: test/stages.py [--build DIR] [STAGE...]. Without a stage, all run, in this order:
+Usage: test/stages.py [--build DIR] [STAGE...]. Without a stage, all run, in this order, but that lint
+goes on beside integration and lab, which keep one processor busy:
   format       every source is formatted as clang-format 19 does; shellcheck of the scripts
   unit         build; unit, golden and tidy tests
   asan         unit tests under AddressSanitizer and UndefinedBehaviourSanitizer
@@ -22,6 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
@@ -54,6 +56,12 @@ class Tally:
     def fail(self, name: str, log: str, count: int = 1):
         self.failed += count
         self.failures.append((name, log))
+
+    def add(self, other: "Tally"):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.failures += other.failures
 
 
 def call(command: list, **more) -> tuple[bool, str]:
@@ -129,25 +137,34 @@ def counted_cases(text: str) -> tuple[int, int, list[str]] | None:
     return passed, failed, reasons + ["no reason given"] * (skipped - len(reasons))
 
 
+BUILDING = threading.Lock()  # two ninjas in one folder would undo each other's work
+
+
 class Stages:
-    def __init__(self, build: pathlib.Path):
+    """One run of a stage, on so many processors."""
+
+    def __init__(self, build: pathlib.Path, jobs: int = JOBS):
         self.build = build
+        self.jobs = jobs
         self.tally = Tally()
 
     def folder(self, name: str) -> pathlib.Path:
         return self.build if not name else self.build.with_name(f"{self.build.name}-{name}")
 
     def configured(self, stage: str, folder: pathlib.Path, *options: str) -> bool:
-        if (folder / "build.ninja").is_file():
-            return True
-        ok, log = call(["meson", "setup", *options, folder])
+        with BUILDING:
+            if (folder / "build.ninja").is_file():
+                return True
+            ok, log = call(["meson", "setup", *options, folder])
+            if not ok:
+                shutil.rmtree(folder, ignore_errors=True)
         if not ok:
-            shutil.rmtree(folder, ignore_errors=True)
             self.tally.fail(f"{stage}: meson setup", log)
         return ok
 
     def compiled(self, stage: str, folder: pathlib.Path, *targets: str) -> bool:
-        ok, log = call(["ninja", "-C", folder, *targets])
+        with BUILDING:
+            ok, log = call(["ninja", "-C", folder, *targets])
         if not ok:
             self.tally.fail(f"{stage}: build", log)
         return ok
@@ -196,7 +213,7 @@ class Stages:
         if not targets:
             self.tally.fail("fuzz: no targets", told)
         elif self.compiled("fuzz", folder, *(os.path.relpath(target, folder) for target in targets)):
-            with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+            with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
                 for target, (ok, log) in zip(targets, pool.map(self.fuzz_one, targets)):
                     self.tally.one(f"fuzz: {pathlib.Path(target).name}", ok, log)
 
@@ -214,7 +231,7 @@ class Stages:
         if not (self.configured("lint", self.folder("")) and self.compiled("lint", self.folder(""))):
             return
         sources = self.sources(*FOLDERS, suffixes=(".cc",))
-        with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
             results = list(pool.map(self.lint_one, sources))
         logs = [log for ok, log in results if not ok]
         self.tally.one("lint", not logs, "\n".join(logs))
@@ -254,6 +271,33 @@ def report(tally: Tally):
 
 
 ALL = ("format", "unit", "asan", "tsan", "fuzz", "lint", "integration", "lab")
+ON_ONE_PROCESSOR = {"integration", "lab"}
+
+
+def run_stage(build: pathlib.Path, name: str, jobs: int = JOBS) -> Tally:
+    stages = Stages(build, jobs)
+    began = time.monotonic()
+    getattr(stages, name)()
+    tally = stages.tally
+    print(f"{name:12} {tally.passed:5} passed {tally.failed:4} failed {len(tally.skipped):4} skipped "
+          f"{time.monotonic() - began:7.0f} s", flush=True)
+    return tally
+
+
+def run_stages(build: pathlib.Path, names: list[str]) -> Tally:
+    """Runs them in turn; lint beside those that leave processors idle."""
+    beside = "lint" in names and JOBS > 1 and not ON_ONE_PROCESSOR.isdisjoint(names)
+    total = Tally()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lint = None
+        for name in names:
+            if name in ON_ONE_PROCESSOR and beside and lint is None:
+                lint = pool.submit(run_stage, build, "lint", JOBS - 1)
+            if name != "lint" or not beside:
+                total.add(run_stage(build, name))
+        if lint:
+            total.add(lint.result())
+    return total
 
 
 def main() -> int:
@@ -263,15 +307,7 @@ def main() -> int:
     parser.add_argument("stage", nargs="*", choices=[*ALL, []], metavar="STAGE")
     options = parser.parse_args()
     os.environ.setdefault("CCACHE_BASEDIR", str(SOURCE))
-    stages = Stages(options.build.resolve())
-    tally = stages.tally
-    for name in options.stage or ALL:
-        passed, failed, skipped = tally.passed, tally.failed, len(tally.skipped)
-        began = time.monotonic()
-        print(f"{name:12}", end=" ", flush=True)
-        getattr(stages, name)()
-        print(f"{tally.passed - passed:5} passed {tally.failed - failed:4} failed "
-              f"{len(tally.skipped) - skipped:4} skipped {time.monotonic() - began:7.0f} s", flush=True)
+    tally = run_stages(options.build.resolve(), options.stage or ALL)
     report(tally)
     return 1 if tally.failed or not tally.passed else 0
 

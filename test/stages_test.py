@@ -3,6 +3,7 @@
 import pathlib
 import sys
 import unittest
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import stages  # noqa: E402
@@ -76,6 +77,31 @@ class Counting(unittest.TestCase):
     def test_a_crash_after_passing_cases_fails(self):
         self.assert_counts(self.tally("FAIL", "[==========] Running\n[       OK ] A.B (0 ms)\n"), 1, 1, [])
         self.assert_counts(self.tally("TIMEOUT", "[==========] Running\n"), 0, 1, [])
+
+
+class Order(unittest.TestCase):
+    """Each stage that was asked for runs once, and what it counted is in the sum."""
+
+    def ran(self, *names: str, jobs: int) -> tuple[list[tuple[str, int]], stages.Tally]:
+        calls = []
+
+        def run_stage(_, name, jobs=jobs):
+            calls.append((name, jobs))
+            return stages.Tally(passed=1, skipped=[name])
+
+        with mock.patch.object(stages, "run_stage", run_stage), mock.patch.object(stages, "JOBS", jobs):
+            return calls, stages.run_stages(pathlib.Path("build"), list(names))
+
+    def test_lint_shares_the_processors_with_what_needs_one(self):
+        calls, tally = self.ran("unit", "lint", "integration", "lab", jobs=4)
+        self.assertCountEqual(calls, [("unit", 4), ("lint", 3), ("integration", 4), ("lab", 4)])
+        self.assertEqual((tally.passed, len(tally.skipped)), (4, 4))
+
+    def test_lint_alone_has_all_processors(self):
+        self.assertEqual(self.ran("format", "lint", jobs=4)[0], [("format", 4), ("lint", 4)])
+
+    def test_on_one_processor_all_in_turn(self):
+        self.assertEqual(self.ran("lint", "lab", jobs=1)[0], [("lint", 1), ("lab", 1)])
 
 
 if __name__ == "__main__":
