@@ -1,5 +1,6 @@
 #include "kernel-abi/sys/mapping.h"
 
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/types.h>
 
@@ -30,6 +31,10 @@ Result<std::span<std::byte>> map(Bytes size, int flags, int fd, std::uint64_t of
 
 Result<Mapping> Mapping::anonymous(Bytes size) {
     return Mapping(TRY(map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)));
+}
+
+Result<Mapping> Mapping::huge(Bytes size) {
+    return Mapping(TRY(map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_2MB, -1, 0)));
 }
 
 Result<Mapping> Mapping::shared(FdRef file, Bytes size, std::uint64_t offset) {

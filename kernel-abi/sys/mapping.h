@@ -19,6 +19,10 @@ public:
     /// Zeroes that cost memory only once they are touched, and no swap reservation before.
     static Result<Mapping> anonymous(Bytes size);
 
+    /// The same in huge pages of 2 MiB, set aside at once; `size` is whole huge pages.
+    /// Errors: mmap(2)'s; ENOMEM where the system's pool has too few.
+    static Result<Mapping> huge(Bytes size);
+
     /// A file's bytes, shared with whoever else maps or holds it, readable and writable.
     static Result<Mapping> shared(FdRef file, Bytes size, std::uint64_t offset = 0);
 
