@@ -11,7 +11,12 @@ namespace pepita::storage {
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
-enum class IoStatus : std::uint8_t { Ok, Failed };
+enum class IoStatus : std::uint8_t {
+    Ok,
+    Failed,
+    NoSpace,      // what backs the device is full; nothing was changed
+    Unsupported,  // the device cannot do this
+};
 
 /// A request that is done, by the tag it was made with.
 struct IoCompletion {
