@@ -90,15 +90,15 @@ protected:
 /// Pages of many volumes in compressed memory, each content once in a trust domain.
 ///
 /// All that matters is in one memory file, and is consistent there after every instruction: who
-/// has the file opens the store again when its process was killed. Two processes must not have
-/// one file open at the same time.
+/// has the file opens the store again when its process was killed. Two stores must not have one
+/// file open at the same time; one is open as long as it or any of its volumes is held.
 ///
 /// Thread: any.
 class ZramStore {
 public:
     /// More than any one node has use for; what is mapped is address space alone.
     static constexpr Bytes kLimitMin = 1_MiB;
-    static constexpr Bytes kLimitMax{1ULL << 42U};
+    static constexpr Bytes kLimitMax{1ULL << 40U};
     static constexpr std::size_t kNameMax = 63;
 
     struct VolumeOptions {
@@ -113,7 +113,7 @@ public:
     static Result<std::shared_ptr<ZramStore>> create(Fd file, Bytes limit);
 
     /// The store that a process left in `file`.
-    /// Errors: DataLoss, naming what is wrong with it; the file is as it was then.
+    /// Nothing in the file is believed. Errors: DataLoss, naming what is wrong with it.
     static Result<std::shared_ptr<ZramStore>> open(Fd file);
 
     ZramStore(const ZramStore&) = delete;

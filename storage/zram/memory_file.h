@@ -1,0 +1,103 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/page_allocator.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/zram/layout.h"
+
+namespace pepita::storage::zram {
+
+/// A file in memory, cut into frames, of which only what is written costs anything; and the one
+/// account of all that a store uses, in the file or on the heap.
+///
+/// Thread: any.
+class MemoryFile {
+public:
+    /// Makes the empty `file` as long as `limit` asks, and writes the superblock.
+    static Result<std::unique_ptr<MemoryFile>> create(Fd file, Bytes limit);
+    /// Takes over a file that create() made. No frame but the superblock is taken.
+    /// Errors: DataLoss.
+    static Result<std::unique_ptr<MemoryFile>> open(Fd file);
+
+    Bytes limit() const { return limit_; }
+    Bytes used() const { return Bytes(used_.load(std::memory_order_relaxed)); }
+    std::uint32_t frames() const { return frames_; }
+
+    /// False, and nothing is charged, where that would be more than the limit.
+    bool charge(std::uint64_t bytes);
+    void refund(std::uint64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+    /// A frame of zeros; none where all are taken. What is written to it has to be charged first.
+    std::optional<std::uint32_t> take();
+    /// This very frame, as it is; false where it is taken or does not exist.
+    bool take_at(std::uint32_t frame);
+    /// Its memory goes back to the system.
+    void give(std::uint32_t frame);
+    /// What lies in [begin, end) of a frame, rounded inward to pages, goes back to the system.
+    void release(std::uint32_t frame, std::size_t begin, std::size_t end);
+
+    std::byte* frame(std::uint32_t number) const {
+        return mapping_.bytes().data() + number * kFrameBytes;
+    }
+    template <typename T>
+    T& at(std::uint32_t number) const {
+        // SAFETY: frames are aligned to pages, and each is written by whoever has taken it as what
+        // its first word says.
+        return *reinterpret_cast<T*>(frame(number));
+    }
+
+    /// Frames that hold data, in order. Reading another would make memory of it.
+    Result<std::vector<std::uint32_t>> written_frames() const;
+
+    /// Frames are packed anew one at a time: what that needs for the moment is set aside.
+    std::mutex& packing() { return packing_; }
+
+private:
+    MemoryFile(Fd file, Mapping mapping, Bytes limit, std::uint32_t frames);
+    static std::uint32_t frames_for(Bytes limit);
+
+    Fd file_;
+    Mapping mapping_;
+    Bytes limit_;
+    std::uint32_t frames_;
+    std::atomic<std::uint64_t> used_{0};
+    std::mutex packing_;
+    std::mutex mutex_;
+    PageAllocator free_;  // guarded by mutex_; its "pages" are frames
+};
+
+/// What one trust domain uses of it.
+class Account {
+public:
+    explicit Account(MemoryFile& file) : file_(file) {}
+    bool charge(std::uint64_t bytes) {
+        if (!file_.charge(bytes)) {
+            return false;
+        }
+        used_.fetch_add(bytes, std::memory_order_relaxed);
+        return true;
+    }
+    void refund(std::uint64_t bytes) {
+        used_.fetch_sub(bytes, std::memory_order_relaxed);
+        file_.refund(bytes);
+    }
+    std::uint64_t used() const { return used_.load(std::memory_order_relaxed); }
+    MemoryFile& file() const { return file_; }
+
+private:
+    MemoryFile& file_;
+    std::atomic<std::uint64_t> used_{0};
+};
+
+}  // namespace pepita::storage::zram

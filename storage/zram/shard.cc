@@ -1,0 +1,352 @@
+#include "storage/zram/shard.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <span>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/zram/dedup_index.h"
+#include "storage/zram/frame_table.h"
+#include "storage/zram/layout.h"
+#include "storage/zram/lz4_page.h"
+#include "storage/zram/memory_file.h"
+#include "storage/zram_store.h"
+
+namespace pepita::storage::zram {
+namespace {
+
+constexpr std::size_t pages_for(std::size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes; }
+
+/// Pages of a frame that are written: objects grow from its begin, slots from its end.
+constexpr std::size_t pages_of(std::size_t tail, std::size_t slots) {
+    return std::min(kFrameBytes / kPageBytes, pages_for(tail) + pages_for(slots * sizeof(Slot)));
+}
+
+// Of a frame that could do with so many pages less, they are given back.
+constexpr std::size_t kWorthPacking = 2;
+
+}  // namespace
+
+Slot& Shard::slot_of(ObjectFrame& frame, std::uint32_t slot) {
+    // SAFETY: slots stand at the frame's end, aligned as their members are.
+    auto* const end = reinterpret_cast<std::byte*>(&frame) + kFrameBytes;
+    return *reinterpret_cast<Slot*>(end - (slot + 1) * sizeof(Slot));
+}
+
+std::span<const std::byte> Shard::content_of(ObjectId id) const {
+    ObjectFrame& frame = frame_of(id.frame);
+    const Slot& slot = slot_of(frame, id.slot);
+    // SAFETY: an object lies in its frame; who opens a store has checked that.
+    return {reinterpret_cast<const std::byte*>(&frame) + slot.offset, slot.size};
+}
+
+bool Shard::is_equal(ObjectId id, PageView page) const {
+    const std::span<const std::byte> content = content_of(id);
+    if (content.size() == kPageBytes) {
+        return std::memcmp(content.data(), page.data(), kPageBytes) == 0;
+    }
+    [[gnu::uninitialized]] std::array<std::byte, kPageBytes> unpacked;
+    return lz4_decompress_page(content, unpacked) &&
+           std::memcmp(unpacked.data(), page.data(), kPageBytes) == 0;
+}
+
+std::optional<Object> Shard::find(std::uint32_t hash, PageView page) {
+    std::optional<Object> found;
+    index_.find(hash, [&](ObjectId id) {
+        Slot& slot = slot_of(frame_of(id.frame), id.slot);
+        if (slot.hash != hash || slot.references == std::numeric_limits<std::uint32_t>::max() ||
+            !is_equal(id, page)) {
+            return false;
+        }
+        ++slot.references;
+        ++references_;
+        found = Object{.id = id, .size = slot.size};
+        return true;
+    });
+    return found;
+}
+
+std::optional<Object> Shard::share(std::uint32_t hash, PageView page, Age& age) {
+    const std::scoped_lock lock(mutex_);
+    age = age_;
+    return find(hash, page);
+}
+
+std::optional<Object> Shard::add(std::uint32_t hash, PageView page,
+                                 std::span<const std::byte> content, Age age) {
+    const std::scoped_lock lock(mutex_);
+    if (age != age_) {
+        if (const std::optional<Object> found = find(hash, page)) {
+            return found;
+        }
+    }
+    if (!index_.reserve()) {
+        return std::nullopt;
+    }
+    const std::optional<ObjectId> id = append(hash, content);
+    if (!id) {
+        return std::nullopt;
+    }
+    index_.insert(hash, *id);
+    ++age_;
+    ++objects_;
+    ++references_;
+    payload_ += content.size();
+    return Object{.id = *id, .size = static_cast<std::uint16_t>(content.size())};
+}
+
+bool Shard::read(ObjectId id, PageSpan into) const {
+    const std::scoped_lock lock(mutex_);
+    const std::span<const std::byte> content = content_of(id);
+    if (content.size() == kPageBytes) {
+        std::memcpy(into.data(), content.data(), kPageBytes);
+        return true;
+    }
+    return lz4_decompress_page(content, into);
+}
+
+std::uint16_t Shard::release(ObjectId id) {
+    const std::scoped_lock lock(mutex_);
+    Slot& slot = slot_of(frame_of(id.frame), id.slot);
+    const std::uint16_t size = slot.size;
+    CHECK(slot.references > 0);
+    --references_;
+    if (--slot.references > 0) {
+        return size;
+    }
+    index_.erase(slot.hash, id);
+    --objects_;
+    payload_ -= size;
+    FrameInfo& info = frames_[id.frame];
+    unlink(id.frame);
+    info.free += size;
+    ++info.free_slots;
+    --info.live;
+    if (info.live == 0) {
+        drop_frame(id.frame);
+        return size;
+    }
+    const std::size_t slots = frame_of(id.frame).slots;
+    const std::size_t live_end = kFrameBytes - info.free - slots * sizeof(Slot);
+    link(id.frame);
+    if (pages_of(live_end, slots) + kWorthPacking <= info.pages) {
+        (void)pack(id.frame);  // where there is no frame to do it in, another time
+    }
+    return size;
+}
+
+ZramSharing Shard::sharing() const {
+    const std::scoped_lock lock(mutex_);
+    return {.objects = objects_, .shared = references_ - objects_, .payload = Bytes(payload_)};
+}
+
+std::optional<ObjectId> Shard::append(std::uint32_t hash, std::span<const std::byte> content) {
+    std::uint32_t number = frame_with_room(content.size() + sizeof(Slot));
+    if (number == 0) {
+        number = new_frame();
+    }
+    if (number == 0) {
+        return std::nullopt;
+    }
+    FrameInfo& info = frames_[number];
+    const auto end_with = [&](std::size_t slots) { return kFrameBytes - slots * sizeof(Slot); };
+    const bool is_new_slot = info.free_slots == 0;
+    if (frame_of(number).tail + content.size() >
+            end_with(frame_of(number).slots + (is_new_slot ? 1U : 0U)) &&
+        !pack(number)) {
+        return std::nullopt;
+    }
+    ObjectFrame& frame = frame_of(number);
+    std::uint32_t at = frame.slots;
+    if (info.free_slots > 0) {  // packing may have taken free slots away
+        for (at = 0; slot_of(frame, at).references != 0; ++at) {}
+    }
+    const std::uint32_t slots = std::max<std::uint32_t>(frame.slots, at + 1);
+    const std::size_t tail = frame.tail + content.size();
+    CHECK(tail <= end_with(slots));
+    if (!charge_pages(info, tail, slots)) {
+        if (info.live == 0) {
+            unlink(number);
+            drop_frame(number);
+        }
+        return std::nullopt;
+    }
+    // All of it stands in the file before anybody's page table says so.
+    // SAFETY: [frame.tail, tail) lies in the frame, behind all other objects.
+    std::memcpy(reinterpret_cast<std::byte*>(&frame) + frame.tail, content.data(), content.size());
+    slot_of(frame, at) = {.references = 1,
+                          .hash = hash,
+                          .offset = static_cast<std::uint16_t>(frame.tail),
+                          .size = static_cast<std::uint16_t>(content.size())};
+    unlink(number);
+    info.free -= static_cast<std::uint32_t>(content.size());
+    if (slots > frame.slots) {
+        info.free -= static_cast<std::uint32_t>(sizeof(Slot));
+    } else {
+        --info.free_slots;
+    }
+    ++info.live;
+    frame.slots = static_cast<std::uint16_t>(slots);
+    frame.tail = static_cast<std::uint32_t>(tail);
+    link(number);
+    return ObjectId{.frame = number, .slot = static_cast<std::uint16_t>(at)};
+}
+
+std::uint32_t Shard::frame_with_room(std::size_t bytes) {
+    for (std::size_t bucket = (bytes + kBucketBytes - 1) / kBucketBytes; bucket < kBuckets;
+         ++bucket) {
+        if (buckets_[bucket] != 0) {
+            return buckets_[bucket];
+        }
+    }
+    return 0;
+}
+
+std::uint32_t Shard::new_frame() {
+    // The info; the pages are charged as they are written.
+    if (!account_.charge(sizeof(FrameInfo))) {
+        return 0;
+    }
+    const auto physical = account_.file().take();
+    const auto number = physical ? frames_.take() : std::nullopt;
+    if (!number) {
+        if (physical) {
+            account_.file().give(*physical);
+        }
+        account_.refund(sizeof(FrameInfo));
+        return 0;
+    }
+    FrameInfo& info = frames_[*number];
+    info = {.physical = *physical,
+            .free = kFrameBytes - sizeof(ObjectFrame),
+            .previous = 0,
+            .next = 0,
+            .bucket = 0,
+            .shard = number_,
+            .live = 0,
+            .free_slots = 0,
+            .pages = 0};
+    if (!charge_pages(info, sizeof(ObjectFrame), 1)) {
+        drop_frame(*number);
+        return 0;
+    }
+    ObjectFrame& frame = frame_of(*number);
+    frame.generation = 1;
+    frame.number = *number;
+    frame.salt = salt_;
+    frame.shard = number_;
+    frame.slots = 0;
+    frame.tail = sizeof(ObjectFrame);
+    publish(frame.kind, FrameKind::Objects);
+    link(*number);
+    return *number;
+}
+
+/// It is in no list any more.
+void Shard::drop_frame(std::uint32_t number) {
+    const FrameInfo info = frames_[number];
+    if (info.pages > 0) {
+        publish(frame_of(number).kind, FrameKind::Free);
+    }
+    account_.file().give(info.physical);
+    frames_.give(number);
+    account_.refund(sizeof(FrameInfo) + info.pages * kPageBytes);
+}
+
+/// Moves what lives in the frame to another, one behind the other. Whoever has the file at any
+/// moment finds one of the two, and it is whole.
+bool Shard::pack(std::uint32_t number) {
+    MemoryFile& file = account_.file();
+    const std::scoped_lock lock(file.packing());
+    const auto physical = file.take();
+    if (!physical) {
+        return false;
+    }
+    FrameInfo& info = frames_[number];
+    ObjectFrame& from = frame_of(number);
+    ObjectFrame& to = file.at<ObjectFrame>(*physical);
+    std::uint32_t slots = from.slots;
+    while (slots > 0 && slot_of(from, slots - 1).references == 0) {
+        --slots;
+        --info.free_slots;
+    }
+    std::uint32_t tail = sizeof(ObjectFrame);
+    for (std::uint32_t i = 0; i < slots; ++i) {
+        const Slot& slot = slot_of(from, i);
+        if (slot.references == 0) {
+            continue;  // the new frame is zeros
+        }
+        // SAFETY: what lives in one frame fits into another.
+        std::memcpy(reinterpret_cast<std::byte*>(&to) + tail,
+                    reinterpret_cast<const std::byte*>(&from) + slot.offset, slot.size);
+        slot_of(to, i) = {.references = slot.references,
+                          .hash = slot.hash,
+                          .offset = static_cast<std::uint16_t>(tail),
+                          .size = slot.size};
+        tail += slot.size;
+    }
+    to.generation = from.generation + 1;
+    to.number = number;
+    to.salt = salt_;
+    to.shard = from.shard;
+    to.slots = static_cast<std::uint16_t>(slots);
+    to.tail = tail;
+    publish(to.kind, FrameKind::Objects);
+    publish(from.kind, FrameKind::Free);
+    file.give(info.physical);
+    unlink(number);
+    info.physical = *physical;
+    info.free = static_cast<std::uint32_t>(kFrameBytes - tail - slots * sizeof(Slot));
+    link(number);
+    const std::size_t pages = pages_of(tail, slots);
+    account_.refund((info.pages - pages) * kPageBytes);
+    info.pages = static_cast<std::uint16_t>(pages);
+    return true;
+}
+
+bool Shard::charge_pages(FrameInfo& info, std::size_t tail, std::size_t slots) {
+    const std::size_t pages = pages_of(tail, slots);
+    if (pages <= info.pages) {
+        return true;
+    }
+    if (!account_.charge((pages - info.pages) * kPageBytes)) {
+        return false;
+    }
+    info.pages = static_cast<std::uint16_t>(pages);
+    return true;
+}
+
+void Shard::link(std::uint32_t number) {
+    FrameInfo& info = frames_[number];
+    const bool has_slot = info.free_slots > 0 || frame_of(number).slots < kSlotsMax;
+    info.bucket = static_cast<std::uint16_t>(has_slot ? info.free / kBucketBytes : 0);
+    std::uint32_t& first = buckets_[info.bucket];
+    info.previous = 0;
+    info.next = first;
+    if (first != 0) {
+        frames_[first].previous = number;
+    }
+    first = number;
+}
+
+void Shard::unlink(std::uint32_t number) {
+    const FrameInfo& info = frames_[number];
+    if (info.previous != 0) {
+        frames_[info.previous].next = info.next;
+    } else {
+        buckets_[info.bucket] = info.next;
+    }
+    if (info.next != 0) {
+        frames_[info.next].previous = info.previous;
+    }
+}
+
+}  // namespace pepita::storage::zram
