@@ -2,39 +2,48 @@
 
 #include <liburing.h>
 #include <liburing/io_uring.h>
+#include <linux/time_types.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 
-// Setup flags, and why not the ones that look faster:
+// Setup flags, and why not always the ones that look faster:
 //
 // COOP_TASKRUN keeps the kernel from interrupting us to finish an operation: it does so on our next
 // system call, which an event loop makes all the time. TASKRUN_FLAG tells reap() that such work
 // waits.
 //
 // SINGLE_ISSUER and DEFER_TASKRUN tie the ring to the thread that created it (EEXIST from any
-// other), and rings are made before the threads that serve them. With DEFER_TASKRUN nothing at all
-// completes until that thread asks by io_uring_enter(GETEVENTS), and whether the descriptor turns
-// readable before it does so differs between kernels. One epoll loop for all wants a descriptor
-// that is readable when there is something to read.
+// other), and most rings are made before the threads that serve them. With DEFER_TASKRUN nothing at
+// all completes until that thread asks by io_uring_enter(GETEVENTS). Issuer::One promises both.
 
 namespace pepita {
 namespace {
 
 constexpr std::uint32_t kEntriesMax = 4096;
 constexpr std::size_t kReapBatch = 32;
+constexpr std::uint64_t kOwnTag = ~std::uint64_t{0};  // of the cancellation at the end
+// Linux include/uapi/linux/io_uring.h: cmd[] of struct io_uring_sqe.
+constexpr std::size_t kPayloadOffset = 48;
+constexpr std::size_t kPayloadMax = 16;
+constexpr std::size_t kPayloadMax128 = 80;
 
 Error setup_error(int sys_errno) {
     if (sys_errno == ENOSYS) {
@@ -48,6 +57,17 @@ Error setup_error(int sys_errno) {
     return Error::from_errno(sys_errno, "io_uring_setup");
 }
 
+__kernel_timespec to_timespec(std::chrono::nanoseconds time) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
+    return {.tv_sec = seconds.count(), .tv_nsec = (time - seconds).count()};
+}
+
+void set_file(io_uring_sqe& entry, IoRing::File file) {
+    if (file.is_registered()) {
+        entry.flags = static_cast<std::uint8_t>(entry.flags | IOSQE_FIXED_FILE);
+    }
+}
+
 }  // namespace
 
 struct IoRing::State {
@@ -56,10 +76,14 @@ struct IoRing::State {
     State& operator=(const State&) = delete;
     State(State&&) = delete;
     State& operator=(State&&) = delete;
-    ~State() {
+    ~State() { close(); }
+
+    void close() {
         if (is_open) {
             ::io_uring_queue_exit(&ring);
+            is_open = false;
         }
+        under_way = 0;
     }
 
     /// An empty submission entry, or nullptr where as many as fit are under way.
@@ -70,31 +94,82 @@ struct IoRing::State {
         io_uring_sqe* entry = ::io_uring_get_sqe(&ring);
         CHECK(entry != nullptr);  // the submission queue is as long as `entries`, or longer
         ++under_way;
+        last = entry;
         return entry;
+    }
+
+    /// Where the kernel finds the time until submit() is through.
+    __kernel_timespec* keep(std::chrono::nanoseconds time) {
+        return &times.emplace_back(to_timespec(time));
+    }
+
+    /// After entries went to the kernel.
+    void forget_submitted() {
+        last = nullptr;
+        if (::io_uring_sq_ready(&ring) == 0) {
+            times.clear();
+        }
+    }
+
+    /// What a call of io_uring_enter(2) gave: whether to go on, or the Error.
+    Result<void> check_taken(int taken) {
+        forget_submitted();
+        const bool others_run = under_way > ::io_uring_sq_ready(&ring);
+        // Short of something: what comes back makes room.
+        const bool is_short = (taken == -EAGAIN || taken == -EBUSY) && others_run;
+        if (taken < 0 && taken != -EINTR && !is_short) {
+            return Error::from_errno(-taken, "io_uring_enter");
+        }
+        return {};
     }
 
     io_uring ring{};
     bool is_open = false;
     std::uint32_t entries = 0;
     std::uint32_t under_way = 0;
+    std::size_t payload_max = kPayloadMax;
+    bool waits_for_others = false;        // something was queued whose end others decide
+    io_uring_sqe* last = nullptr;         // the one queued last, until it is submitted
+    std::deque<__kernel_timespec> times;  // of what is queued; does not move them
 };
 
-Result<IoRing> IoRing::create(std::uint32_t entries) {
-    if (entries == 0 || entries > kEntriesMax) {
-        return Error(Code::InvalidArgument, "io_uring of " + std::to_string(entries) +
-                                                " entries: 1 to " + std::to_string(kEntriesMax));
+Result<void> IoRing::open(State& state, const Options& options) {
+    const std::uint32_t size = options.entry_size == EntrySize::Bytes128 ? IORING_SETUP_SQE128 : 0U;
+    const std::uint32_t cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    const std::uint32_t deferred =
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    int failed = -EINVAL;
+    if (options.issuer == Issuer::One) {
+        failed = ::io_uring_queue_init(options.entries, &state.ring, size | deferred);
     }
-    auto state = std::make_unique<State>();
-    state->entries = entries;
-    int failed = ::io_uring_queue_init(entries, &state->ring,
-                                       IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG);
+    if (failed == -EINVAL) {  // before Linux 6.1
+        failed = ::io_uring_queue_init(options.entries, &state.ring, size | cooperative);
+    }
     if (failed == -EINVAL) {  // before Linux 5.19
-        failed = ::io_uring_queue_init(entries, &state->ring, 0);
+        failed = ::io_uring_queue_init(options.entries, &state.ring, size);
     }
     if (failed != 0) {
         return setup_error(-failed);
     }
-    state->is_open = true;
+    state.is_open = true;
+    if (options.issuer == Issuer::One) {
+        // Spares the kernel a look at the descriptor table, which belongs to one thread too.
+        (void)::io_uring_register_ring_fd(&state.ring);
+    }
+    return {};
+}
+
+Result<IoRing> IoRing::create(const Options& options) {
+    if (options.entries == 0 || options.entries > kEntriesMax) {
+        return Error(Code::InvalidArgument, "io_uring of " + std::to_string(options.entries) +
+                                                " entries: 1 to " + std::to_string(kEntriesMax));
+    }
+    auto state = std::make_unique<State>();
+    state->entries = options.entries;
+    if (options.entry_size == EntrySize::Bytes128) {
+        state->payload_max = kPayloadMax128;
+    }
+    TRY(open(*state, options));
     return IoRing(std::move(state));
 }
 
@@ -106,14 +181,24 @@ IoRing& IoRing::operator=(IoRing&& other) noexcept {
 }
 
 IoRing::~IoRing() {
+    if (state_ == nullptr || state_->under_way == 0) {
+        return;
+    }
     // Closing the ring does not wait for the kernel, and what it still writes to may be freed next.
-    while (state_ != nullptr && state_->under_way > 0) {
+    CHECK(submit().has_value());
+    io_uring_sqe* entry = state_->waits_for_others ? ::io_uring_get_sqe(&state_->ring) : nullptr;
+    if (entry != nullptr) {  // EINVAL before Linux 5.19: then we wait, however long it takes
+        ::io_uring_prep_cancel64(entry, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+        ::io_uring_sqe_set_data64(entry, kOwnTag);
+        ++state_->under_way;
+    }
+    while (state_->under_way > 0) {
         CHECK(wait().has_value());
         reap([](const Completion&) {});
     }
 }
 
-bool IoRing::readv(FdRef file, std::span<const iovec> into, std::uint64_t offset,
+bool IoRing::readv(File file, std::span<const iovec> into, std::uint64_t offset,
                    std::uint64_t tag) {
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {
@@ -121,11 +206,12 @@ bool IoRing::readv(FdRef file, std::span<const iovec> into, std::uint64_t offset
     }
     ::io_uring_prep_readv(entry, file.number(), into.data(), static_cast<unsigned>(into.size()),
                           offset);
+    set_file(*entry, file);
     ::io_uring_sqe_set_data64(entry, tag);
     return true;
 }
 
-bool IoRing::writev(FdRef file, std::span<const iovec> from, std::uint64_t offset,
+bool IoRing::writev(File file, std::span<const iovec> from, std::uint64_t offset,
                     std::uint64_t tag) {
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {
@@ -133,26 +219,57 @@ bool IoRing::writev(FdRef file, std::span<const iovec> from, std::uint64_t offse
     }
     ::io_uring_prep_writev(entry, file.number(), from.data(), static_cast<unsigned>(from.size()),
                            offset);
+    set_file(*entry, file);
     ::io_uring_sqe_set_data64(entry, tag);
     return true;
 }
 
-bool IoRing::fsync(FdRef file, std::uint64_t tag) {
+bool IoRing::read_into(RegisteredBuffer buffer, std::span<std::byte> into, File file,
+                       std::uint64_t offset, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_read_fixed(entry, file.number(), into.data(),
+                               static_cast<unsigned>(into.size()), offset,
+                               static_cast<int>(buffer));
+    set_file(*entry, file);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::write_from(RegisteredBuffer buffer, std::span<const std::byte> from, File file,
+                        std::uint64_t offset, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_write_fixed(entry, file.number(), from.data(),
+                                static_cast<unsigned>(from.size()), offset,
+                                static_cast<int>(buffer));
+    set_file(*entry, file);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::fsync(File file, std::uint64_t tag) {
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {
         return false;
     }
     ::io_uring_prep_fsync(entry, file.number(), 0);
+    set_file(*entry, file);
     ::io_uring_sqe_set_data64(entry, tag);
     return true;
 }
 
-bool IoRing::fdatasync(FdRef file, std::uint64_t tag) {
+bool IoRing::fdatasync(File file, std::uint64_t tag) {
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {
         return false;
     }
     ::io_uring_prep_fsync(entry, file.number(), IORING_FSYNC_DATASYNC);
+    set_file(*entry, file);
     ::io_uring_sqe_set_data64(entry, tag);
     return true;
 }
@@ -167,20 +284,151 @@ bool IoRing::nop(std::uint64_t tag) {
     return true;
 }
 
+bool IoRing::poll(File file, std::uint32_t events, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_poll_add(entry, file.number(), events);
+    state_->waits_for_others = true;
+    set_file(*entry, file);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::poll_multishot(File file, std::uint32_t events, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_poll_multishot(entry, file.number(), events);
+    state_->waits_for_others = true;
+    set_file(*entry, file);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::accept(File listener, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_accept(entry, listener.number(), nullptr, nullptr, SOCK_CLOEXEC);
+    state_->waits_for_others = true;
+    set_file(*entry, listener);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::accept_multishot(File listener, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_multishot_accept(entry, listener.number(), nullptr, nullptr, SOCK_CLOEXEC);
+    state_->waits_for_others = true;
+    set_file(*entry, listener);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::timeout(std::chrono::nanoseconds time, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_timeout(entry, state_->keep(time), 0, 0);
+    state_->waits_for_others = true;
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::limit_previous(std::chrono::nanoseconds time, std::uint64_t tag) {
+    io_uring_sqe* limited = state_->last;
+    CHECK(limited != nullptr);  // it must not have been submitted
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    limited->flags = static_cast<std::uint8_t>(limited->flags | IOSQE_IO_LINK);
+    ::io_uring_prep_link_timeout(entry, state_->keep(time), 0);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::cancel(std::uint64_t tag_of_other, std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_cancel64(entry, tag_of_other, 0);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
+bool IoRing::command(File file, std::uint32_t operation, std::span<const std::byte> payload,
+                     std::uint64_t tag) {
+    CHECK(payload.size() <= state_->payload_max);
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_rw(IORING_OP_URING_CMD, entry, file.number(), nullptr, 0, 0);
+    entry->cmd_op = operation;
+    set_file(*entry, file);
+    ::io_uring_sqe_set_data64(entry, tag);
+    // SAFETY: an entry is 64 bytes long, or 128 where payload_max is 80, and the payload stands
+    // from byte 48 on. What an earlier operation left there must not be taken for ours.
+    auto* room = reinterpret_cast<std::byte*>(entry) + kPayloadOffset;
+    std::memset(room, 0, state_->payload_max);
+    std::memcpy(room, payload.data(), payload.size());
+    return true;
+}
+
+Result<void> IoRing::register_files(std::span<const FdRef> files) {
+    std::vector<int> numbers;
+    for (const FdRef file : files) {
+        numbers.push_back(file.number());
+    }
+    const int failed = ::io_uring_register_files(&state_->ring, numbers.data(),
+                                                 static_cast<unsigned>(numbers.size()));
+    if (failed < 0) {
+        return Error::from_errno(-failed, "register files with io_uring");
+    }
+    return {};
+}
+
+Result<void> IoRing::replace_file(RegisteredFile file, FdRef by) {
+    const int number = by.number();
+    const int replaced =
+        ::io_uring_register_files_update(&state_->ring, static_cast<unsigned>(file), &number, 1);
+    if (replaced < 0) {
+        return Error::from_errno(-replaced, "replace a file registered with io_uring");
+    }
+    return {};
+}
+
+Result<void> IoRing::register_buffers(std::span<const std::span<std::byte>> buffers) {
+    std::vector<iovec> pieces;
+    for (const std::span<std::byte> buffer : buffers) {
+        pieces.push_back({.iov_base = buffer.data(), .iov_len = buffer.size()});
+    }
+    const int failed = ::io_uring_register_buffers(&state_->ring, pieces.data(),
+                                                   static_cast<unsigned>(pieces.size()));
+    if (failed < 0) {
+        return Error::from_errno(-failed, "register buffers with io_uring");
+    }
+    return {};
+}
+
 Result<void> IoRing::submit() {
     while (::io_uring_sq_ready(&state_->ring) > 0) {
         const int taken = ::io_uring_submit(&state_->ring);
-        if (taken == -EINTR) {
-            continue;
+        TRY(state_->check_taken(taken));
+        if (taken == -EAGAIN || taken == -EBUSY) {
+            break;
         }
-        const bool others_run = state_->under_way > ::io_uring_sq_ready(&state_->ring);
-        if ((taken == -EAGAIN || taken == -EBUSY) && others_run) {
-            break;  // the kernel is short of something; what comes back makes room
-        }
-        if (taken < 0) {
-            return Error::from_errno(-taken, "io_uring_enter");
-        }
-        CHECK(taken > 0);  // or this would not end
+        CHECK(taken != 0);  // or this would not end
     }
     return {};
 }
@@ -196,11 +444,13 @@ std::size_t IoRing::reap(const std::function<void(const Completion&)>& on_comple
         // Copied and given back first: the callback may queue, and its operations need the room.
         std::array<Completion, kReapBatch> completions{};
         for (unsigned i = 0; i < got; ++i) {
+            const bool more = (entries[i]->flags & IORING_CQE_F_MORE) != 0;
             completions[i] = {.tag = ::io_uring_cqe_get_data64(entries[i]),
-                              .result = entries[i]->res};
+                              .result = entries[i]->res,
+                              .more = more};
+            state_->under_way -= more ? 0U : 1U;
         }
         ::io_uring_cq_advance(&state_->ring, got);
-        state_->under_way -= got;
         for (const Completion& completion : std::span(completions).first(got)) {
             on_complete(completion);
         }
@@ -209,19 +459,35 @@ std::size_t IoRing::reap(const std::function<void(const Completion&)>& on_comple
 }
 
 Result<void> IoRing::wait() {
-    TRY(submit());
     while (state_->under_way > 0) {
-        io_uring_cqe* entry = nullptr;
-        const int failed = ::io_uring_wait_cqe(&state_->ring, &entry);
-        if (failed == 0) {
-            break;
+        if (::io_uring_cq_ready(&state_->ring) > 0) {
+            return submit();
         }
-        if (failed != -EINTR) {
-            return Error::from_errno(-failed, "io_uring_enter");
+        const int taken = ::io_uring_submit_and_wait(&state_->ring, 1);
+        TRY(state_->check_taken(taken));
+        if (taken == -EAGAIN || taken == -EBUSY) {
+            io_uring_cqe* entry = nullptr;
+            TRY(state_->check_taken(::io_uring_wait_cqe(&state_->ring, &entry)));
         }
     }
     return {};
 }
+
+Result<void> IoRing::wait_for(std::chrono::nanoseconds limit) {
+    TRY(submit());
+    if (state_->under_way == 0 || ::io_uring_cq_ready(&state_->ring) > 0) {
+        return {};
+    }
+    __kernel_timespec time = to_timespec(limit);
+    io_uring_cqe* entry = nullptr;
+    const int failed = ::io_uring_wait_cqe_timeout(&state_->ring, &entry, &time);
+    if (failed == -ETIME) {
+        return {};
+    }
+    return state_->check_taken(failed);
+}
+
+void IoRing::abandon() { state_->close(); }
 
 std::uint32_t IoRing::under_way() const { return state_->under_way; }
 
