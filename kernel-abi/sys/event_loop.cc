@@ -14,6 +14,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -141,11 +142,15 @@ void EventLoop::fire_timers() {
     }
 }
 
-int EventLoop::timeout_ms(Clock::duration limit) const {
-    Clock::duration wait = limit;
-    if (!timers_.empty()) {
-        wait = std::min(wait, timers_.begin()->first.first - Clock::now());
+std::optional<EventLoop::Clock::duration> EventLoop::until_deadline() const {
+    if (timers_.empty()) {
+        return std::nullopt;
     }
+    return std::max(timers_.begin()->first.first - Clock::now(), Clock::duration::zero());
+}
+
+int EventLoop::timeout_ms(Clock::duration limit) const {
+    const Clock::duration wait = std::min(limit, until_deadline().value_or(limit));
     // Rounded up, or the last fraction of a millisecond before a deadline would be spent spinning.
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
     return static_cast<int>(std::clamp<std::int64_t>(ms, 0, std::numeric_limits<int>::max()));

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -99,6 +100,12 @@ public:
 
     /// Ends run() after the callback in progress. Thread: any.
     void stop();
+
+    /// For a thread that waits elsewhere, in an IoRing say: readable (EPOLLIN) while run_once()
+    /// would find a descriptor ready or work posted.
+    FdRef fd() const { return epoll_.ref(); }
+    /// How long from now the next deadline is; 0 where it has passed, nothing where there is none.
+    std::optional<Clock::duration> until_deadline() const;
 
     /// One round: waits at most until the next deadline or `limit`, then calls what is due.
     Result<void> run_once(Clock::duration limit);

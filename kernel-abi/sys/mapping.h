@@ -26,6 +26,9 @@ public:
     /// A file's bytes, shared with whoever else maps or holds it, readable and writable.
     static Result<Mapping> shared(FdRef file, Bytes size, std::uint64_t offset = 0);
 
+    /// The same, and only readable: a write to it ends the process.
+    static Result<Mapping> shared_read_only(FdRef file, Bytes size, std::uint64_t offset = 0);
+
     Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
     Mapping& operator=(Mapping&& other) noexcept {
         std::swap(bytes_, other.bytes_);

@@ -1,6 +1,7 @@
 #include "kernel-abi/sys/event_loop.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 
@@ -8,8 +9,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/socket.h"
 
 namespace pepita {
@@ -83,6 +86,26 @@ TEST_F(EventLoopTest, AnotherThreadsPostWakesIt) {
     ASSERT_EQ(::pthread_create(&thread, nullptr, post, loop_.get()), 0);
     ASSERT_TRUE(loop_->run().has_value());
     ASSERT_EQ(::pthread_join(thread, nullptr), 0);
+}
+
+bool is_readable(FdRef fd) {
+    pollfd one{.fd = fd.number(), .events = POLLIN, .revents = 0};
+    return ::poll(&one, 1, 0) == 1;
+}
+
+TEST_F(EventLoopTest, AnotherWaitCanTellWhenItsTurnIs) {
+    EXPECT_FALSE(is_readable(loop_->fd()));
+    EXPECT_EQ(loop_->until_deadline(), std::nullopt);
+    bool is_done = false;
+    loop_->post([&] { is_done = true; });
+    EXPECT_TRUE(is_readable(loop_->fd()));
+    ASSERT_TRUE(loop_->run_once(milliseconds(0)).has_value());
+    EXPECT_TRUE(is_done);
+    EXPECT_FALSE(is_readable(loop_->fd()));
+    const auto later = loop_->after(std::chrono::hours(1), [] {});
+    EXPECT_GT(loop_->until_deadline(), std::chrono::minutes(59));
+    const auto now = loop_->after(milliseconds(0), [] {});
+    EXPECT_EQ(loop_->until_deadline(), EventLoop::Clock::duration::zero());
 }
 
 TEST_F(EventLoopTest, StopBeforeRunIsNotLost) {

@@ -1,5 +1,6 @@
 #include "kernel-abi/sys/mapping.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,6 +34,17 @@ TEST(Mapping, SharedWritesReachTheFile) {
     std::byte seen{};
     ASSERT_EQ(::pread(file.ref().number(), &seen, 1, 4096), 1);
     EXPECT_EQ(seen, std::byte{9});
+}
+
+TEST(Mapping, ReadOnlyNeedsNoWritableFileAndSeesItsBytes) {
+    const Fd file(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    ASSERT_EQ(::pwrite(file.ref().number(), "x", 1, 4096), 1);
+    ASSERT_EQ(::ftruncate(file.ref().number(), 8192), 0);
+    ASSERT_EQ(::fcntl(file.ref().number(), F_ADD_SEALS, F_SEAL_WRITE), 0);
+    EXPECT_FALSE(Mapping::shared(file.ref(), 4_KiB, 4096).has_value());
+    auto mapping = Mapping::shared_read_only(file.ref(), 4_KiB, 4096);
+    ASSERT_TRUE(mapping.has_value());
+    EXPECT_EQ(mapping->bytes()[0], std::byte{'x'});
 }
 
 TEST(Mapping, IsUnmappedWhenItGoes) {

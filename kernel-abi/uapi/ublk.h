@@ -1,0 +1,201 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+/// ublk: block devices that a process serves. Source: Linux include/uapi/linux/ublk_cmd.h; the
+/// version that brought a feature stands beside it, the rest is Linux 6.0's.
+///
+/// All commands go as IORING_OP_URING_CMD: those of UblkControlCommand to /dev/ublk-control with an
+/// UblkControlRequest as payload (a ring of 128-byte entries), those of UblkIoCommand to
+/// /dev/ublkcN with an UblkIoRequest.
+namespace pepita::abi {
+
+/// _IOR('u', nr, payload) and _IOWR('u', nr, payload).
+constexpr std::uint32_t ublk_ior(std::uint32_t number, std::size_t size) {
+    return 2U << 30U | static_cast<std::uint32_t>(size) << 16U | std::uint32_t{'u'} << 8U | number;
+}
+constexpr std::uint32_t ublk_iowr(std::uint32_t number, std::size_t size) {
+    return 1U << 30U | ublk_ior(number, size);
+}
+
+/// Payload of a control command.
+struct UblkControlRequest {
+    std::uint32_t dev_id;
+    std::uint16_t queue_id;  // kUblkNoQueue where the command is not about a queue
+    std::uint16_t len;       // of what `addr` points to
+    std::uint64_t addr;
+    std::uint64_t data;
+    std::uint16_t dev_path_len;  // unprivileged: so much of `addr` is the device's path, with NUL
+    std::uint16_t pad;
+    std::uint32_t reserved;
+};
+static_assert(sizeof(UblkControlRequest) == 32);
+
+inline constexpr std::uint16_t kUblkNoQueue = 0xffff;
+inline constexpr std::uint32_t kUblkAnyDevice = 0xffffffff;  // ADD_DEV: the next id that is free
+
+enum class UblkControlCommand : std::uint32_t {
+    GetQueueAffinity = ublk_ior(0x01, sizeof(UblkControlRequest)),
+    GetDevInfo = ublk_ior(0x02, sizeof(UblkControlRequest)),
+    AddDev = ublk_iowr(0x04, sizeof(UblkControlRequest)),
+    DelDev = ublk_iowr(0x05, sizeof(UblkControlRequest)),
+    StartDev = ublk_iowr(0x06, sizeof(UblkControlRequest)),
+    StopDev = ublk_iowr(0x07, sizeof(UblkControlRequest)),
+    SetParams = ublk_iowr(0x08, sizeof(UblkControlRequest)),
+    GetParams = ublk_ior(0x09, sizeof(UblkControlRequest)),
+    StartUserRecovery = ublk_iowr(0x10, sizeof(UblkControlRequest)),  // 6.1
+    EndUserRecovery = ublk_iowr(0x11, sizeof(UblkControlRequest)),    // 6.1
+    GetDevInfo2 = ublk_ior(0x12, sizeof(UblkControlRequest)),         // 6.3
+    GetFeatures = ublk_ior(0x13, sizeof(UblkControlRequest)),         // 6.5
+    DelDevAsync = ublk_ior(0x14, sizeof(UblkControlRequest)),         // 6.9
+    UpdateSize = ublk_iowr(0x15, sizeof(UblkControlRequest)),         // 6.16
+    QuiesceDev = ublk_iowr(0x16, sizeof(UblkControlRequest)),         // 6.16
+};
+static_assert(static_cast<std::uint32_t>(UblkControlCommand::GetDevInfo) == 0x80207502);
+static_assert(static_cast<std::uint32_t>(UblkControlCommand::AddDev) == 0xc0207504);
+
+/// Features, in UblkDeviceInfo::flags and from GET_FEATURES.
+inline constexpr std::uint64_t kUblkFSupportZeroCopy = 1ULL << 0U;
+inline constexpr std::uint64_t kUblkFUringCmdCompInTask = 1ULL << 1U;
+inline constexpr std::uint64_t kUblkFNeedGetData = 1ULL << 2U;
+inline constexpr std::uint64_t kUblkFUserRecovery = 1ULL << 3U;         // 6.1
+inline constexpr std::uint64_t kUblkFUserRecoveryReissue = 1ULL << 4U;  // 6.1
+inline constexpr std::uint64_t kUblkFUnprivilegedDev = 1ULL << 5U;      // 6.3
+inline constexpr std::uint64_t kUblkFCmdIoctlEncode = 1ULL << 6U;       // 6.4
+inline constexpr std::uint64_t kUblkFUserCopy = 1ULL << 7U;             // 6.5
+inline constexpr std::uint64_t kUblkFZoned = 1ULL << 8U;                // 6.6
+inline constexpr std::uint64_t kUblkFUserRecoveryFailIo = 1ULL << 9U;   // 6.13
+inline constexpr std::uint64_t kUblkFUpdateSize = 1ULL << 10U;          // 6.16
+
+/// UblkDeviceInfo::state.
+inline constexpr std::uint16_t kUblkStateDead = 0;
+inline constexpr std::uint16_t kUblkStateLive = 1;
+inline constexpr std::uint16_t kUblkStateQuiesced = 2;  // its server is gone, and may come back
+
+inline constexpr std::uint32_t kUblkQueuesMax = 4096;
+inline constexpr std::uint32_t kUblkQueueDepthMax = 4096;
+
+struct UblkDeviceInfo {
+    std::uint16_t nr_hw_queues;
+    std::uint16_t queue_depth;
+    std::uint16_t state;
+    std::uint16_t pad0;
+    std::uint32_t max_io_buf_bytes;
+    std::uint32_t dev_id;
+    std::int32_t ublksrv_pid;
+    std::uint32_t pad1;
+    std::uint64_t flags;
+    std::uint64_t ublksrv_flags;  // the server's own; the driver keeps them
+    std::uint32_t owner_uid;
+    std::uint32_t owner_gid;
+    std::uint64_t reserved1;
+    std::uint64_t reserved2;
+};
+static_assert(sizeof(UblkDeviceInfo) == 64);
+static_assert(offsetof(UblkDeviceInfo, flags) == 24 && offsetof(UblkDeviceInfo, owner_uid) == 40);
+
+/// UblkParamBasic::attrs.
+inline constexpr std::uint32_t kUblkAttrReadOnly = 1U << 0U;
+inline constexpr std::uint32_t kUblkAttrRotational = 1U << 1U;
+inline constexpr std::uint32_t kUblkAttrVolatileCache = 1U << 2U;
+inline constexpr std::uint32_t kUblkAttrFua = 1U << 3U;  // has no effect without the volatile cache
+
+struct UblkParamBasic {
+    std::uint32_t attrs;
+    std::uint8_t logical_bs_shift;
+    std::uint8_t physical_bs_shift;
+    std::uint8_t io_opt_shift;
+    std::uint8_t io_min_shift;
+    std::uint32_t max_sectors;
+    std::uint32_t chunk_sectors;
+    std::uint64_t dev_sectors;
+    std::uint64_t virt_boundary_mask;
+};
+static_assert(sizeof(UblkParamBasic) == 32);
+
+struct UblkParamDiscard {
+    std::uint32_t discard_alignment;
+    std::uint32_t discard_granularity;
+    std::uint32_t max_discard_sectors;
+    std::uint32_t max_write_zeroes_sectors;
+    std::uint16_t max_discard_segments;  // 1
+    std::uint16_t reserved0;
+};
+static_assert(sizeof(UblkParamDiscard) == 20);
+
+/// Filled in by GET_PARAMS; cannot be set.
+struct UblkParamDevt {
+    std::uint32_t char_major;
+    std::uint32_t char_minor;
+    std::uint32_t disk_major;
+    std::uint32_t disk_minor;
+};
+static_assert(sizeof(UblkParamDevt) == 16);
+
+inline constexpr std::uint32_t kUblkParamBasic = 1U << 0U;
+inline constexpr std::uint32_t kUblkParamDiscard = 1U << 1U;
+inline constexpr std::uint32_t kUblkParamDevt = 1U << 2U;
+
+/// As long as Linux 6.1's: later parameters follow, and `len` says which are there.
+struct UblkParams {
+    std::uint32_t len;
+    std::uint32_t types;
+    UblkParamBasic basic;
+    UblkParamDiscard discard;
+    UblkParamDevt devt;
+};
+static_assert(offsetof(UblkParams, basic) == 8 && offsetof(UblkParams, discard) == 40 &&
+              offsetof(UblkParams, devt) == 60 && sizeof(UblkParams) == 80);
+
+/// Payload of an I/O command.
+struct UblkIoRequest {
+    std::uint16_t q_id;
+    std::uint16_t tag;
+    std::int32_t result;  // COMMIT: bytes, or a negative errno
+    std::uint64_t addr;   // of the buffer for the next request; 0 with kUblkFUserCopy
+};
+static_assert(sizeof(UblkIoRequest) == 16);
+
+enum class UblkIoCommand : std::uint32_t {
+    FetchReq = ublk_iowr(0x20, sizeof(UblkIoRequest)),
+    CommitAndFetchReq = ublk_iowr(0x21, sizeof(UblkIoRequest)),
+    NeedGetData = ublk_iowr(0x22, sizeof(UblkIoRequest)),
+};
+static_assert(static_cast<std::uint32_t>(UblkIoCommand::FetchReq) == 0xc0107520);
+
+/// What a FETCH comes back with.
+inline constexpr std::int32_t kUblkIoResOk = 0;
+inline constexpr std::int32_t kUblkIoResNeedGetData = 1;
+inline constexpr std::int32_t kUblkIoResAbort = -19;  // ENODEV: fetch no more
+
+/// What a request is, at its tag's place in the queue's array, which /dev/ublkcN maps read-only.
+struct UblkIoDescriptor {
+    std::uint32_t op_flags;  // operation in bits 0-7, flags above
+    std::uint32_t nr_sectors;
+    std::uint64_t start_sector;
+    std::uint64_t addr;
+};
+static_assert(sizeof(UblkIoDescriptor) == 24);
+
+inline constexpr std::uint32_t kUblkOperationMask = 0xff;
+inline constexpr std::uint32_t kUblkIoOpRead = 0;
+inline constexpr std::uint32_t kUblkIoOpWrite = 1;
+inline constexpr std::uint32_t kUblkIoOpFlush = 2;
+inline constexpr std::uint32_t kUblkIoOpDiscard = 3;
+inline constexpr std::uint32_t kUblkIoOpWriteSame = 4;
+inline constexpr std::uint32_t kUblkIoOpWriteZeroes = 5;
+
+inline constexpr std::uint32_t kUblkIoFMeta = 1U << 11U;
+inline constexpr std::uint32_t kUblkIoFFua = 1U << 13U;
+inline constexpr std::uint32_t kUblkIoFNounmap = 1U << 15U;  // WRITE_ZEROES: keep the space
+inline constexpr std::uint32_t kUblkIoFSwap = 1U << 16U;
+
+/// Offsets in /dev/ublkcN: the queues' descriptors, for mmap; the requests' data, for pread and
+/// pwrite with kUblkFUserCopy.
+inline constexpr std::uint64_t kUblkDescriptorsOffset = 0;
+inline constexpr std::uint64_t kUblkDataOffset = 0x80000000;
+inline constexpr std::uint32_t kUblkDataBits = 25;  // 32 MiB a request at most
+inline constexpr std::uint32_t kUblkTagBits = 16;
+
+}  // namespace pepita::abi
