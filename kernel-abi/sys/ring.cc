@@ -37,7 +37,7 @@
 namespace pepita {
 namespace {
 
-constexpr std::uint32_t kEntriesMax = 4096;
+constexpr std::uint32_t kEntriesMax = 8192;
 constexpr std::size_t kReapBatch = 32;
 constexpr std::uint64_t kOwnTag = ~std::uint64_t{0};  // of the cancellation at the end
 // Linux include/uapi/linux/io_uring.h: cmd[] of struct io_uring_sqe.

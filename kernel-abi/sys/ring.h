@@ -43,7 +43,7 @@ public:
     enum class Issuer : std::uint8_t { Any, One };
 
     struct Options {
-        std::uint32_t entries = 0;  // operations at most that are queued or in flight, 1 to 4096
+        std::uint32_t entries = 0;  // operations at most that are queued or in flight, 1 to 8192
         EntrySize entry_size = EntrySize::Bytes64;
         Issuer issuer = Issuer::Any;
     };

@@ -110,10 +110,10 @@ TEST(IoRing, NoMoreThanItsEntriesAreUnderWay) {
     EXPECT_TRUE(ring.nop(3));
 }
 
-TEST(IoRing, EntriesAreOneTo4096) {
+TEST(IoRing, EntriesAreOneTo8192) {
     EXPECT_EQ(IoRing::create(0).error().code(), Code::InvalidArgument);
-    EXPECT_EQ(IoRing::create(4097).error().code(), Code::InvalidArgument);
-    EXPECT_TRUE(IoRing::create(4096).has_value());
+    EXPECT_EQ(IoRing::create(8193).error().code(), Code::InvalidArgument);
+    EXPECT_TRUE(IoRing::create(8192).has_value());
 }
 
 TEST(IoRing, CallbackMayQueueTheNextOperation) {
