@@ -13,13 +13,6 @@
 // Stands in for storage/disk.h and what storage/block_device.h is about to get.
 namespace pepita::storage::ublk {
 
-enum class IoStatus : std::uint8_t { Ok, Failed, NoSpace, Unsupported };
-
-struct IoCompletion {
-    std::uint64_t tag = 0;
-    IoStatus status = IoStatus::Failed;
-};
-
 class BlockDevice {
 public:
     using Segment = std::span<std::byte>;

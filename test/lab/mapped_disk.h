@@ -85,27 +85,27 @@ public:
                 first = first + Sectors(segment.size() / kSectorSize.value());
             }
         }
-        finish(tag, fits ? ublk::IoStatus::Ok : ublk::IoStatus::Failed);
+        finish(tag, fits ? IoStatus::Ok : IoStatus::Failed);
     }
     void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) override {
         if (disk_.access() == Access::ReadOnly || !lies_within(first, from)) {
-            finish(tag, ublk::IoStatus::Failed);
+            finish(tag, IoStatus::Failed);
             return;
         }
         for (const Segment segment : from) {
             if (!disk_.take(first, segment.size())) {
-                finish(tag, ublk::IoStatus::NoSpace);
+                finish(tag, IoStatus::NoSpace);
                 return;
             }
             std::memcpy(disk_.at(first, segment.size()).data(), segment.data(), segment.size());
             first = first + Sectors(segment.size() / kSectorSize.value());
         }
-        finish(tag, ublk::IoStatus::Ok);
+        finish(tag, IoStatus::Ok);
     }
-    void flush(std::uint64_t tag) override { finish(tag, ublk::IoStatus::Ok); }
+    void flush(std::uint64_t tag) override { finish(tag, IoStatus::Ok); }
     void discard(Sectors first, Sectors count, std::uint64_t tag) override {
         write_zeroes(first, count, tag);
-        if (done_.back().status == ublk::IoStatus::Ok) {
+        if (done_.back().status == IoStatus::Ok) {
             disk_.give_back(first, count);
         }
     }
@@ -116,14 +116,14 @@ public:
             const std::span<std::byte> into = disk_.at(first, to_bytes(count).value());
             std::memset(into.data(), 0, into.size());
         }
-        finish(tag, fits ? ublk::IoStatus::Ok : ublk::IoStatus::Failed);
+        finish(tag, fits ? IoStatus::Ok : IoStatus::Failed);
     }
     void submit() override {}
     bool poll() override {
         if (done_.empty()) {
             return false;
         }
-        const std::vector<ublk::IoCompletion> done = std::exchange(done_, {});
+        const std::vector<IoCompletion> done = std::exchange(done_, {});
         listener_(done);
         return true;
     }
@@ -139,13 +139,13 @@ private:
         }
         return size > 0 && is_within(disk_.capacity(), first, Bytes(size));
     }
-    void finish(std::uint64_t tag, ublk::IoStatus status) {
+    void finish(std::uint64_t tag, IoStatus status) {
         done_.push_back({.tag = tag, .status = status});
     }
 
     MappedDisk& disk_;
     OnComplete listener_;
-    std::vector<ublk::IoCompletion> done_;
+    std::vector<IoCompletion> done_;
 };
 
 inline Result<std::unique_ptr<ublk::BlockDevice>> MappedDisk::open(EventLoop&) {
