@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -26,8 +27,16 @@ enum class VhostUserRequest : std::uint32_t {
     SetProtocolFeatures = 16,
     GetQueueNum = 17,
     SetVringEnable = 18,
+    SetBackendReqFd = 21,
     GetConfig = 24,
     SetConfig = 25,
+    GetInflightFd = 31,
+    SetInflightFd = 32,
+};
+
+/// What a back end may ask of its front end, over the socket of SET_BACKEND_REQ_FD.
+enum class VhostUserBackendRequest : std::uint32_t {
+    ConfigChange = 2,
 };
 
 /// Bits of VhostUserHeader::flags.
@@ -42,7 +51,9 @@ inline constexpr std::uint64_t kVhostUserFProtocolFeatures = 1ULL << 30U;
 /// Protocol features.
 inline constexpr std::uint64_t kVhostUserProtocolMq = 1ULL << 0U;
 inline constexpr std::uint64_t kVhostUserProtocolReplyAck = 1ULL << 3U;
+inline constexpr std::uint64_t kVhostUserProtocolBackendReq = 1ULL << 5U;
 inline constexpr std::uint64_t kVhostUserProtocolConfig = 1ULL << 9U;
+inline constexpr std::uint64_t kVhostUserProtocolInflightShmfd = 1ULL << 12U;
 
 /// The payload of SET_VRING_KICK, _CALL and _ERR.
 inline constexpr std::uint64_t kVhostUserVringIndexMask = 0xff;
@@ -99,5 +110,36 @@ struct VhostUserConfigHeader {
     std::uint32_t flags;
 };
 static_assert(sizeof(VhostUserConfigHeader) == 12);
+
+/// GET_INFLIGHT_FD and its reply, SET_INFLIGHT_FD. Some front ends leave the padding out.
+struct VhostUserInflight {
+    std::uint64_t mmap_size;
+    std::uint64_t mmap_offset;
+    std::uint16_t num_queues;
+    std::uint16_t queue_size;
+    std::array<std::uint8_t, 4> padding;
+};
+static_assert(sizeof(VhostUserInflight) == 24);
+inline constexpr std::size_t kVhostUserInflightUnpadded = 20;
+
+/// The in-flight region of a split queue begins with this; as many entries follow as the queue has
+/// descriptors.
+struct VhostUserInflightSplit {
+    std::uint64_t features;
+    std::uint16_t version;  // 0 where nobody has been here
+    std::uint16_t desc_num;
+    std::uint16_t last_batch_head;
+    std::uint16_t used_idx;
+};
+static_assert(sizeof(VhostUserInflightSplit) == 16);
+inline constexpr std::uint16_t kVhostUserInflightVersion = 1;
+
+struct VhostUserInflightDesc {
+    std::uint8_t inflight;
+    std::array<std::uint8_t, 5> padding;
+    std::uint16_t next;     // in the list of those last completed
+    std::uint64_t counter;  // the order in which they were taken
+};
+static_assert(sizeof(VhostUserInflightDesc) == 16);
 
 }  // namespace pepita::abi

@@ -16,12 +16,14 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/vhost_user.h"
 #include "test/support/driver.h"
 #include "test/support/vhost_user_front.h"
 #include "vmm/virtio/entropy/device.h"
+#include "vmm/virtio/inflight.h"
 #include "vmm/virtio/transport_vhost_user.h"
 
 // A front end that says anything, with any descriptors, before and after a queue runs.
@@ -35,6 +37,7 @@ struct Front {
     std::unique_ptr<EventLoop> loop = *EventLoop::create();
     test::GuestRam ram{64_KiB};
     Fd event = test::make_eventfd();
+    vmm::virtio::InflightRegions::Made books = *vmm::virtio::InflightRegions::make(1, 8);
     vmm::virtio::Entropy device;
     std::unique_ptr<vmm::virtio::VhostUserTransport> transport;
     std::unique_ptr<test::VhostUserFront> front;
@@ -42,11 +45,25 @@ struct Front {
     Front() {
         auto [ours, theirs] = *socket_pair();
         transport = *vmm::virtio::VhostUserTransport::create(
-            *loop, std::move(ours), device, [this](const Error&) { transport.reset(); });
+            *loop, std::move(ours), device, [this](const Error&) { transport.reset(); },
+            {.tracks_in_flight = true});
         front = std::make_unique<test::VhostUserFront>(*loop, std::move(theirs));
     }
 
+    // What a killed back end would have left behind.
+    void leave_books(std::span<const std::byte> text) {
+        const auto mapped = Mapping::shared(books.file.ref(), Bytes(books.description.mmap_size));
+        std::ranges::copy(text.first(std::min(text.size(), mapped->bytes().size())),
+                          mapped->bytes().begin());
+        const std::array file{books.file.ref()};
+        front->send(SetProtocolFeatures, abi::kVhostUserProtocolInflightShmfd);
+        front->send(SetInflightFd, books.description, file);
+    }
+
     void start_one_queue() {
+        if (transport == nullptr) {
+            return;
+        }
         test::QueueDriver queue(ram);
         front->send(SetFeatures, (1ULL << 32U) | abi::kVhostUserFProtocolFeatures);
         front->share(ram);
@@ -56,13 +73,13 @@ struct Front {
     // The message as it stands; `fds` chooses what comes beside it.
     void say(std::uint8_t request, std::uint8_t flags, std::uint8_t fds,
              std::span<const std::byte> payload) {
-        const std::array kinds{ram.fd(), event.ref(), FdRef(STDERR_FILENO)};
+        const std::array kinds{ram.fd(), event.ref(), FdRef(STDERR_FILENO), books.file.ref()};
         std::vector<FdRef> chosen;
         for (int i = 0; i < fds % 11; ++i) {
             chosen.push_back(kinds.at(static_cast<std::size_t>(fds / 11 + i) % kinds.size()));
         }
         const auto all_flags = static_cast<std::uint32_t>(flags % 16 == 0 ? flags : flags | 1U);
-        front->send(abi::VhostUserRequest{request % 28U}, payload, chosen, all_flags & ~6U);
+        front->send(abi::VhostUserRequest{request % 36U}, payload, chosen, all_flags & ~6U);
         while (front->receive()) {}
     }
 };
@@ -77,6 +94,9 @@ extern "C" int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     Front front;
     std::span<const std::byte> rest = std::as_bytes(std::span(data, size));
+    if (!rest.empty() && std::to_integer<int>(rest[0]) % 4 == 2) {
+        front.leave_books(rest.subspan(1));
+    }
     if (!rest.empty() && std::to_integer<int>(rest[0]) % 2 == 0) {
         front.start_one_queue();
     }

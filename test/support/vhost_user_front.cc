@@ -69,11 +69,12 @@ std::optional<VhostUserFront::Reply> VhostUserFront::receive() {
     run();
     std::array<std::byte, 1024> bytes{};
     Reply reply;
-    const auto header = receive_some(socket_.ref(), std::span(bytes).first(sizeof(reply.header)));
+    auto header = receive_some(socket_.ref(), std::span(bytes).first(sizeof(reply.header)));
     if (!header || header->size != sizeof(reply.header)) {
         return std::nullopt;
     }
     std::memcpy(&reply.header, bytes.data(), sizeof(reply.header));
+    reply.fds = std::move(header->fds);
     if (reply.header.size > 0) {
         const auto payload = receive_some(socket_.ref(), std::span(bytes).first(reply.header.size));
         CHECK(payload.has_value());

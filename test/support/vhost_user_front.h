@@ -38,6 +38,7 @@ public:
     struct Reply {
         abi::VhostUserHeader header{};
         std::vector<std::byte> payload;
+        std::vector<Fd> fds;
 
         template <typename T>
         T as() const {

@@ -21,6 +21,7 @@
 #include "kernel-abi/uapi/virtio_ring.h"
 #include "vmm/guest_memory.h"
 #include "vmm/virtio/chain.h"
+#include "vmm/virtio/inflight.h"
 
 // The ring lies in memory that the guest writes while we read, so two rules hold in this file.
 //
@@ -117,9 +118,12 @@ struct Ring::State {
     std::uint16_t next_used;
     std::vector<bool> is_taken;              // by head
     std::optional<std::uint16_t> last_head;  // what undo_pop() may put back
+    bool last_was_again = false;
     std::uint16_t taken = 0;
     std::uint32_t completed = 0;  // since should_interrupt() was asked last
     bool is_broken = false;
+    std::optional<InflightQueue> inflight;
+    std::vector<std::uint16_t> again;  // heads of a predecessor's, the first to serve last
 
     std::uint16_t slot(std::uint16_t index) const {
         return static_cast<std::uint16_t>(index & (size - 1U));
@@ -132,7 +136,9 @@ struct Ring::State {
     bool follow(Table kind, std::span<const std::byte> table, std::uint16_t first,
                 Gathered& gathered) const;
     bool follow_indirect(const VirtqDesc& descriptor, Gathered& gathered) const;
+    std::optional<Chain> take(std::uint16_t head);
     std::optional<Chain> take_next();
+    std::optional<Chain> take_again();
 };
 
 /// False where a byte is outside RAM. A buffer may cross from one region into an adjacent one,
@@ -205,11 +211,8 @@ bool Ring::State::follow(Table kind, std::span<const std::byte> table, std::uint
     }
 }
 
-/// The next chain, known to be there; or nothing where it breaks a rule.
-std::optional<Chain> Ring::State::take_next() {
-    const std::size_t entry =
-        abi::kVirtqEntriesOffset + sizeof(std::uint16_t) * slot(next_available);
-    const std::uint16_t head = load_relaxed(u16_at(available, entry));
+/// The chain at `head`, or nothing where it breaks a rule.
+std::optional<Chain> Ring::State::take(std::uint16_t head) {
     // A head that is still with us would give two requests one identity.
     if (head >= size || is_taken[head]) {
         return std::nullopt;
@@ -218,15 +221,40 @@ std::optional<Chain> Ring::State::take_next() {
     if (!follow(Table::Queue, descriptors, head, gathered)) {
         return std::nullopt;
     }
-    ++next_available;
     ++taken;
     is_taken[head] = true;
     last_head = head;
     return Chain(head, std::move(gathered.readable), std::move(gathered.writable));
 }
 
+/// The next chain, known to be there.
+std::optional<Chain> Ring::State::take_next() {
+    const std::size_t entry =
+        abi::kVirtqEntriesOffset + sizeof(std::uint16_t) * slot(next_available);
+    const std::uint16_t head = load_relaxed(u16_at(available, entry));
+    std::optional<Chain> chain = take(head);
+    if (chain) {
+        ++next_available;
+        last_was_again = false;
+        if (inflight) {
+            inflight->take(head);
+        }
+    }
+    return chain;
+}
+
+/// The next of a predecessor's chains: it stands in the books already.
+std::optional<Chain> Ring::State::take_again() {
+    std::optional<Chain> chain = take(again.back());
+    if (chain) {
+        again.pop_back();
+        last_was_again = true;
+    }
+    return chain;
+}
+
 Result<Ring> Ring::open(const GuestMemory& memory, const RingGeometry& geometry,
-                        std::uint64_t features) {
+                        std::uint64_t features, std::optional<InflightQueue> inflight) {
     const std::uint16_t size = geometry.size;
     if (!std::has_single_bit(size) || size > abi::kVirtqSizeMax) {
         return Error(Code::InvalidArgument,
@@ -243,6 +271,20 @@ Result<Ring> Ring::open(const GuestMemory& memory, const RingGeometry& geometry,
     const std::span<std::byte> used = TRY(
         open_part(memory, geometry.used, Bytes(abi::virtq_used_bytes(size)), abi::kVirtqUsedAlign),
         "used ring");
+    std::uint16_t next_used = geometry.next;
+    std::uint16_t next_available = geometry.next;
+    std::vector<std::uint16_t> again;
+    if (inflight) {
+        if (inflight->size() < size) {
+            return Error(Code::InvalidArgument,
+                         "in-flight region is for " + std::to_string(inflight->size()) +
+                             " descriptors, and the queue has " + std::to_string(size));
+        }
+        next_used = load_acquire(u16_at(used, abi::kVirtqIdxOffset));
+        again = inflight->recover(next_used);
+        next_available = static_cast<std::uint16_t>(next_used + again.size());
+        std::ranges::reverse(again);
+    }
     return Ring(std::make_unique<State>(State{
         .memory = memory,
         .size = size,
@@ -251,12 +293,15 @@ Result<Ring> Ring::open(const GuestMemory& memory, const RingGeometry& geometry,
         .descriptors = descriptors,
         .available = available,
         .used = used,
-        .next_available = geometry.next,
         // Whoever stopped before us completed all that it took, so the two indices are one. The
-        // guest's copy of used.idx is not asked: it is ours to write.
-        .next_used = geometry.next,
+        // guest's copy of used.idx is not asked: it is ours to write. Who was killed left the books
+        // of what it took instead.
+        .next_available = next_available,
+        .next_used = next_used,
         .is_taken = std::vector<bool>(size),
         .last_head = std::nullopt,
+        .inflight = inflight,
+        .again = std::move(again),
     }));
 }
 
@@ -265,14 +310,18 @@ std::optional<Chain> Ring::pop() {
     if (ring.is_broken) {
         return std::nullopt;
     }
-    const auto waiting =
-        static_cast<std::uint16_t>(ring.load_available_idx() - ring.next_available);
-    if (waiting == 0) {
-        return std::nullopt;
-    }
     std::optional<Chain> chain;
-    if (waiting <= ring.size) {
-        chain = ring.take_next();
+    if (!ring.again.empty()) {
+        chain = ring.take_again();
+    } else {
+        const auto waiting =
+            static_cast<std::uint16_t>(ring.load_available_idx() - ring.next_available);
+        if (waiting == 0) {
+            return std::nullopt;
+        }
+        if (waiting <= ring.size) {
+            chain = ring.take_next();
+        }
     }
     ring.is_broken = !chain.has_value();
     return chain;
@@ -293,8 +342,14 @@ void Ring::complete(Chain chain, std::uint32_t written) {
     store_relaxed(u32_at(ring.used, entry + offsetof(VirtqUsedElement, id)), head);
     store_relaxed(u32_at(ring.used, entry + offsetof(VirtqUsedElement, length)), written);
     ++ring.next_used;
+    if (ring.inflight) {
+        ring.inflight->before_used(head);
+    }
     // Pairs with the driver's acquire of used.idx: it sees the element and the payload.
     store_release(u16_at(ring.used, abi::kVirtqIdxOffset), ring.next_used);
+    if (ring.inflight) {
+        ring.inflight->after_used(head, ring.next_used);
+    }
     ring.completed += ring.completed < std::numeric_limits<std::uint32_t>::max() ? 1U : 0U;
 }
 
@@ -306,7 +361,14 @@ void Ring::undo_pop(Chain chain) {
     ring.is_taken[head] = false;
     ring.last_head.reset();
     --ring.taken;
+    if (ring.last_was_again) {
+        ring.again.push_back(head);
+        return;
+    }
     --ring.next_available;
+    if (ring.inflight) {
+        ring.inflight->undo_take(head);
+    }
 }
 
 bool Ring::should_interrupt() {
@@ -338,7 +400,8 @@ bool Ring::enable_kicks() {
         store_relaxed(u16_at(ring.used, abi::kVirtqFlagsOffset), 0);
     }
     full_barrier();  // the wish is out before we look again; pairs with the driver's
-    return !ring.is_broken && ring.load_available_idx() != ring.next_available;
+    return !ring.is_broken &&
+           (!ring.again.empty() || ring.load_available_idx() != ring.next_available);
 }
 
 void Ring::disable_kicks() {

@@ -10,11 +10,13 @@
 #include "kernel-abi/sys/result.h"
 #include "vmm/guest_memory.h"
 #include "vmm/virtio/chain.h"
+#include "vmm/virtio/inflight.h"
 
 namespace pepita::vmm::virtio {
 
 /// Where the driver put a split virtqueue (virtio 1.2 §2.7). `next` is the available index to begin
-/// at: 0 but for a vhost-user queue that was stopped and goes on.
+/// at: 0 but for a vhost-user queue that was stopped and goes on. With an InflightQueue it does not
+/// count: then the rings say where they stand.
 struct RingGeometry {
     std::uint16_t size = 0;
     GuestAddress descriptors{};
@@ -32,10 +34,15 @@ class Ring {
 public:
     /// `features` are the acked bits; VIRTIO_F_EVENT_IDX and VIRTIO_F_INDIRECT_DESC matter here.
     /// `memory` is borrowed for the ring's life.
-    /// Errors: InvalidArgument for a size that is no power of two up to 32768 or a misaligned
-    /// address (16, 2, 4); OutOfRange where a part is not wholly in RAM.
+    /// `inflight`, whose region outlives the ring, is told of every chain. Those that a killed
+    /// predecessor had taken come first from pop(), in its order; so the used ring's index is read
+    /// from the guest, who can confuse nobody but itself by it.
+    /// Errors: InvalidArgument for a size that is no power of two up to 32768, a misaligned
+    /// address (16, 2, 4), or more descriptors than `inflight` has; OutOfRange where a part is not
+    /// wholly in RAM.
     static Result<Ring> open(const GuestMemory& memory, const RingGeometry& geometry,
-                             std::uint64_t features);
+                             std::uint64_t features,
+                             std::optional<InflightQueue> inflight = std::nullopt);
 
     /// The next chain that the driver made available, checked whole: every descriptor in RAM, no
     /// loop, readable before writable, at most `size` descriptors, at most 2^32 - 1 bytes.

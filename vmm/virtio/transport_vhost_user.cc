@@ -49,7 +49,7 @@ Error not_now(std::string why) { return {Code::FailedPrecondition, std::move(why
 
 bool has_own_reply(abi::VhostUserRequest request) {
     return request == GetFeatures || request == GetProtocolFeatures || request == GetQueueNum ||
-           request == GetVringBase || request == GetConfig;
+           request == GetVringBase || request == GetConfig || request == GetInflightFd;
 }
 
 }  // namespace
@@ -60,18 +60,31 @@ void VhostUserTransport::Calls::queue_broken(std::uint16_t queue) {
     signal(queues_.at(queue).error);
 }
 
-VhostUserTransport::VhostUserTransport(EventLoop& loop, Fd socket, Device& device, OnGone on_gone)
+void VhostUserTransport::Calls::config_changed() {
+    if (backend_channel_) {
+        // Where the socket is full, a message that says the same is still waiting to be read; where
+        // nobody reads any more, the connection's end tells.
+        (void)send_backend_request(backend_channel_.ref(),
+                                   abi::VhostUserBackendRequest::ConfigChange)
+            .has_value();
+    }
+}
+
+VhostUserTransport::VhostUserTransport(EventLoop& loop, Fd socket, Device& device, OnGone on_gone,
+                                       VhostUserOptions options)
     : loop_(loop),
       socket_(std::move(socket)),
       device_(device),
       on_gone_(std::move(on_gone)),
+      options_(options),
       queues_(device.queue_sizes().size()) {}
 
 Result<std::unique_ptr<VhostUserTransport>> VhostUserTransport::create(EventLoop& loop, Fd socket,
                                                                        Device& device,
-                                                                       OnGone on_gone) {
+                                                                       OnGone on_gone,
+                                                                       VhostUserOptions options) {
     std::unique_ptr<VhostUserTransport> transport(
-        new VhostUserTransport(loop, std::move(socket), device, std::move(on_gone)));
+        new VhostUserTransport(loop, std::move(socket), device, std::move(on_gone), options));
     transport->watch_ =
         TRY(loop.watch(transport->socket_.ref(), EPOLLIN,
                        [self = transport.get()](std::uint32_t) { self->on_message(); }),
@@ -89,7 +102,10 @@ std::uint64_t VhostUserTransport::offered() const {
 std::uint64_t VhostUserTransport::offered_protocol() const {
     // QEMU warns about a configuration that its front end has no use for.
     return abi::kVhostUserProtocolMq | abi::kVhostUserProtocolReplyAck |
-           (device_.config().empty() ? 0 : abi::kVhostUserProtocolConfig);
+           (device_.config().empty()
+                ? 0
+                : abi::kVhostUserProtocolConfig | abi::kVhostUserProtocolBackendReq) |
+           (options_.tracks_in_flight ? abi::kVhostUserProtocolInflightShmfd : 0);
 }
 
 void VhostUserTransport::on_message() {
@@ -121,6 +137,8 @@ void VhostUserTransport::on_message() {
 void VhostUserTransport::end(const Error& why) {
     end_session();
     memory_.reset();
+    inflight_.reset();
+    backend_channel_ = Fd();
     queues_.clear();
     watch_.cancel();
     socket_ = Fd();
@@ -140,7 +158,8 @@ void VhostUserTransport::end_session() {
 
 Result<void> VhostUserTransport::dispatch(VhostUserMessage& message) {
     const bool takes_fds = message.request == SetMemTable || message.request == SetVringKick ||
-                           message.request == SetVringCall || message.request == SetVringErr;
+                           message.request == SetVringCall || message.request == SetVringErr ||
+                           message.request == SetBackendReqFd || message.request == SetInflightFd;
     if (!takes_fds && !message.fds.empty()) {
         return Error(Code::InvalidArgument, "descriptors came with it");
     }
@@ -166,12 +185,15 @@ Result<void> VhostUserTransport::dispatch(VhostUserMessage& message) {
         case GetQueueNum:
         case GetConfig:
         case SetConfig:
+        case SetBackendReqFd:
+        case GetInflightFd:
+        case SetInflightFd:
             break;
     }
     return dispatch_device(message);
 }
 
-Result<void> VhostUserTransport::dispatch_device(const VhostUserMessage& message) {
+Result<void> VhostUserTransport::dispatch_device(VhostUserMessage& message) {
     switch (message.request) {
         case GetFeatures:
             return reply_u64(GetFeatures, offered());
@@ -195,6 +217,12 @@ Result<void> VhostUserTransport::dispatch_device(const VhostUserMessage& message
             return get_config(message);
         case SetConfig:
             return set_config(message);
+        case SetBackendReqFd:
+            return set_backend_channel(message);
+        case GetInflightFd:
+            return get_inflight(message);
+        case SetInflightFd:
+            return set_inflight(message);
         case SetLogBase:
         case SetLogFd:
         case SetVringNum:
@@ -211,8 +239,9 @@ Result<void> VhostUserTransport::dispatch_device(const VhostUserMessage& message
 }
 
 Result<void> VhostUserTransport::reply(abi::VhostUserRequest request,
-                                       std::span<const std::byte> payload) {
-    return send_reply(socket_.ref(), request, payload);
+                                       std::span<const std::byte> payload,
+                                       std::span<const FdRef> fds) {
+    return send_reply(socket_.ref(), request, payload, fds);
 }
 
 Result<void> VhostUserTransport::reply_u64(abi::VhostUserRequest request, std::uint64_t value) {

@@ -14,11 +14,18 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/vhost_user.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/inflight.h"
 #include "vmm/virtio/ring.h"
 #include "vmm/virtio/vhost_user_memory.h"
 #include "vmm/virtio/vhost_user_message.h"
 
 namespace pepita::vmm::virtio {
+
+struct VhostUserOptions {
+    /// Offers the front end to keep what is in flight for the next back end, should this one be
+    /// killed. It takes memfd_create(2), ftruncate(2) and F_ADD_SEALS, which a jail may not have.
+    bool tracks_in_flight = false;
+};
 
 /// One device served to a vhost-user front end (QEMU), over one connection.
 ///
@@ -35,7 +42,8 @@ public:
     /// `socket` is connected and non-blocking; `loop` and `device` outlive this. `on_gone` is
     /// called once, when the device is reset and the guest's memory unmapped; it may destroy this.
     static Result<std::unique_ptr<VhostUserTransport>> create(EventLoop& loop, Fd socket,
-                                                              Device& device, OnGone on_gone);
+                                                              Device& device, OnGone on_gone,
+                                                              VhostUserOptions options = {});
     VhostUserTransport(const VhostUserTransport&) = delete;
     VhostUserTransport& operator=(const VhostUserTransport&) = delete;
     VhostUserTransport(VhostUserTransport&&) = delete;
@@ -58,26 +66,30 @@ private:
 
     class Calls final : public Notifier {
     public:
-        explicit Calls(std::vector<Queue>& queues) : queues_(queues) {}
+        Calls(std::vector<Queue>& queues, const Fd& backend_channel)
+            : queues_(queues), backend_channel_(backend_channel) {}
         void queue_used(std::uint16_t queue) override;
-        /// Nobody to tell: that takes a channel in the other direction, which we do not offer.
-        void config_changed() override {}
+        /// Says so on the front end's channel for that; a front end without one is not told.
+        void config_changed() override;
         void queue_broken(std::uint16_t queue) override;
 
     private:
         std::vector<Queue>& queues_;
+        const Fd& backend_channel_;
     };
 
-    VhostUserTransport(EventLoop& loop, Fd socket, Device& device, OnGone on_gone);
+    VhostUserTransport(EventLoop& loop, Fd socket, Device& device, OnGone on_gone,
+                       VhostUserOptions options);
 
     void on_message();
     void on_kick(std::uint16_t queue);
     void end(const Error& why);
 
     Result<void> dispatch(VhostUserMessage& message);
-    Result<void> dispatch_device(const VhostUserMessage& message);
+    Result<void> dispatch_device(VhostUserMessage& message);
     Result<void> dispatch_vring(VhostUserMessage& message);
-    Result<void> reply(abi::VhostUserRequest request, std::span<const std::byte> payload);
+    Result<void> reply(abi::VhostUserRequest request, std::span<const std::byte> payload,
+                       std::span<const FdRef> fds = {});
     Result<void> reply_u64(abi::VhostUserRequest request, std::uint64_t value);
 
     Result<void> set_features(const VhostUserMessage& message);
@@ -85,6 +97,9 @@ private:
     Result<void> set_memory(const VhostUserMessage& message);
     Result<void> get_config(const VhostUserMessage& message);
     Result<void> set_config(const VhostUserMessage& message);
+    Result<void> set_backend_channel(VhostUserMessage& message);
+    Result<void> get_inflight(const VhostUserMessage& message);
+    Result<void> set_inflight(const VhostUserMessage& message);
 
     Result<void> set_vring_num(const VhostUserMessage& message);
     Result<void> set_vring_base(const VhostUserMessage& message);
@@ -106,19 +121,23 @@ private:
 
     std::uint64_t offered() const;
     std::uint64_t offered_protocol() const;
+    Result<Ring> open_ring(std::uint16_t index) const;
 
     EventLoop& loop_;
     Fd socket_;
     Device& device_;
     OnGone on_gone_;
+    VhostUserOptions options_;
     EventLoop::Watch watch_;
     VhostUserReader reader_;
 
     std::uint64_t features_ = 0;  // acked
     std::uint64_t protocol_features_ = 0;
-    std::optional<VhostUserMemory> memory_;  // stays in place once it is there: rings refer to it
+    std::optional<VhostUserMemory> memory_;    // stays in place once it is there: rings refer to it
+    std::optional<InflightRegions> inflight_;  // rings refer to it
     std::vector<Queue> queues_;
-    Calls calls_{queues_};
+    Fd backend_channel_;
+    Calls calls_{queues_, backend_channel_};
     bool in_session_ = false;
 };
 

@@ -68,6 +68,12 @@ std::string name_of(abi::VhostUserRequest request) {
             return "GET_CONFIG";
         case SetConfig:
             return "SET_CONFIG";
+        case SetBackendReqFd:
+            return "SET_BACKEND_REQ_FD";
+        case GetInflightFd:
+            return "GET_INFLIGHT_FD";
+        case SetInflightFd:
+            return "SET_INFLIGHT_FD";
     }
     return "request " + std::to_string(std::to_underlying(request));
 }
@@ -127,7 +133,7 @@ Result<std::optional<VhostUserMessage>> VhostUserReader::next(FdRef socket) {
 }
 
 Result<void> send_reply(FdRef socket, abi::VhostUserRequest request,
-                        std::span<const std::byte> payload) {
+                        std::span<const std::byte> payload, std::span<const FdRef> fds) {
     const abi::VhostUserHeader header{
         .request = std::to_underlying(request),
         .flags = abi::kVhostUserVersion | abi::kVhostUserReply,
@@ -138,8 +144,17 @@ Result<void> send_reply(FdRef socket, abi::VhostUserRequest request,
     if (!payload.empty()) {
         std::memcpy(bytes.data() + sizeof(header), payload.data(), payload.size());
     }
-    if (TRY(send_some(socket, bytes)) != bytes.size()) {
+    if (TRY(send_some(socket, bytes, fds)) != bytes.size()) {
         return Error(Code::Unavailable, "front end does not take its replies");
+    }
+    return {};
+}
+
+Result<void> send_backend_request(FdRef channel, abi::VhostUserBackendRequest request) {
+    const abi::VhostUserHeader header{
+        .request = std::to_underlying(request), .flags = abi::kVhostUserVersion, .size = 0};
+    if (TRY(send_some(channel, std::as_bytes(std::span(&header, 1)))) != sizeof(header)) {
+        return Error(Code::Unavailable, "front end does not read its channel");
     }
     return {};
 }

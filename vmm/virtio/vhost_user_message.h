@@ -82,6 +82,9 @@ private:
 /// Sends a message with the flags of a reply. Errors: send(2)'s; Unavailable where the front end
 /// does not take its replies.
 Result<void> send_reply(FdRef socket, abi::VhostUserRequest request,
-                        std::span<const std::byte> payload);
+                        std::span<const std::byte> payload, std::span<const FdRef> fds = {});
+
+/// Asks something of the front end that has no payload and wants no answer. Errors: send(2)'s.
+Result<void> send_backend_request(FdRef channel, abi::VhostUserBackendRequest request);
 
 }  // namespace pepita::vmm::virtio

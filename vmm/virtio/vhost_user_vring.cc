@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "kernel-abi/uapi/vhost_user.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/inflight.h"
 #include "vmm/virtio/ring.h"
 #include "vmm/virtio/transport_vhost_user.h"
 #include "vmm/virtio/vhost_user_memory.h"
@@ -28,14 +30,6 @@ namespace pepita::vmm::virtio {
 namespace {
 
 using enum abi::VhostUserRequest;
-
-Result<Ring> open_ring(const VhostUserMemory& memory, const abi::VhostUserVringAddr& address,
-                       RingGeometry geometry, std::uint64_t features) {
-    geometry.descriptors = TRY(memory.to_guest(address.descriptors), "descriptor table");
-    geometry.available = TRY(memory.to_guest(address.available), "available ring");
-    geometry.used = TRY(memory.to_guest(address.used), "used ring");
-    return Ring::open(memory.guest(), geometry, features);
-}
 
 }  // namespace
 
@@ -162,6 +156,19 @@ Result<void> VhostUserTransport::set_vring_fd(VhostUserMessage& message) {
     return start_if_ready(index);
 }
 
+Result<Ring> VhostUserTransport::open_ring(std::uint16_t index) const {
+    const Queue& queue = queues_[index];
+    RingGeometry geometry{.size = queue.size, .next = queue.next};
+    geometry.descriptors = TRY(memory_->to_guest(queue.address->descriptors), "descriptor table");
+    geometry.available = TRY(memory_->to_guest(queue.address->available), "available ring");
+    geometry.used = TRY(memory_->to_guest(queue.address->used), "used ring");
+    std::optional<InflightQueue> inflight;
+    if (inflight_) {
+        inflight = TRY(inflight_->queue(index));
+    }
+    return Ring::open(memory_->guest(), geometry, features_, inflight);
+}
+
 Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     Queue& queue = queues_[index];
     // Without protocol features there is no message that enables a queue.
@@ -176,9 +183,7 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     if ((features_ & abi::kVirtioFVersion1) == 0) {
         return Error(Code::FailedPrecondition, "the driver did not accept VIRTIO_F_VERSION_1");
     }
-    Ring ring = TRY(
-        open_ring(*memory_, *queue.address, {.size = queue.size, .next = queue.next}, features_),
-        name);
+    Ring ring = TRY(open_ring(index), name);
     if (!queue.kick_watch) {
         queue.kick_watch = TRY(loop_.watch(queue.kick.ref(), EPOLLIN,
                                            [this, index](std::uint32_t) { on_kick(index); }),
@@ -191,6 +196,9 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     }
     queue.running = true;
     device_.start_queue(index, std::move(ring));
+    if (inflight_) {
+        calls_.queue_used(index);  // who was killed may have completed something, and said nothing
+    }
     return {};
 }
 

@@ -66,6 +66,7 @@ public:
         kick(queue);
     }
     std::uint16_t stop_queue(std::uint16_t queue) override {
+        taken_.clear();  // as a process that is killed: none comes back
         const std::optional<Ring> ring = std::exchange(rings_[queue], std::nullopt);
         return ring ? ring->next_available() : std::uint16_t{0};
     }
@@ -75,6 +76,10 @@ public:
             return;
         }
         while (std::optional<Chain> chain = ring->pop()) {
+            if (is_stuck) {
+                taken_.push_back(*std::move(chain));
+                continue;
+            }
             const std::array stamp{std::byte{'x'}};
             const std::size_t written = chain->write(stamp);
             ring->complete(std::move(*chain), static_cast<std::uint32_t>(written));
@@ -86,6 +91,7 @@ public:
         }
     }
     void reset() override {
+        taken_.clear();
         for (auto& ring : rings_) {
             ring.reset();
         }
@@ -95,11 +101,14 @@ public:
     std::uint64_t features_seen = 0;
     int starts = 0;
     int resets = 0;
+    bool is_stuck = false;  // takes chains, and completes none
+    void change_config() { notifier_->config_changed(); }
 
 private:
     std::array<std::uint16_t, 2> sizes_{8, 8};
     std::array<std::byte, 4> config_{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
     std::array<std::optional<Ring>, 2> rings_;
+    std::vector<Chain> taken_;
     Notifier* notifier_ = nullptr;
 };
 
@@ -110,21 +119,25 @@ struct ConfigMessage {
 
 class VhostUserTest : public testing::Test {
 protected:
-    VhostUserTest() {
+    VhostUserTest() { connect(); }
+
+    void connect() {
         auto [ours, theirs] = *socket_pair();
-        transport_ =
-            *VhostUserTransport::create(*loop_, std::move(ours), device_, [this](const Error& why) {
-                why_gone_ = why.message();
-                gone_code_ = why.code();
-                transport_.reset();
-            });
+        transport_ = *VhostUserTransport::create(*loop_, std::move(ours), device_,
+                                                 [this](const Error& why) {
+                                                     why_gone_ = why.message();
+                                                     gone_code_ = why.code();
+                                                     transport_.reset();
+                                                 },
+                                                 {.tracks_in_flight = true});
         front_ = std::make_unique<VhostUserFront>(*loop_, std::move(theirs));
     }
 
     void negotiate() {
         front_->send(SetOwner, {});
         front_->send(SetProtocolFeatures,
-                     abi::kVhostUserProtocolReplyAck | abi::kVhostUserProtocolConfig);
+                     abi::kVhostUserProtocolReplyAck | abi::kVhostUserProtocolConfig |
+                         abi::kVhostUserProtocolBackendReq | abi::kVhostUserProtocolInflightShmfd);
         front_->send(SetFeatures, kAcked);
         front_->share(ram_);
     }
@@ -133,6 +146,12 @@ protected:
         (void)queue_.add({{.at = buffer_, .length = 1, .direction = Direction::FromDevice}});
     }
     char stamp() const { return ram_.text_at(buffer_, 1)[0]; }
+    // The back end's process is killed, and another one takes the socket.
+    void restart_back_end() {
+        front_.reset();
+        transport_.reset();
+        connect();
+    }
 
     void expect_refusal(std::string_view why) {
         EXPECT_TRUE(is_gone());
@@ -152,9 +171,10 @@ protected:
 
 TEST_F(VhostUserTest, OffersTheDevicesFeaturesAndTheTransports) {
     EXPECT_EQ(front_->ask_u64(GetFeatures), kAcked);
-    EXPECT_EQ(front_->ask_u64(GetProtocolFeatures), abi::kVhostUserProtocolMq |
-                                                        abi::kVhostUserProtocolReplyAck |
-                                                        abi::kVhostUserProtocolConfig);
+    EXPECT_EQ(front_->ask_u64(GetProtocolFeatures),
+              abi::kVhostUserProtocolMq | abi::kVhostUserProtocolReplyAck |
+                  abi::kVhostUserProtocolBackendReq | abi::kVhostUserProtocolConfig |
+                  abi::kVhostUserProtocolInflightShmfd);
     EXPECT_EQ(front_->ask_u64(GetQueueNum), 2U);
 }
 
@@ -454,6 +474,226 @@ TEST_F(VhostUserMemoryTest, RefusesNineRegions) {
     };
     front_->send(SetMemTable, Table{.header = {.count = 9, .padding = 0}, .rest = {}});
     expect_refusal("9 regions do not fit");
+}
+
+class VhostUserInflightTest : public VhostUserTest {
+protected:
+    static constexpr abi::VhostUserInflight kWanted{
+        .mmap_size = 0, .mmap_offset = 0, .num_queues = 2, .queue_size = 8, .padding = {}};
+
+    void get_inflight() {
+        front_->send(GetInflightFd, kWanted);
+        auto reply = front_->receive();
+        ASSERT_TRUE(reply.has_value());
+        ASSERT_EQ(reply->fds.size(), 1U);
+        description_ = reply->as<abi::VhostUserInflight>();
+        file_ = std::move(reply->fds[0]);
+    }
+    void set_inflight() {
+        const std::array fds{file_.ref()};
+        front_->send(SetInflightFd, description_, fds);
+    }
+    GuestAddress add_one() {
+        const GuestAddress at = ram_.allocate(1);
+        (void)queue_.add({{.at = at, .length = 1, .direction = Direction::FromDevice}});
+        return at;
+    }
+
+    abi::VhostUserInflight description_{};
+    Fd file_;
+};
+
+TEST_F(VhostUserInflightTest, WhatAKilledBackEndHadTakenIsServedOnce) {
+    negotiate();
+    get_inflight();
+    set_inflight();
+    const GuestAddress first = add_one();
+    device_.is_stuck = false;
+    auto fds = front_->start_queue(queue_, 0);
+    EXPECT_EQ(ram_.text_at(first, 1), "x");
+    device_.is_stuck = true;
+    const GuestAddress second = add_one();
+    const GuestAddress third = add_one();
+    signal_eventfd(fds.kick);
+    front_->run();
+    EXPECT_EQ(queue_.used_idx(), 1);
+
+    device_.is_stuck = false;
+    restart_back_end();
+    const GuestAddress fourth = add_one();
+    ram_.write(first, '.');
+    negotiate();
+    set_inflight();
+    fds = front_->start_queue(queue_, 0);
+    EXPECT_FALSE(is_gone()) << why_gone_;
+    EXPECT_EQ(ram_.text_at(first, 1), ".");
+    EXPECT_EQ(ram_.text_at(second, 1) + ram_.text_at(third, 1) + ram_.text_at(fourth, 1), "xxx");
+    EXPECT_EQ(queue_.used_idx(), 4);
+    EXPECT_GT(drain_eventfd(fds.call), 0U);
+    for (std::uint32_t head = 0; head < 4; ++head) {
+        EXPECT_EQ(queue_.collect().value_or(abi::VirtqUsedElement{}).id, head);
+    }
+    EXPECT_FALSE(queue_.collect().has_value());
+}
+
+TEST_F(VhostUserInflightTest, AFrontEndThatLeavesThePaddingOutIsUnderstood) {
+    negotiate();
+    front_->send(GetInflightFd,
+                 std::as_bytes(std::span(&kWanted, 1)).first(abi::kVhostUserInflightUnpadded));
+    const auto reply = front_->receive();
+    ASSERT_TRUE(reply.has_value());
+    EXPECT_EQ(reply->payload.size(), abi::kVhostUserInflightUnpadded);
+    EXPECT_EQ(reply->fds.size(), 1U);
+}
+
+TEST_F(VhostUserInflightTest, AQueueMayBeSmallerThanItsRegion) {
+    negotiate();
+    front_->send(
+        GetInflightFd,
+        abi::VhostUserInflight{
+            .mmap_size = 0, .mmap_offset = 0, .num_queues = 1, .queue_size = 128, .padding = {}});
+    auto reply = front_->receive();
+    ASSERT_TRUE(reply.has_value());
+    description_ = reply->as<abi::VhostUserInflight>();
+    file_ = std::move(reply->fds.at(0));
+    set_inflight();
+    add_buffer();
+    (void)front_->start_queue(queue_, 0);
+    EXPECT_EQ(stamp(), 'x');
+}
+
+TEST_F(VhostUserInflightTest, RefusesARegionThatIsTooSmallForTheQueue) {
+    negotiate();
+    get_inflight();
+    description_.queue_size = 4;
+    set_inflight();
+    (void)front_->start_queue(queue_, 0);
+    expect_refusal("queue 0: in-flight region is for 4 descriptors, and the queue has 8");
+}
+
+TEST_F(VhostUserInflightTest, RefusesAQueueWithoutARegion) {
+    negotiate();
+    get_inflight();
+    description_.num_queues = 1;
+    set_inflight();
+    (void)front_->start_queue(queue_, 1);
+    expect_refusal("queue 1: no in-flight region: there are 1");
+}
+
+TEST_F(VhostUserInflightTest, RefusesWhatWasNotAgreedUpon) {
+    front_->send(SetProtocolFeatures, abi::kVhostUserProtocolReplyAck);
+    front_->send(GetInflightFd, kWanted);
+    expect_refusal("GET_INFLIGHT_FD: it was not agreed upon");
+}
+
+TEST_F(VhostUserInflightTest, RefusesToSetItWithoutAgreement) {
+    negotiate();
+    get_inflight();
+    front_->send(SetProtocolFeatures, abi::kVhostUserProtocolReplyAck);
+    set_inflight();
+    expect_refusal("SET_INFLIGHT_FD: it was not agreed upon");
+}
+
+TEST_F(VhostUserInflightTest, RefusesImpossibleSizes) {
+    negotiate();
+    front_->send(
+        GetInflightFd,
+        abi::VhostUserInflight{
+            .mmap_size = 0, .mmap_offset = 0, .num_queues = 3, .queue_size = 8, .padding = {}});
+    expect_refusal("GET_INFLIGHT_FD: 3 queues of 8 descriptors; there are 2");
+}
+
+TEST_F(VhostUserInflightTest, RefusesSizesThatAreNoQueues) {
+    negotiate();
+    front_->send(
+        GetInflightFd,
+        abi::VhostUserInflight{
+            .mmap_size = 0, .mmap_offset = 0, .num_queues = 1, .queue_size = 6, .padding = {}});
+    expect_refusal("1 queues of 6 descriptors");
+}
+
+TEST_F(VhostUserInflightTest, RefusesToChangeItUnderARunningQueue) {
+    negotiate();
+    get_inflight();
+    set_inflight();
+    (void)front_->start_queue(queue_, 0);
+    set_inflight();
+    expect_refusal("SET_INFLIGHT_FD: queues are running");
+}
+
+TEST_F(VhostUserInflightTest, RefusesAFileThatIsTooShort) {
+    negotiate();
+    get_inflight();
+    description_.mmap_offset = 4096;
+    set_inflight();
+    expect_refusal("SET_INFLIGHT_FD: in-flight file has 384 B");
+}
+
+TEST_F(VhostUserInflightTest, RefusesAFileThatMayShrink) {
+    negotiate();
+    get_inflight();
+    const std::array fds{ram_.fd()};
+    front_->send(SetInflightFd, description_, fds);
+    expect_refusal("SET_INFLIGHT_FD: in-flight file is not sealed against shrinking");
+}
+
+TEST_F(VhostUserInflightTest, RefusesItWithoutItsDescriptor) {
+    negotiate();
+    get_inflight();
+    front_->send(SetInflightFd, description_);
+    expect_refusal("SET_INFLIGHT_FD: 0 descriptors came with it");
+}
+
+TEST_F(VhostUserInflightTest, RefusesPayloadsOfOtherSizes) {
+    negotiate();
+    front_->send(GetInflightFd, std::uint64_t{0});
+    expect_refusal("GET_INFLIGHT_FD: payload has 8 B where 24 are due");
+}
+
+TEST_F(VhostUserTest, AChangedConfigurationIsAnnouncedToTheFrontEnd) {
+    negotiate();
+    auto [ours, theirs] = *socket_pair();
+    const std::array fds{theirs.ref()};
+    front_->send(SetBackendReqFd, {}, fds);
+    (void)front_->start_queue(queue_, 0);
+    device_.change_config();
+    abi::VhostUserHeader header{};
+    const auto got = receive_some(ours.ref(), std::as_writable_bytes(std::span(&header, 1)));
+    ASSERT_TRUE(got.has_value());
+    EXPECT_EQ(got->size, sizeof(header));
+    EXPECT_EQ(header.request, std::to_underlying(abi::VhostUserBackendRequest::ConfigChange));
+    EXPECT_EQ(header.flags, abi::kVhostUserVersion);
+    EXPECT_EQ(header.size, 0U);
+}
+
+TEST_F(VhostUserTest, AFrontEndThatDoesNotReadItsChannelIsServedOn) {
+    negotiate();
+    auto [ours, theirs] = *socket_pair();
+    const std::array fds{theirs.ref()};
+    front_->send(SetBackendReqFd, {}, fds);
+    const auto queue = front_->start_queue(queue_, 0);
+    for (int i = 0; i < 100'000; ++i) {
+        device_.change_config();
+    }
+    ours = Fd();
+    device_.change_config();
+    add_buffer();
+    signal_eventfd(queue.kick);
+    front_->run();
+    EXPECT_EQ(stamp(), 'x');
+}
+
+TEST_F(VhostUserTest, RefusesAChannelThatIsNoSocket) {
+    negotiate();
+    const Fd fd = make_eventfd();
+    const std::array fds{fd.ref()};
+    front_->send(SetBackendReqFd, {}, fds);
+    expect_refusal("SET_BACKEND_REQ_FD: 1 descriptors came, not one socket");
+}
+
+TEST_F(VhostUserTest, RefusesAChannelThatWasNotAgreedUpon) {
+    front_->send(SetBackendReqFd, {});
+    expect_refusal("SET_BACKEND_REQ_FD: it was not agreed upon");
 }
 
 }  // namespace

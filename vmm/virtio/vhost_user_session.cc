@@ -1,0 +1,99 @@
+#include <sys/stat.h>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/vhost_user.h"
+#include "kernel-abi/uapi/virtio_ring.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/inflight.h"
+#include "vmm/virtio/transport_vhost_user.h"
+#include "vmm/virtio/vhost_user_message.h"
+
+// What outlives single queues: the channel back to the front end, and the books of what is in
+// flight.
+
+namespace pepita::vmm::virtio {
+namespace {
+
+using enum abi::VhostUserRequest;
+
+Result<abi::VhostUserInflight> inflight_of(const VhostUserMessage& message) {
+    const std::size_t size = message.payload.size();
+    if (size != abi::kVhostUserInflightUnpadded && size != sizeof(abi::VhostUserInflight)) {
+        return Error(Code::InvalidArgument,
+                     "payload has " + std::to_string(size) + " B where 24 are due");
+    }
+    abi::VhostUserInflight inflight{};
+    std::memcpy(&inflight, message.payload.data(), size);
+    return inflight;
+}
+
+}  // namespace
+
+Result<void> VhostUserTransport::set_backend_channel(VhostUserMessage& message) {
+    if ((protocol_features_ & abi::kVhostUserProtocolBackendReq) == 0) {
+        return Error(Code::Unsupported, "it was not agreed upon");
+    }
+    struct stat status{};
+    if (message.fds.size() != 1 || ::fstat(message.fds[0].ref().number(), &status) != 0 ||
+        !S_ISSOCK(status.st_mode)) {
+        return Error(Code::InvalidArgument,
+                     std::to_string(message.fds.size()) + " descriptors came, not one socket");
+    }
+    TRY(set_nonblocking(message.fds[0].ref()));
+    backend_channel_ = std::move(message.fds[0]);
+    return {};
+}
+
+Result<void> VhostUserTransport::get_inflight(const VhostUserMessage& message) {
+    const abi::VhostUserInflight wanted = TRY(inflight_of(message));
+    if ((protocol_features_ & abi::kVhostUserProtocolInflightShmfd) == 0) {
+        return Error(Code::Unsupported, "it was not agreed upon");
+    }
+    if (wanted.num_queues == 0 || wanted.num_queues > queues_.size() ||
+        !std::has_single_bit(wanted.queue_size) || wanted.queue_size > abi::kVirtqSizeMax) {
+        return Error(Code::OutOfRange, std::to_string(wanted.num_queues) + " queues of " +
+                                           std::to_string(wanted.queue_size) +
+                                           " descriptors; there are " +
+                                           std::to_string(queues_.size()));
+    }
+    const InflightRegions::Made made =
+        TRY(InflightRegions::make(wanted.num_queues, wanted.queue_size));
+    const FdRef file = made.file.ref();
+    return reply(GetInflightFd,
+                 std::as_bytes(std::span(&made.description, 1)).first(message.payload.size()),
+                 {&file, 1});
+}
+
+Result<void> VhostUserTransport::set_inflight(const VhostUserMessage& message) {
+    const abi::VhostUserInflight description = TRY(inflight_of(message));
+    if ((protocol_features_ & abi::kVhostUserProtocolInflightShmfd) == 0) {
+        return Error(Code::Unsupported, "it was not agreed upon");
+    }
+    if (any_running()) {
+        return Error(Code::FailedPrecondition, "queues are running");
+    }
+    if (message.fds.size() != 1) {
+        return Error(Code::InvalidArgument,
+                     std::to_string(message.fds.size()) + " descriptors came with it");
+    }
+    if (description.num_queues > queues_.size() || description.queue_size > abi::kVirtqSizeMax) {
+        return Error(Code::OutOfRange, std::to_string(description.num_queues) + " queues of " +
+                                           std::to_string(description.queue_size) +
+                                           " descriptors; there are " +
+                                           std::to_string(queues_.size()));
+    }
+    inflight_ = TRY(InflightRegions::map(message.fds[0].ref(), description));
+    return {};
+}
+
+}  // namespace pepita::vmm::virtio
