@@ -15,7 +15,7 @@ struct Bundle {
     std::string root_path;  // absolute path of the root file system, an existing directory
     std::string oci_version;
     std::map<std::string, std::string> annotations;
-    ContainerSpec container;  // id and root_disk_serial are the shim's to fill
+    ContainerSpec container;  // id and serials of disks are the shim's to fill
 
     friend bool operator==(const Bundle&, const Bundle&) = default;
 };

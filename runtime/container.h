@@ -129,6 +129,7 @@ struct SysctlSpec {
 struct ContainerSpec {
     std::string id;
     std::string root_disk_serial;
+    std::string scratch_disk_serial;  // takes what is written; "": memory of the guest does
     bool root_read_only = false;
     std::string hostname;
     std::string domainname;

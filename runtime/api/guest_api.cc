@@ -176,6 +176,7 @@ pb::CreateRequest to_message(const ContainerSpec& spec) {
     pb::CreateRequest message;
     message.set_container_id(spec.id);
     message.set_root_disk_serial(spec.root_disk_serial);
+    message.set_scratch_disk_serial(spec.scratch_disk_serial);
     message.set_root_read_only(spec.root_read_only);
     message.set_hostname(spec.hostname);
     message.set_domainname(spec.domainname);
@@ -220,6 +221,7 @@ ContainerSpec from_message(const pb::CreateRequest& message) {
     ContainerSpec spec;
     spec.id = message.container_id();
     spec.root_disk_serial = message.root_disk_serial();
+    spec.scratch_disk_serial = message.scratch_disk_serial();
     spec.root_read_only = message.root_read_only();
     spec.hostname = message.hostname();
     spec.domainname = message.domainname();

@@ -166,6 +166,7 @@ Result<std::unique_ptr<Container>> Container::create(const ContainerSpec& spec,
             TRY(Cgroup::create(options.cgroup_directory + "/" + spec.id, spec.resources));
     }
     state->root = TRY(Root::create({.device = options.root_device,
+                                    .scratch_device = options.scratch_device,
                                     .directory = options.state_directory + "/" + spec.id,
                                     .is_read_only = spec.root_read_only}));
     ControlPair control = TRY(control_pair());

@@ -58,12 +58,14 @@ class Container {
 public:
     struct Options {
         std::string root_device;       // block device with the EROFS image
+        std::string scratch_device;    // block device with an ext4 of its own; "": a tmpfs
         std::string state_directory;   // ours: <dir>/<id>/{lower,upper,work,root} are made in it
         std::string cgroup_directory;  // a cgroup v2 directory; <dir>/<id> is made in it
     };
 
-    /// Mounts the root (EROFS below, tmpfs above, or the EROFS alone where it is read-only), makes
-    /// the cgroup, and starts the container's process up to the point before execve(2).
+    /// Mounts the root (EROFS below, the scratch device or a tmpfs above, or the EROFS alone where
+    /// it is read-only), makes the cgroup, and starts the container's process up to the point
+    /// before execve(2).
     /// Errors: name the thing ("mount '/proc': ..."); everything made so far is undone.
     static Result<std::unique_ptr<Container>> create(const ContainerSpec& spec,
                                                      const Options& options, Stdio stdio);

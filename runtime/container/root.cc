@@ -24,8 +24,7 @@ Result<std::unique_ptr<Root>> Root::create(const Options& options) {
         return Error::from_errno(errno, "make directory '" + options.directory + "'");
     }
     std::unique_ptr<Root> root(new Root(options.directory));
-    TRY(options.is_read_only ? root->mount_image(options.device)
-                             : root->mount_writable(options.device),
+    TRY(options.is_read_only ? root->mount_image(options.device) : root->mount_writable(options),
         "root file system");
     return root;
 }
@@ -37,14 +36,30 @@ Result<void> Root::mount_image(const std::string& device) {
                     {.type = "erofs", .device = device, .data = "", .flags = MS_RDONLY});
 }
 
-Result<void> Root::mount_writable(const std::string& device) {
+Result<void> Root::mount_scratch(const std::string& target, const std::string& device) {
+    if (device.empty()) {
+        return mount_at(target, {.type = "tmpfs", .device = "tmpfs", .data = "mode=0700"});
+    }
+    // Discarding gives the host its memory back as soon as a file is deleted. What the container
+    // sees are the flags of the overlay, not these.
+    return mount_at(target, {.type = "ext4",
+                             .device = device,
+                             .data = "discard,errors=remount-ro",
+                             .flags = MS_NOATIME | MS_NODEV | MS_NOSUID});
+}
+
+Result<void> Root::mount_writable(const Options& options) {
     const std::string lower = TRY(make_place("lower"));
     const std::string writable = TRY(make_place("writable"));
-    TRY(mount_at(lower, {.type = "erofs", .device = device, .data = "", .flags = MS_RDONLY}));
-    TRY(mount_at(writable, {.type = "tmpfs", .device = "tmpfs", .data = "mode=0700"}));
-    // These two go with the tmpfs.
-    TRY(make_directory(writable + "/upper", 0755));
-    TRY(make_directory(writable + "/work", 0755));
+    TRY(mount_at(lower,
+                 {.type = "erofs", .device = options.device, .data = "", .flags = MS_RDONLY}));
+    TRY(mount_scratch(writable, options.scratch_device));
+    // They go with the scratch device. One that has them is another container's.
+    for (const char* part : {"/upper", "/work"}) {
+        if (::mkdir((writable + part).c_str(), 0755) != 0) {
+            return Error::from_errno(errno, std::string("make '") + part + "' for what is written");
+        }
+    }
     return mount_at(TRY(make_place("root")),
                     {.type = "overlay",
                      .device = "overlay",

@@ -14,12 +14,15 @@ namespace pepita::runtime::container {
 class Root {
 public:
     struct Options {
-        std::string device;     // with an EROFS image
-        std::string directory;  // made here; must not exist
+        std::string device;          // with an EROFS image
+        std::string scratch_device;  // with an ext4 that nobody has used; "": a tmpfs
+        std::string directory;       // made here; must not exist
         bool is_read_only = false;
     };
-    /// Mounts the image, and over it, unless it is read-only, a tmpfs that takes what is written.
-    /// Errors: AlreadyExists where the directory is there; name the mount.
+    /// Mounts the image, and over it, unless it is read-only, what takes all that is written: the
+    /// scratch device, or a tmpfs.
+    /// Errors: AlreadyExists where the directory is there, or the scratch device has been another
+    /// container's; name the mount.
     static Result<std::unique_ptr<Root>> create(const Options& options);
     Root(const Root&) = delete;
     Root& operator=(const Root&) = delete;
@@ -43,7 +46,8 @@ private:
 
     explicit Root(std::string directory) : directory_(std::move(directory)) {}
     Result<void> mount_image(const std::string& device);
-    Result<void> mount_writable(const std::string& device);
+    Result<void> mount_writable(const Options& options);
+    Result<void> mount_scratch(const std::string& target, const std::string& device);
     Result<std::string> make_place(const char* name);
     Result<void> mount_at(const std::string& target, const Source& source);
 

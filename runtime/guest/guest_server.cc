@@ -91,12 +91,15 @@ Result<StreamNumbers> GuestServer::create_now(const ContainerSpec& spec) {
     if (spec.process.terminal == Terminal::No) {
         stdio = TRY(streams->make_pipes(spec.process.streams));
     }
-    auto made = TRY(
-        container::Container::create(spec,
-                                     {.root_device = TRY(options_.find_disk(spec.root_disk_serial)),
-                                      .state_directory = options_.state_directory,
-                                      .cgroup_directory = options_.cgroup_directory},
-                                     std::move(stdio)));
+    container::Container::Options options{
+        .root_device = TRY(options_.find_disk(spec.root_disk_serial)),
+        .scratch_device = {},
+        .state_directory = options_.state_directory,
+        .cgroup_directory = options_.cgroup_directory};
+    if (!spec.scratch_disk_serial.empty() && !spec.root_read_only) {
+        options.scratch_device = TRY(options_.find_disk(spec.scratch_disk_serial));
+    }
+    auto made = TRY(container::Container::create(spec, options, std::move(stdio)));
     const StreamNumbers numbers =
         TRY(add({.container = spec.id, .exec = ""}, made->process(), std::move(streams)));
     containers_.emplace(spec.id, std::move(made));

@@ -21,6 +21,8 @@ MODULES = {
     "net/vmw_vsock/vsock": "",
     "fs/erofs/erofs": "libcrc32c",
     "lib/libcrc32c": "crc32c_generic",
+    "fs/ext4/ext4": "jbd2",
+    "fs/jbd2/jbd2": "",
     "fs/overlayfs/overlay": "",
     "fs/unwanted/unwanted": "",
 }
@@ -99,7 +101,7 @@ class GuestBuild(unittest.TestCase):
         listed = self.archive()["etc/pepita/modules"][1].decode().splitlines()
         self.assertEqual(listed, [f"/modules/{name}.ko" for name in (
             "virtio", "virtio_pci", "virtio_blk", "vsock", "vmw_vsock_common",
-            "vmw_vsock_virtio_transport", "libcrc32c", "erofs", "overlay")])
+            "vmw_vsock_virtio_transport", "libcrc32c", "erofs", "jbd2", "ext4", "overlay")])
         self.assertEqual(self.archive()["modules/erofs.ko"][1], module("libcrc32c"))
 
     def test_takes_plain_modules_and_optional_ones(self):

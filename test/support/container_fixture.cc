@@ -160,6 +160,7 @@ Result<std::unique_ptr<Container>> ContainerFixture::create(const ContainerSpec&
                                                             Stdio stdio) {
     return Container::create(spec,
                              {.root_device = image->device(),
+                              .scratch_device = scratch_device_,
                               .state_directory = state_directory_,
                               .cgroup_directory = ""},
                              std::move(stdio));

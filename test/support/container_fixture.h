@@ -66,6 +66,7 @@ protected:
 
     static std::unique_ptr<LoopImage> image;
     static std::string why_not;
+    std::string scratch_device_;  // "": what containers write goes to a tmpfs
     std::string state_directory_ = "/tmp/pepita-state-XXXXXX";
 };
 

@@ -164,6 +164,7 @@ ContainerSpec ContainerTest::spec_of(const std::string& script) {
 
 Container::Options ContainerTest::options() const {
     return {.root_device = own_image_ ? own_image_->device() : image->device(),
+            .scratch_device = scratch_device_,
             .state_directory = state_directory_,
             .cgroup_directory = cgroup_directory_};
 }

@@ -39,6 +39,7 @@ ContainerSpec full_container() {
     return {
         .id = "web-1",
         .root_disk_serial = "disk0",
+        .scratch_disk_serial = "disk1",
         .root_read_only = true,
         .hostname = "host",
         .domainname = "domain",

@@ -18,13 +18,16 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/units.h"
 #include "runtime/container.h"
 #include "test/support/container_fixture.h"
+#include "test/support/loop_image.h"
 
 namespace pepita::runtime::container {
 namespace {
 
 using testing::AnyOf;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -100,6 +103,42 @@ TEST_F(EngineTest, AReadOnlyRootRefusesWrites) {
 TEST_F(EngineTest, WhatIsWrittenGoesWithTheContainer) {
     EXPECT_EQ(run(shell("echo new > /secret; cat /secret")).output, "new\n");
     EXPECT_EQ(run(shell("cat /secret")).output, "hidden\n");
+}
+
+TEST_F(EngineTest, WhatIsWrittenFillsTheScratchDeviceAndNoMore) {
+    const auto scratch = test::LoopImage::create_empty(16_MiB);
+    ASSERT_TRUE(scratch.has_value()) << scratch.error().message();
+    scratch_device_ = (*scratch)->device();
+    const std::string output =
+        run(shell("dd if=/dev/zero of=/fill bs=1M count=17 || echo $?; echo > /dev/null && "
+                  "echo device; cat /secret"))
+            .output;
+    EXPECT_THAT(output, HasSubstr("No space left on device"));
+    EXPECT_THAT(output, EndsWith("1\ndevice\nhidden\n"));
+}
+
+TEST_F(EngineTest, AScratchDeviceServesOneContainerOnly) {
+    const auto scratch = test::LoopImage::create_empty(16_MiB);
+    ASSERT_TRUE(scratch.has_value()) << scratch.error().message();
+    scratch_device_ = (*scratch)->device();
+    const auto before = count_all();
+    EXPECT_EQ(run(shell("echo mine > /kept")).status, 0);
+    const auto second = create(shell("cat /kept"));
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error().code(), Code::AlreadyExists);
+    EXPECT_THAT(second.error().message(),
+                StartsWith("root file system: make '/upper' for what is"));
+    EXPECT_EQ(count_all(), before);
+}
+
+TEST_F(EngineTest, AScratchDeviceWithoutAFileSystemIsNamedAndLeavesNothing) {
+    scratch_device_ = "/dev/null";
+    const auto before = count_all();
+    const auto container = create(shell("true"));
+    ASSERT_FALSE(container.has_value());
+    EXPECT_THAT(container.error().message(),
+                StartsWith("root file system: mount ext4 from '/dev/null': "));
+    EXPECT_EQ(count_all(), before);
 }
 
 TEST_F(EngineTest, AMountHasItsOptions) {
@@ -290,10 +329,12 @@ TEST_F(EngineTest, AContainerThatCannotBeMadeSaysWhyAndLeavesNothing) {
 
 TEST_F(EngineTest, ARootThatIsNoImageIsNamedAndLeavesNothing) {
     const auto before = count_all();
-    const auto container = Container::create(
-        shell("true"),
-        {.root_device = "/dev/null", .state_directory = state_directory_, .cgroup_directory = ""},
-        {});
+    const auto container = Container::create(shell("true"),
+                                             {.root_device = "/dev/null",
+                                              .scratch_device = "",
+                                              .state_directory = state_directory_,
+                                              .cgroup_directory = ""},
+                                             {});
     ASSERT_FALSE(container.has_value());
     EXPECT_THAT(container.error().message(),
                 StartsWith("root file system: mount erofs from '/dev/null': "));

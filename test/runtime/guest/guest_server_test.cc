@@ -123,6 +123,18 @@ TEST_F(GuestServerTest, AMissingDiskIsNamedAndTheIdStaysFree) {
     EXPECT_EQ(start(web_).error().code(), Code::NotFound);
 }
 
+TEST_F(GuestServerTest, TheScratchDiskIsLookedForWhereSomethingCanBeWritten) {
+    ContainerSpec wanting = spec("web", "true");
+    wanting.scratch_disk_serial = "disk8";
+    EXPECT_EQ(create(wanting).error().message(), "no disk has the serial 'disk8'");
+    wanting.root_read_only = true;
+    ASSERT_TRUE(create(wanting).has_value());
+    const auto started = start(web_);
+    ASSERT_TRUE(started.has_value());
+    reap_and_tell(started->pid);
+    EXPECT_TRUE(remove(web_).has_value());
+}
+
 TEST_F(GuestServerTest, AContainerLivesFromCreateToRemove) {
     ASSERT_TRUE(create(spec("web", "exit 3")).has_value());
     EXPECT_EQ(create(spec("web", "true")).error().code(), Code::AlreadyExists);
