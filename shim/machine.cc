@@ -155,6 +155,9 @@ Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, const MachinePl
     std::vector<PassedFd> for_vmm{
         {.fd = files.root_disk.ref(), .number = VmmFds::kRootDisk},
         {.fd = files.vsock_listener.ref(), .number = VmmFds::kVsockListener}};
+    if (files.scratch_base) {
+        for_vmm.push_back({.fd = files.scratch_base.ref(), .number = VmmFds::kScratchBase});
+    }
     if (plan.qemu_arguments.empty()) {
         for_vmm.push_back({.fd = files.kvm.ref(), .number = VmmFds::kKvm});
         for_vmm.push_back({.fd = files.kernel.ref(), .number = VmmFds::kKernel});
@@ -167,17 +170,24 @@ Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, const MachinePl
         return machine;
     }
     const auto [disk_front, disk_back] = TRY(socket_pair());
+    const auto [scratch_front, scratch_back] = TRY(socket_pair());
     const auto [vsock_front, vsock_back] = TRY(socket_pair());
     const auto [entropy_front, entropy_back] = TRY(socket_pair());
     for_vmm.push_back({.fd = disk_front.ref(), .number = VmmFds::kDiskFrontEnd});
     for_vmm.push_back({.fd = vsock_front.ref(), .number = VmmFds::kVsockFrontEnd});
     for_vmm.push_back({.fd = entropy_front.ref(), .number = VmmFds::kEntropyFrontEnd});
+    if (files.scratch_base) {
+        for_vmm.push_back({.fd = scratch_front.ref(), .number = VmmFds::kScratchFrontEnd});
+    }
     TRY(machine->start_vmm(plan, paths, std::move(for_vmm)));
     std::vector<PassedFd> for_qemu{{.fd = files.kernel.ref(), .number = QemuFds::kKernel},
                                    {.fd = files.initrd.ref(), .number = QemuFds::kInitrd},
                                    {.fd = disk_back.ref(), .number = QemuFds::kDiskBackEnd},
                                    {.fd = vsock_back.ref(), .number = QemuFds::kVsockBackEnd},
                                    {.fd = entropy_back.ref(), .number = QemuFds::kEntropyBackEnd}};
+    if (files.scratch_base) {
+        for_qemu.push_back({.fd = scratch_back.ref(), .number = QemuFds::kScratchBackEnd});
+    }
     if (files.console) {
         for_qemu.push_back({.fd = files.console.ref(), .number = QemuFds::kConsole});
     }

@@ -18,6 +18,7 @@ struct MachineFiles {
     Fd kernel;  // vmlinux
     Fd initrd;
     Fd root_disk;
+    Fd scratch_base;  // or none
     Fd vsock_listener;
     Fd console;  // or none
 };

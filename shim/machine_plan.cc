@@ -56,6 +56,10 @@ std::vector<std::string> qemu_arguments(const MachineWish& wish) {
          in_self(QemuFds::kKernel), "-initrd", in_self(QemuFds::kInitrd), "-append",
          command_line(wish)});
     add_vhost_user(arguments, "disk", QemuFds::kDiskBackEnd, "vhost-user-blk-pci,num-queues=1");
+    if (wish.scratch) {
+        add_vhost_user(arguments, "scratch", QemuFds::kScratchBackEnd,
+                       "vhost-user-blk-pci,num-queues=1");
+    }
     add_vhost_user(arguments, "vsock", QemuFds::kVsockBackEnd, "vhost-user-vsock-pci");
     add_vhost_user(arguments, "entropy", QemuFds::kEntropyBackEnd, "vhost-user-rng-pci");
     if (wish.has_console) {
@@ -72,6 +76,10 @@ MachinePlan plan_machine(const MachineWish& wish) {
                          .access = vmm::Access::ReadOnly,
                          .serial = kRootDiskSerial,
                          .vhost_user = {}};
+    vmm::DiskConfig scratch{.file = InheritedFd{VmmFds::kScratchBase},
+                            .access = vmm::Access::ReadWrite,
+                            .serial = kScratchDiskSerial,
+                            .vhost_user = {}};
     vmm::VsockConfig vsock{.guest_cid = 3,
                            .listener = InheritedFd{VmmFds::kVsockListener},
                            .guest_prefix = kVsockName,
@@ -80,6 +88,7 @@ MachinePlan plan_machine(const MachineWish& wish) {
     MachinePlan plan;
     if (wish.isolation == Isolation::Tcg) {
         disk.vhost_user = InheritedFd{VmmFds::kDiskFrontEnd};
+        scratch.vhost_user = InheritedFd{VmmFds::kScratchFrontEnd};
         vsock.vhost_user = InheritedFd{VmmFds::kVsockFrontEnd};
         entropy.vhost_user = InheritedFd{VmmFds::kEntropyFrontEnd};
         plan.qemu_arguments = qemu_arguments(wish);
@@ -96,6 +105,9 @@ MachinePlan plan_machine(const MachineWish& wish) {
         }
     }
     plan.vmm.disks.push_back(std::move(disk));
+    if (wish.scratch) {
+        plan.vmm.disks.push_back(std::move(scratch));
+    }
     plan.vmm.vsock = std::move(vsock);
     plan.vmm.entropy = entropy;
     return plan;

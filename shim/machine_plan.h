@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct MachineWish {
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
     bool has_console = false;
+    std::optional<Bytes> scratch = {};  // quota of the writable layer; none: there is no such disk
 };
 
 /// The numbers that descriptors have in the machine's processes.
@@ -29,6 +31,8 @@ struct VmmFds {
     static constexpr int kDiskFrontEnd = 9;
     static constexpr int kVsockFrontEnd = 10;
     static constexpr int kEntropyFrontEnd = 11;
+    static constexpr int kScratchBase = 12;
+    static constexpr int kScratchFrontEnd = 13;
 };
 struct QemuFds {
     static constexpr int kKernel = 3;
@@ -37,9 +41,11 @@ struct QemuFds {
     static constexpr int kDiskBackEnd = 6;
     static constexpr int kVsockBackEnd = 7;
     static constexpr int kEntropyBackEnd = 8;
+    static constexpr int kScratchBackEnd = 9;
 };
 
 inline constexpr const char* kRootDiskSerial = "root";
+inline constexpr const char* kScratchDiskSerial = "scratch";
 inline constexpr const char* kVsockName = "vsock.sock";  // in the machine's own directory
 
 /// The processes of one machine. With KVM it is pepita-vmm alone; with TCG pepita-vmm serves the

@@ -22,6 +22,9 @@
 namespace pepita::shim {
 namespace {
 
+constexpr std::uint64_t kScratchMibMin = 16;
+constexpr std::uint64_t kScratchMibMax = 1U << 20U;  // a tebibyte
+
 Result<std::uint64_t> number(std::string_view option, std::string_view text, std::uint64_t least,
                              std::uint64_t most) {
     std::uint64_t value = 0;
@@ -66,6 +69,9 @@ Result<void> set(Options& options, std::string_view name, std::string_view value
         options.memory = Bytes(TRY(number(name, value, 64, 65536)) << 20U);
     } else if (name == "--vcpus") {
         options.vcpus = static_cast<std::uint32_t>(TRY(number(name, value, 1, 8)));
+    } else if (name == "--scratch-mib") {
+        const std::uint64_t least = value == "0" ? 0 : kScratchMibMin;
+        options.scratch = Bytes(TRY(number(name, value, least, kScratchMibMax)) << 20U);
     } else if (name == "--boot-deadline-s") {
         options.boot_deadline = std::chrono::seconds(TRY(number(name, value, 1, 3600)));
     } else if (name == "--channel-fd") {

@@ -22,7 +22,8 @@ struct Options {
     IsolationChoice isolation = IsolationChoice::Auto;
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
-    std::string log;  // a file that gets our log lines; empty: standard error
+    Bytes scratch = 1024_MiB;  // quota of what the container writes; 0: its memory is the limit
+    std::string log;           // a file that gets our log lines; empty: standard error
     bool logs_json = false;
     /// A file that gets the guest's console, for debugging. Empty: the guest has none.
     std::string guest_console;

@@ -117,6 +117,11 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     bundle_ = TRY(runtime::load_bundle(request.bundle));
     bundle_.container.id = request.id;
     bundle_.container.root_disk_serial = kRootDiskSerial;
+    Sandbox::Disks disks{.root_path = bundle_.root_path, .scratch = {}};
+    if (!bundle_.container.root_read_only && options_.scratch != Bytes(0)) {
+        bundle_.container.scratch_disk_serial = kScratchDiskSerial;
+        disks.scratch = options_.scratch;
+    }
     directory_ = TRY(PodDirectory::create(options_.root, request.id, jail_user(::getpid())));
     TRY(listen());
     isolation_ = choose_isolation(options_.isolation);
@@ -130,7 +135,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     process.io = TRY(open_io(id, std::move(request.io), spec.window));
     spec.streams = process.io->streams();
     sandbox_ =
-        TRY(Sandbox::start(loop_, options_, *directory_, bundle_.root_path, isolation_,
+        TRY(Sandbox::start(loop_, options_, *directory_, disks, isolation_,
                            {.on_up =
                                 [this](Result<void> up) {
                                     if (!up) {

@@ -24,6 +24,7 @@
 #include "kernel-abi/sys/socket.h"
 #include "runtime/channel.h"
 #include "runtime/guest_api.h"
+#include "shim/disk_image.h"
 #include "shim/guest_link.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
@@ -31,7 +32,6 @@
 #include "shim/machine_plan.h"
 #include "shim/options.h"
 #include "shim/pod_directory.h"
-#include "shim/root_image.h"
 #include "vmm/kernel_cache.h"
 
 namespace pepita::shim {
@@ -44,6 +44,9 @@ constexpr milliseconds kConnectDeadline = seconds(30);
 constexpr milliseconds kPowerOffDeadline = seconds(10);
 // How long the machine's own reason is waited for once its link is gone.
 constexpr milliseconds kReasonDeadline = seconds(2);
+
+constexpr const char* kPacking = "pack the root file system";
+constexpr const char* kFormatting = "make the scratch disk";
 
 // Up to three connections on their way. It lives in their callbacks, and outlives a sandbox that
 // ends meanwhile.
@@ -84,39 +87,58 @@ Sandbox::~Sandbox() {
 }
 
 Result<std::unique_ptr<Sandbox>> Sandbox::start(EventLoop& loop, const Options& options,
-                                                const PodDirectory& directory,
-                                                const std::string& root_path,
+                                                const PodDirectory& directory, const Disks& disks,
                                                 const ChosenIsolation& isolation,
                                                 Callbacks callbacks) {
     std::unique_ptr<Sandbox> sandbox(
         new Sandbox(loop, options, directory, isolation.isolation, std::move(callbacks)));
-    Sandbox* self = sandbox.get();
-    const std::string scratch = options.data + "/tmp";
-    TRY(make_directory(scratch, 0700));
-    sandbox->packing_ = TRY(
-        RootImage::pack(loop, root_path, scratch,
-                        [self](Result<Fd> image) {
-                            if (!image) {
-                                return self->give_up("pack the root file system: " +
-                                                     image.error().message());
-                            }
-                            const Result<void> started = self->start_machine(*std::move(image));
-                            if (!started) {
-                                self->give_up("start the microVM: " + started.error().message());
-                            }
-                        }),
-        "pack the root file system");
+    TRY(sandbox->make_images(disks));
     return sandbox;
 }
 
-Result<void> Sandbox::start_machine(Fd image) {
+Result<void> Sandbox::make_images(const Disks& disks) {
+    const std::string place = options_.data + "/tmp";
+    TRY(make_directory(place, 0700));
+    packing_ = TRY(DiskImage::pack(loop_, disks.root_path, place,
+                                   [this](Result<Fd> image) {
+                                       on_image(root_image_, kPacking, std::move(image));
+                                   }),
+                   kPacking);
+    scratch_size_ = disks.scratch;
+    if (disks.scratch) {
+        formatting_ =
+            TRY(DiskImage::format(loop_, *disks.scratch, place,
+                                  [this](Result<Fd> image) {
+                                      on_image(scratch_image_, kFormatting, std::move(image));
+                                  }),
+                kFormatting);
+    }
+    return {};
+}
+
+void Sandbox::on_image(Fd& place, const char* doing, Result<Fd> image) {
+    if (!image) {
+        return give_up(std::string(doing) + ": " + image.error().message());
+    }
+    place = *std::move(image);
+    const bool has_all = root_image_ && (scratch_image_ || !scratch_size_);
+    if (!has_all || !blame_.empty()) {
+        return;
+    }
+    if (const Result<void> started = start_machine(); !started) {
+        give_up("start the microVM: " + started.error().message());
+    }
+}
+
+Result<void> Sandbox::start_machine() {
     const std::string guest = options_.data + "/guest";
     const std::string kernels = options_.data + "/kernels";
     TRY(make_directory(kernels, 0700));
     MachineFiles files;
     files.kernel = TRY(vmm::open_vmlinux(guest + "/vmlinuz", kernels), "guest kernel");
     files.initrd = TRY(open_file((guest + "/initramfs.cpio").c_str(), O_RDONLY));
-    files.root_disk = std::move(image);
+    files.root_disk = std::move(root_image_);
+    files.scratch_base = std::move(scratch_image_);
     const JailUser user = jail_user(::getpid());
     files.vsock_listener = TRY(directory_.listen_in_machine(kVsockName, user));
     const std::string ready_name =
@@ -132,7 +154,8 @@ Result<void> Sandbox::start_machine(Fd image) {
     const MachinePlan plan = plan_machine({.isolation = isolation_,
                                            .memory = options_.memory,
                                            .vcpus = options_.vcpus,
-                                           .has_console = static_cast<bool>(files.console)});
+                                           .has_console = static_cast<bool>(files.console),
+                                           .scratch = scratch_size_});
     machine_ = TRY(Machine::start(
         loop_, plan, std::move(files),
         {.vmm = options_.vmm, .qemu = options_.qemu, .directory = directory_.machine_path()},

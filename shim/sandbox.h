@@ -11,18 +11,19 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "runtime/channel.h"
 #include "runtime/guest_api.h"
+#include "shim/disk_image.h"
 #include "shim/guest_link.h"
 #include "shim/isolation.h"
 #include "shim/machine.h"
 #include "shim/options.h"
 #include "shim/pod_directory.h"
-#include "shim/root_image.h"
 
 namespace pepita::shim {
 
-/// A microVM from the packing of its root image to the end of its last process, with the way to
+/// A microVM from the making of its disks to the end of its last process, with the way to
 /// speak to its pepita-init in between. Thread: that of `loop`.
 class Sandbox {
 public:
@@ -33,9 +34,13 @@ public:
         std::move_only_function<void(const std::string& reason)> on_down;
     };
 
+    struct Disks {
+        std::string root_path;         // a directory: what the root disk is made of
+        std::optional<Bytes> scratch;  // size of the disk for what is written, or there is none
+    };
+
     static Result<std::unique_ptr<Sandbox>> start(EventLoop& loop, const Options& options,
-                                                  const PodDirectory& directory,
-                                                  const std::string& root_path,
+                                                  const PodDirectory& directory, const Disks& disks,
                                                   const ChosenIsolation& isolation,
                                                   Callbacks callbacks);
     Sandbox(const Sandbox&) = delete;
@@ -64,7 +69,9 @@ public:
 private:
     Sandbox(EventLoop& loop, const Options& options, const PodDirectory& directory,
             Isolation isolation, Callbacks callbacks);
-    Result<void> start_machine(Fd image);
+    Result<void> make_images(const Disks& disks);
+    void on_image(Fd& place, const char* doing, Result<Fd> image);
+    Result<void> start_machine();
     void on_ready();
     Result<void> on_api(Fd socket);
     void on_link_lost(const Error& error);
@@ -77,7 +84,11 @@ private:
     const PodDirectory& directory_;
     Isolation isolation_;
     Callbacks callbacks_;
-    std::unique_ptr<RootImage> packing_;
+    std::unique_ptr<DiskImage> packing_;
+    std::unique_ptr<DiskImage> formatting_;  // where there is a scratch disk
+    std::optional<Bytes> scratch_size_;
+    Fd root_image_;  // once it is made
+    Fd scratch_image_;
     std::unique_ptr<ReadyListener> ready_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<GuestConnect> api_connect_;

@@ -57,6 +57,7 @@ struct Command {
     bool detach = false;
     std::uint64_t memory_mib = 512;
     std::uint64_t vcpus = 1;
+    std::uint64_t scratch_mib = 1024;  // 0: memory of the machine
     std::uint64_t boot_deadline_s = 60;
     std::string guest_console;  // empty: the guest has none
 

@@ -21,6 +21,8 @@ namespace {
 constexpr std::uint64_t kMemoryMibMin = 64;
 constexpr std::uint64_t kMemoryMibMax = 1U << 20U;  // a tebibyte
 constexpr std::uint64_t kVcpusMax = 8;
+constexpr std::uint64_t kScratchMibMin = 16;
+constexpr std::uint64_t kScratchMibMax = 1U << 20U;
 constexpr std::uint64_t kBootDeadlineMax = 3600;
 constexpr std::uint64_t kIdMax = 0xffff'fffe;
 
@@ -82,6 +84,19 @@ Result<void> set_memory(Command& command, std::string_view value) {
 
 Result<void> set_vcpus(Command& command, std::string_view value) {
     command.vcpus = TRY(number(value, 1, kVcpusMax));
+    return {};
+}
+
+Result<void> set_scratch(Command& command, std::string_view value) {
+    if (value == "0") {
+        command.scratch_mib = 0;
+        return {};
+    }
+    const Result<std::uint64_t> mib = number(value, kScratchMibMin, kScratchMibMax);
+    if (!mib) {
+        return usage(mib.error().message() + ", or 0");
+    }
+    command.scratch_mib = *mib;
     return {};
 }
 
@@ -153,6 +168,8 @@ constexpr auto kOptions = std::to_array<OptionRule>({
            kMakes | kExec, set_text<&Command::console_socket>),
     option("memory", 0, "MIB", "the machine's memory (default: 512)", kMakes, set_memory),
     option("cpus", 0, "N", "the machine's virtual CPUs, 1 to 8 (default: 1)", kMakes, set_vcpus),
+    option("scratch", 0, "MIB", "how much it may write; 0: memory takes it (default: 1024)", kMakes,
+           set_scratch),
     option("boot-deadline", 0, "SECONDS", "how long the guest may take to answer (default: 60)",
            kMakes, set_boot_deadline),
     option("guest-console", 0, "FILE", "append what the guest's kernel says to FILE", kMakes,

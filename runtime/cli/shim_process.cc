@@ -74,6 +74,8 @@ std::vector<std::string> arguments_of(const Command& command) {
                                  std::to_string(command.memory_mib),
                                  "--vcpus",
                                  std::to_string(command.vcpus),
+                                 "--scratch-mib",
+                                 std::to_string(command.scratch_mib),
                                  "--boot-deadline-s",
                                  std::to_string(command.boot_deadline_s),
                                  "--channel-fd",

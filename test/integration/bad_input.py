@@ -137,6 +137,15 @@ class Guest(NodeTest):
                              data=self.with_init(program, answer))
 
 
+class Options(NodeTest):
+    def test_a_scratch_disk_that_cannot_be(self):
+        bundle = self.bundle(["true"])
+        for value in ("15", "-1", "1048577", "64M", "", "0x40", "99999999999999999999999"):
+            for verb, status in (("run", 125), ("create", 2)):
+                self.refused(verb, "--scratch", value, "-b", bundle, "c1", status=status,
+                             words=["'--scratch'", "16 to 1048576"])
+
+
 class Clients(NodeTest):
     def test_name_taken(self):
         self.started(["sh", "-c", "while :; do sleep 1; done"])

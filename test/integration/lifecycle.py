@@ -85,6 +85,93 @@ class Run(NodeTest):
         self.assertGreater(int(packages), 10)
 
 
+class Scratch(NodeTest):
+    """The disk that takes what a container writes."""
+
+    IDLE = ["sh", "-c", "while :; do sleep 1; done"]
+
+    def idle(self, *options):
+        self.detached("run", "-d", *options, "-b", self.bundle(self.IDLE), "c1")
+
+    def inside(self, script, expect=0):
+        done = self.call("exec", "c1", "sh", "-c", script, expect=expect)
+        return done.stdout.decode(), done.stderr.decode()
+
+    def df(self):
+        """Size, used and available KiB of the root."""
+        size, used, free = self.inside("df -k /")[0].splitlines()[-1].split()[1:4]
+        return int(size), int(used), int(free)
+
+    def test_df_shows_the_quota(self):
+        self.idle()
+        size, used, free = self.df()
+        self.assertTrue(980 << 10 <= size <= 1024 << 10, size)
+        self.assertLess(used, 1 << 10)
+        self.assertGreater(free, 960 << 10)
+        self.assertEqual(self.inside("grep -c vd /proc/partitions")[0], "2\n")
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_what_is_written_comes_back(self):
+        self.idle("--scratch", "128")
+        bundle = self.scratch / "bundle/rootfs/block"
+        expected = hashlib.md5(bundle.read_bytes() * 24).hexdigest()
+        self.inside("i=0; while [ $i -lt 24 ]; do cat /block; i=$((i+1)); done > /big; sync; "
+                    "echo 3 > /proc/sys/vm/drop_caches 2> /dev/null; cp /big /copy; sync")
+        for name in ("/big", "/copy"):
+            self.assertEqual(self.inside(f"md5sum {name}")[0].split()[0], expected)
+        self.inside("rm /big; dd if=/copy of=/head bs=1M count=3 2> /dev/null; rm -r /copy /tmp; mv /head /tail")
+        self.assertEqual(self.inside("md5sum < /tail")[0].split()[0],
+                         hashlib.md5(bundle.read_bytes() * 3).hexdigest())
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_a_full_disk_harms_nothing_else(self):
+        self.idle("--scratch", "64")
+        size, _, before = self.df()
+        self.assertTrue(60 << 10 <= size <= 64 << 10, size)
+        # Both what compresses and what does not.
+        for source in ("/dev/urandom", "/dev/zero"):
+            _, said = self.inside(f"dd if={source} of=/fill bs=64k", expect=1)
+            self.assertIn("No space left on device", said)
+            self.inside("sync")
+            _, said = self.inside("echo more > /more && sync && cat /more", expect=1)
+            self.assertIn("No space left on device", said)
+            self.assertLess(self.df()[2], 64)
+            self.assertEqual(self.inside("wc -c < /block")[0], "1048576\n")
+            self.inside("rm -f /fill /more; sync")
+            self.assertGreater(self.df()[2], before - 256)
+        self.inside("cat /block > /again && sync && cmp /block /again")
+        self.assertEqual(self.state("c1")["status"], "running")
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_many_files_fill_it_too(self):
+        self.idle("--scratch", "16")
+        _, said = self.inside("i=0; while :> /tmp/$i; do i=$((i+1)); done", expect=1)
+        self.assertIn("No space left on device", said)
+        self.inside("rm -r /tmp; cat /block > /again && cmp /block /again")
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_without_a_disk_memory_takes_it(self):
+        script = "grep -c vd /proc/partitions; cat /block > /x; cmp /block /x"
+        self.assertEqual(self.run_with(["--scratch", "0"], script), b"1\n")
+
+    def test_a_read_only_root_has_no_disk(self):
+        def edit(config):
+            config["root"]["readonly"] = True
+        self.assertEqual(self.run_with([], "grep -c vd /proc/partitions", edit=edit), b"1\n")
+
+    def run_with(self, options, script, **more):
+        bundle = self.bundle(["sh", "-c", script], **more)
+        return self.call("run", *options, "-b", bundle, "c1", expect=0).stdout
+
+    def test_the_largest_and_the_smallest(self):
+        for mib in (16, 1 << 20):
+            with self.subTest(mib):
+                bundle = self.bundle(["df", "-m", "/"], name=f"bundle-{mib}")
+                done = self.call("run", "--scratch", mib, "-b", bundle, "c1", expect=0)
+                size = int(done.stdout.decode().splitlines()[-1].split()[1])
+                self.assertTrue(mib * 15 // 16 <= size <= mib, size)
+
+
 class Streams(NodeTest):
     def test_a_hundred_megabytes_of_output_in_order(self):
         bundle = self.bundle(["sh", "-c", f"i=0; while [ $i -lt {support.BLOCK_COUNT} ]; do echo $i; cat /block; "

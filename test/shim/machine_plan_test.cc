@@ -28,13 +28,21 @@ std::string text_of(const MachineWish& wish) {
 }
 
 TEST(MachinePlan, KvmIsOneProcess) {
-    test::expect_golden("shim/machine_plan_kvm.txt",
-                        text_of({.isolation = Isolation::Kvm, .memory = 512_MiB, .vcpus = 4}));
+    test::expect_golden(
+        "shim/machine_plan_kvm.txt",
+        text_of({.isolation = Isolation::Kvm, .memory = 512_MiB, .vcpus = 4, .scratch = 1024_MiB}));
 }
 
 TEST(MachinePlan, TcgDrivesTheSameDevicesOverVhostUser) {
-    test::expect_golden("shim/machine_plan_tcg.txt",
-                        text_of({.isolation = Isolation::Tcg, .memory = 256_MiB, .vcpus = 1}));
+    test::expect_golden(
+        "shim/machine_plan_tcg.txt",
+        text_of({.isolation = Isolation::Tcg, .memory = 256_MiB, .vcpus = 1, .scratch = 64_MiB}));
+}
+
+TEST(MachinePlan, AScratchDiskIsThereOnlyWhenAskedFor) {
+    for (const Isolation isolation : {Isolation::Kvm, Isolation::Tcg}) {
+        EXPECT_EQ(text_of({.isolation = isolation}).find("scratch"), std::string::npos);
+    }
 }
 
 TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {

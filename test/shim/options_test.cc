@@ -27,15 +27,23 @@ std::string error_of(const std::vector<std::string>& words) {
 }
 
 TEST(ShimOptions, TakesWhatPepitaRunGives) {
-    const auto options = parse({"--id", "web", "--isolation", "tcg", "--memory-mib", "64",
-                                "--vcpus", "8", "--channel-fd", "3", "--log-format", "json"});
+    const auto options =
+        parse({"--id", "web", "--isolation", "tcg", "--memory-mib", "64", "--vcpus", "8",
+               "--scratch-mib", "16", "--channel-fd", "3", "--log-format", "json"});
     ASSERT_TRUE(options.has_value());
     EXPECT_EQ(options->id, "web");
     EXPECT_EQ(options->isolation, IsolationChoice::Tcg);
     EXPECT_EQ(options->memory, 64_MiB);
     EXPECT_EQ(options->vcpus, 8U);
+    EXPECT_EQ(options->scratch, 16_MiB);
     EXPECT_EQ(options->channel_fd, 3);
     EXPECT_TRUE(options->logs_json);
+}
+
+TEST(ShimOptions, NoScratchDiskIsZero) {
+    const auto options = parse({"--id", "web", "--channel-fd", "3", "--scratch-mib", "0"});
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->scratch, Bytes(0));
 }
 
 TEST(ShimOptions, NamesWhatIsWrong) {
@@ -46,6 +54,10 @@ TEST(ShimOptions, NamesWhatIsWrong) {
               "--isolation 'process': must be auto, kvm or tcg");
     EXPECT_EQ(error_of({"--vcpus", "9"}), "--vcpus '9': must be a number from 1 to 8");
     EXPECT_EQ(error_of({"--vcpus", "0"}), "--vcpus '0': must be a number from 1 to 8");
+    EXPECT_EQ(error_of({"--scratch-mib", "15"}),
+              "--scratch-mib '15': must be a number from 16 to 1048576");
+    EXPECT_EQ(error_of({"--scratch-mib", "1048577"}),
+              "--scratch-mib '1048577': must be a number from 16 to 1048576");
     EXPECT_EQ(error_of({"--memory-mib", "63"}),
               "--memory-mib '63': must be a number from 64 to 65536");
     EXPECT_EQ(error_of({"--memory-mib", "64x"}),

@@ -35,8 +35,8 @@ TEST(CommandLine, GlobalOptionsStandBeforeTheVerb) {
 }
 
 TEST(CommandLine, OptionsOfRunStandOnEitherSideOfTheContainer) {
-    const Command command = parsed(
-        {"run", "-b", "/b", "web", "--detach", "--pid-file", "/p", "--memory", "256", "--cpus=8"});
+    const Command command = parsed({"run", "-b", "/b", "web", "--detach", "--pid-file", "/p",
+                                    "--memory", "256", "--cpus=8", "--scratch", "64"});
     EXPECT_EQ(command.verb, Verb::Run);
     EXPECT_EQ(command.id, "web");
     EXPECT_EQ(command.bundle, "/b");
@@ -44,6 +44,8 @@ TEST(CommandLine, OptionsOfRunStandOnEitherSideOfTheContainer) {
     EXPECT_EQ(command.pid_file, "/p");
     EXPECT_EQ(command.memory_mib, 256U);
     EXPECT_EQ(command.vcpus, 8U);
+    EXPECT_EQ(command.scratch_mib, 64U);
+    EXPECT_EQ(parsed({"create", "--scratch=0", "web"}).scratch_mib, 0U);
 }
 
 TEST(CommandLine, DefaultsAreRuncs) {
@@ -52,6 +54,7 @@ TEST(CommandLine, DefaultsAreRuncs) {
     EXPECT_EQ(command.bundle, ".");
     EXPECT_EQ(command.isolation, "auto");
     EXPECT_FALSE(command.detach);
+    EXPECT_EQ(command.scratch_mib, 1024U);
 }
 
 TEST(CommandLine, WhatFollowsTheContainerOfExecIsTheCommands) {
@@ -140,6 +143,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "option '--memory': must be a whole number from 64 to 1048576"),
         Mistake({"run", "--memory", "1k", "a"},
                 "option '--memory': must be a whole number from 64 to 1048576"),
+        Mistake({"run", "--scratch", "15", "a"},
+                "option '--scratch': must be a whole number from 16 to 1048576, or 0"),
+        Mistake({"run", "--scratch", "1048577", "a"},
+                "option '--scratch': must be a whole number from 16 to 1048576, or 0"),
+        Mistake({"run", "--scratch", "1G", "a"},
+                "option '--scratch': must be a whole number from 16 to 1048576, or 0"),
         Mistake({"--isolation", "process", "list"},
                 "option '--isolation': must be kvm, tcg or auto"),
         Mistake({"--log-format", "xml", "list"}, "option '--log-format': must be text or json"),

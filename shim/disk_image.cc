@@ -1,0 +1,148 @@
+#include "shim/disk_image.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+
+namespace pepita::shim {
+namespace {
+
+constexpr int kImageNumber = 3;
+constexpr Bytes kBlock = 4_KiB;
+
+std::string image_path() { return "/proc/self/fd/" + std::to_string(kImageNumber); }
+
+Result<Fd> unnamed_file(const std::string& directory) {
+    Fd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (!fd) {
+        return Error::from_errno(errno, "make a file in '" + directory + "'");
+    }
+    return fd;
+}
+
+// mkfs programs report a full disk in many ways; the file system says it in one.
+bool is_full(FdRef file) {
+    struct statvfs room{};
+    return ::fstatvfs(file.number(), &room) == 0 && room.f_bavail * room.f_frsize < 64UL * 1024;
+}
+
+}  // namespace
+
+struct DiskImage::Program {
+    std::string path;
+    std::string name;
+    std::vector<std::string> arguments;
+};
+
+DiskImage::DiskImage(std::string name, Fd image, Fd messages, Child child, OnMade on_made)
+    : name_(std::move(name)),
+      image_(std::move(image)),
+      messages_(std::move(messages)),
+      child_(std::move(child)),
+      on_made_(std::move(on_made)) {}
+
+Result<std::unique_ptr<DiskImage>> DiskImage::pack(EventLoop& loop, const std::string& directory,
+                                                   const std::string& place, OnMade on_made) {
+    return start(loop,
+                 {.path = "/usr/bin/mkfs.erofs",
+                  .name = "mkfs.erofs",
+                  .arguments = {image_path(), directory}},
+                 TRY(unnamed_file(place)), std::move(on_made));
+}
+
+// No journal, because nobody mounts the disk a second time; no inode is kept back for root, because
+// a container's root is who fills it. The file is all zeros, so nothing has to be cleared, neither
+// now nor by the guest's kernel (lazy_itable_init, assume_storage_prezeroed). What the host's
+// mke2fs.conf says is left out, as is the smaller block that small disks would get.
+Result<std::unique_ptr<DiskImage>> DiskImage::format(EventLoop& loop, Bytes size,
+                                                     const std::string& place, OnMade on_made) {
+    Fd image = TRY(unnamed_file(place));
+    if (::ftruncate(image.ref().number(), static_cast<off_t>(size.value())) != 0) {
+        return Error::from_errno(errno, "make a disk of " + std::to_string(size.value() >> 20U) +
+                                            " MiB in '" + place + "'");
+    }
+    return start(
+        loop,
+        {.path = "/usr/sbin/mkfs.ext4",
+         .name = "mkfs.ext4",
+         .arguments = {"-q", "-F", "-b", std::to_string(kBlock.value()), "-I", "256", "-i", "16384",
+                       "-m", "0", "-O",
+                       "none,64bit,dir_index,dir_nlink,extent,extra_isize,filetype,flex_bg,"
+                       "huge_file,large_file,sparse_super,uninit_bg",
+                       "-E", "nodiscard,lazy_itable_init=1,assume_storage_prezeroed=1",
+                       image_path(), std::to_string(size.value() / kBlock.value())}},
+        std::move(image), std::move(on_made));
+}
+
+Result<std::unique_ptr<DiskImage>> DiskImage::start(EventLoop& loop, Program program, Fd image,
+                                                    OnMade on_made) {
+    Fd messages(::memfd_create(program.name.c_str(), MFD_CLOEXEC));
+    if (!messages) {
+        return Error::from_errno(errno, "memfd_create");
+    }
+    SpawnOptions options;
+    options.path = program.path;
+    options.arguments = std::move(program.arguments);
+    options.arguments.insert(options.arguments.begin(), program.name);
+    options.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C", "MKE2FS_CONFIG=/dev/null"};
+    options.fds = {{.fd = messages.ref(), .number = 1},
+                   {.fd = messages.ref(), .number = 2},
+                   {.fd = image.ref(), .number = kImageNumber}};
+    Child child = TRY(spawn(std::move(options)));
+    std::unique_ptr<DiskImage> making(new DiskImage(std::move(program.name), std::move(image),
+                                                    std::move(messages), std::move(child),
+                                                    std::move(on_made)));
+    DiskImage* self = making.get();
+    making->watch_ =
+        TRY(loop.watch(self->child_.pidfd(), EPOLLIN, [self](std::uint32_t) { self->finish(); }));
+    return making;
+}
+
+std::string DiskImage::last_words() const {
+    std::array<char, 4096> text{};
+    const off_t size = ::lseek(messages_.ref().number(), 0, SEEK_END);
+    const off_t from = std::max<off_t>(0, size - static_cast<off_t>(text.size()));
+    const ssize_t got = ::pread(messages_.ref().number(), text.data(), text.size(), from);
+    std::string_view all(text.data(), static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+    while (all.ends_with('\n')) {
+        all.remove_suffix(1);
+    }
+    return std::string(all.substr(all.rfind('\n') + 1));
+}
+
+void DiskImage::finish() {
+    watch_.cancel();
+    const ChildExit exit = child_.reap();
+    // The callback may give this object up.
+    OnMade done = std::move(on_made_);
+    if (exit.by_signal || exit.value != 0) {
+        if (is_full(image_.ref())) {
+            return done(Error::from_errno(ENOSPC, name_));
+        }
+        return done(Error(Code::Internal, name_ + ": " + to_string(exit) + ": " + last_words()));
+    }
+    done(std::move(image_));
+}
+
+}  // namespace pepita::shim
