@@ -29,7 +29,27 @@ namespace pepita::shim {
 namespace {
 
 constexpr int kImageNumber = 3;
-constexpr Bytes kBlock = 4_KiB;
+
+// No journal, because nobody mounts the disk a second time; no room is kept back for root, because
+// root is who fills it. The file is all zeros, so nothing has to be cleared, neither now nor by the
+// guest's kernel (lazy_itable_init, assume_storage_prezeroed). All is said here, and the host's
+// mke2fs.conf left out: it has smaller blocks for smaller disks.
+struct MkfsOption {
+    const char* option;
+    const char* value;
+};
+constexpr Bytes kExt4Block = 4_KiB;
+constexpr const char* kExt4Features =
+    "none,64bit,dir_index,dir_nlink,extent,extra_isize,filetype,flex_bg,huge_file,large_file,"
+    "sparse_super,uninit_bg";
+constexpr std::array kExt4{
+    MkfsOption{.option = "-b", .value = "4096"},
+    MkfsOption{.option = "-I", .value = "256"},
+    MkfsOption{.option = "-i", .value = "16384"},
+    MkfsOption{.option = "-m", .value = "0"},
+    MkfsOption{.option = "-O", .value = kExt4Features},
+    MkfsOption{.option = "-E", .value = "nodiscard,lazy_itable_init=1,assume_storage_prezeroed=1"},
+};
 
 std::string image_path() { return "/proc/self/fd/" + std::to_string(kImageNumber); }
 
@@ -71,10 +91,6 @@ Result<std::unique_ptr<DiskImage>> DiskImage::pack(EventLoop& loop, const std::s
                  TRY(unnamed_file(place)), std::move(on_made));
 }
 
-// No journal, because nobody mounts the disk a second time; no inode is kept back for root, because
-// a container's root is who fills it. The file is all zeros, so nothing has to be cleared, neither
-// now nor by the guest's kernel (lazy_itable_init, assume_storage_prezeroed). What the host's
-// mke2fs.conf says is left out, as is the smaller block that small disks would get.
 Result<std::unique_ptr<DiskImage>> DiskImage::format(EventLoop& loop, Bytes size,
                                                      const std::string& place, OnMade on_made) {
     Fd image = TRY(unnamed_file(place));
@@ -82,16 +98,15 @@ Result<std::unique_ptr<DiskImage>> DiskImage::format(EventLoop& loop, Bytes size
         return Error::from_errno(errno, "make a disk of " + std::to_string(size.value() >> 20U) +
                                             " MiB in '" + place + "'");
     }
+    std::vector<std::string> arguments{"-q", "-F"};
+    for (const auto& [option, value] : kExt4) {
+        arguments.insert(arguments.end(), {option, value});
+    }
+    arguments.insert(arguments.end(),
+                     {image_path(), std::to_string(size.value() / kExt4Block.value())});
     return start(
         loop,
-        {.path = "/usr/sbin/mkfs.ext4",
-         .name = "mkfs.ext4",
-         .arguments = {"-q", "-F", "-b", std::to_string(kBlock.value()), "-I", "256", "-i", "16384",
-                       "-m", "0", "-O",
-                       "none,64bit,dir_index,dir_nlink,extent,extra_isize,filetype,flex_bg,"
-                       "huge_file,large_file,sparse_super,uninit_bg",
-                       "-E", "nodiscard,lazy_itable_init=1,assume_storage_prezeroed=1",
-                       image_path(), std::to_string(size.value() / kBlock.value())}},
+        {.path = "/usr/sbin/mkfs.ext4", .name = "mkfs.ext4", .arguments = std::move(arguments)},
         std::move(image), std::move(on_made));
 }
 

@@ -17,7 +17,7 @@ struct MachineWish {
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
     bool has_console = false;
-    std::optional<Bytes> scratch = {};  // quota of the writable layer; none: there is no such disk
+    std::optional<Bytes> scratch;  // quota of the writable layer; none: there is no such disk
 };
 
 /// The numbers that descriptors have in the machine's processes.

@@ -41,14 +41,16 @@ TEST(MachinePlan, TcgDrivesTheSameDevicesOverVhostUser) {
 
 TEST(MachinePlan, AScratchDiskIsThereOnlyWhenAskedFor) {
     for (const Isolation isolation : {Isolation::Kvm, Isolation::Tcg}) {
-        EXPECT_EQ(text_of({.isolation = isolation}).find("scratch"), std::string::npos);
+        EXPECT_EQ(text_of({.isolation = isolation, .scratch = {}}).find("scratch"),
+                  std::string::npos);
     }
 }
 
 TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
-    const std::string without = text_of({.isolation = Isolation::Kvm});
+    const std::string without = text_of({.isolation = Isolation::Kvm, .scratch = {}});
     EXPECT_EQ(without.find("console"), std::string::npos);
-    const std::string with = text_of({.isolation = Isolation::Kvm, .has_console = true});
+    const std::string with =
+        text_of({.isolation = Isolation::Kvm, .has_console = true, .scratch = {}});
     EXPECT_NE(with.find("console=ttyS0"), std::string::npos);
 }
 
