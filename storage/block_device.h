@@ -33,11 +33,20 @@ constexpr bool is_within(Sectors capacity, Sectors first, Bytes length) {
            length.value() / kSectorSize.value() <= (capacity - first).value();
 }
 
+/// Whether [first, first + count) lies inside `capacity`, and is not empty.
+constexpr bool is_within(Sectors capacity, Sectors first, Sectors count) {
+    return count.value() != 0 && first <= capacity && count <= capacity - first;
+}
+
 /// A disk: sectors that are read and written without waiting.
 ///
 /// Requests are collected and go out together at submit(). Completions arrive at the listener in
-/// any order, several at once, from the device's event loop or from drain(), and never from within
-/// another call. Requests in flight at the same time are not ordered among each other.
+/// any order, several at once: from poll(), from drain(), or from the device's event loop, and
+/// never from within another call. A device in memory has no loop: who called submit() calls
+/// poll() until it gives false, before it waits for anything. Requests in flight at the same time
+/// are not ordered among each other.
+///
+/// One queue's door to a disk: others may be open to the same disk on other threads.
 ///
 /// Thread: that of the device's event loop.
 class BlockDevice {
@@ -69,12 +78,35 @@ public:
     virtual void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) = 0;
     /// Done when every write that had completed before is on stable storage.
     virtual void flush(std::uint64_t tag) = 0;
+    /// The sectors read as zeros from then on, and their memory or blocks are given back. Fails
+    /// where they are not within the disk, or it is read-only; Unsupported where what backs the
+    /// device cannot do that.
+    virtual void discard(Sectors first, Sectors count, std::uint64_t tag) = 0;
+    /// The sectors read as zeros from then on. Fails as discard() does.
+    virtual void write_zeroes(Sectors first, Sectors count, std::uint64_t tag) = 0;
 
     /// Sends off what was asked since the last call.
     virtual void submit() = 0;
 
+    /// Tells the listener of what is done already, without waiting. False where nothing was.
+    virtual bool poll() = 0;
+
     /// submit(), then waits until nothing is under way. The listener is told from within.
     virtual void drain() = 0;
 };
+
+/// The same of the segments of a request, which are not all empty.
+constexpr bool is_within(Sectors capacity, Sectors first,
+                         std::span<const BlockDevice::Segment> segments) {
+    const std::uint64_t most = to_bytes(capacity).value();
+    std::uint64_t sum = 0;
+    for (const BlockDevice::Segment segment : segments) {
+        if (segment.size() > most - sum) {
+            return false;
+        }
+        sum += segment.size();
+    }
+    return sum != 0 && is_within(capacity, first, Bytes(sum));
+}
 
 }  // namespace pepita::storage

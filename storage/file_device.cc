@@ -67,19 +67,24 @@ Result<void> check_flags(FdRef file, Access access) {
 
 }  // namespace
 
-Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, EventLoop& loop) {
-    TRY(check_flags(file.ref(), access));
-    const Bytes size = TRY(size_of(file.ref()));
+Result<Sectors> FileDevice::check(FdRef file, Access access) {
+    TRY(check_flags(file, access));
+    const Bytes size = TRY(size_of(file));
     if (size.value() == 0 || size.value() % kSectorSize.value() != 0) {
         return Error(Code::InvalidArgument, std::to_string(size.value()) +
                                                 " bytes are no whole number of 512-byte sectors");
     }
+    return Sectors(size.value() / kSectorSize.value());
+}
+
+Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, EventLoop& loop) {
+    const Sectors capacity = TRY(check(file.ref(), access));
     IoRing ring = TRY(IoRing::create(kDepth));
-    std::unique_ptr<FileDevice> device(new FileDevice(
-        std::move(file), access, Sectors(size.value() / kSectorSize.value()), std::move(ring)));
+    std::unique_ptr<FileDevice> device(
+        new FileDevice(std::move(file), access, capacity, std::move(ring)));
     FileDevice* self = device.get();  // the watch ends before the device does
     device->watch_ =
-        TRY(loop.watch(self->ring_.fd(), EPOLLIN, [self](std::uint32_t) { self->reap(); }));
+        TRY(loop.watch(self->ring_.fd(), EPOLLIN, [self](std::uint32_t) { (void)self->poll(); }));
     return device;
 }
 
@@ -116,6 +121,24 @@ void FileDevice::write(Sectors first, std::span<const Segment> from, std::uint64
 
 void FileDevice::flush(std::uint64_t tag) { queue(take_slot(Kind::Flush, tag)); }
 
+// A hole reads as zeros, in a file and of a block device, so one operation does for both.
+void FileDevice::discard(Sectors first, Sectors count, std::uint64_t tag) {
+    clear(first, count, tag);
+}
+void FileDevice::write_zeroes(Sectors first, Sectors count, std::uint64_t tag) {
+    clear(first, count, tag);
+}
+
+void FileDevice::clear(Sectors first, Sectors count, std::uint64_t tag) {
+    const bool is_possible = access_ == Access::ReadWrite && is_within(capacity_, first, count);
+    Slot& slot = take_slot(is_possible ? Kind::Clear : Kind::Refusal, tag);
+    if (is_possible) {
+        slot.offset = to_bytes(first).value();
+        slot.left = to_bytes(count).value();
+    }
+    queue(slot);
+}
+
 void FileDevice::move_bytes(Kind kind, Sectors first, std::span<const Segment> segments,
                             std::uint64_t tag) {
     Slot& slot = take_slot(kind, tag);
@@ -151,6 +174,10 @@ void FileDevice::queue(const Slot& slot) {
         case Kind::Flush:
             is_queued = ring_.fdatasync(file_.ref(), index);
             break;
+        case Kind::Clear:
+            is_queued = ring_.fallocate(file_.ref(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                        slot.offset, slot.left, index);
+            break;
         case Kind::Refusal:  // through the ring as well, so that no completion comes from a request
             is_queued = ring_.nop(index);
             break;
@@ -180,23 +207,38 @@ void FileDevice::on_operation(const IoRing::Completion& operation) {
         queue(slot);
         return;
     }
-    // Nothing moved: a file that was cut short behind our back.
-    const bool is_ok =
-        moves_bytes ? moved == slot.left : slot.kind == Kind::Flush && operation.result == 0;
-    done_.push_back({.tag = slot.tag, .status = is_ok ? IoStatus::Ok : IoStatus::Failed});
-    free_.push_back(static_cast<std::uint32_t>(operation.tag));
+    switch (slot.kind) {
+        case Kind::Read:
+        case Kind::Write:  // Nothing moved: a file that was cut short behind our back.
+            return finish(operation.tag, moved == slot.left            ? IoStatus::Ok
+                                         : operation.result == -ENOSPC ? IoStatus::NoSpace
+                                                                       : IoStatus::Failed);
+        case Kind::Flush:
+        case Kind::Clear:
+            return finish(operation.tag, operation.result == 0             ? IoStatus::Ok
+                                         : operation.result == -EOPNOTSUPP ? IoStatus::Unsupported
+                                                                           : IoStatus::Failed);
+        case Kind::Refusal:
+            return finish(operation.tag, IoStatus::Failed);
+    }
 }
 
-void FileDevice::reap() {
+void FileDevice::finish(std::uint64_t slot, IoStatus status) {
+    done_.push_back({.tag = slots_[slot].tag, .status = status});
+    free_.push_back(static_cast<std::uint32_t>(slot));
+}
+
+bool FileDevice::poll() {
     ring_.reap([this](const IoRing::Completion& operation) { on_operation(operation); });
     submit();  // the rests of short transfers
     if (done_.empty()) {
-        return;
+        return false;
     }
     const std::vector<IoCompletion> done = std::exchange(done_, {});
     if (listener_) {
         listener_(done);
     }
+    return true;
 }
 
 void FileDevice::submit() {
@@ -208,7 +250,7 @@ void FileDevice::submit() {
 void FileDevice::drain() {
     while (ring_.under_way() > 0) {
         CHECK(ring_.wait().has_value());
-        reap();
+        (void)poll();
     }
 }
 

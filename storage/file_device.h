@@ -29,6 +29,9 @@ public:
     /// is no whole number of sectors long, was opened for appending or with O_DIRECT;
     /// PermissionDenied where it was not opened for what `access` says; IoRing::create()'s.
     static Result<std::unique_ptr<FileDevice>> create(Fd file, Access access, EventLoop& loop);
+
+    /// Whether create() would take the file, and how large it is then. Errors: as create()'s.
+    static Result<Sectors> check(FdRef file, Access access);
     ~FileDevice() override = default;
 
     Sectors capacity() const override { return capacity_; }
@@ -38,11 +41,14 @@ public:
     void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override;
     void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) override;
     void flush(std::uint64_t tag) override;
+    void discard(Sectors first, Sectors count, std::uint64_t tag) override;
+    void write_zeroes(Sectors first, Sectors count, std::uint64_t tag) override;
     void submit() override;
+    bool poll() override;
     void drain() override;
 
 private:
-    enum class Kind : std::uint8_t { Read, Write, Flush, Refusal };
+    enum class Kind : std::uint8_t { Read, Write, Flush, Clear, Refusal };
     /// One place in the slab; its index is the operation's tag in the ring. Free only after the
     /// kernel gave the operation back.
     struct Slot {
@@ -59,7 +65,8 @@ private:
     void move_bytes(Kind kind, Sectors first, std::span<const Segment> segments, std::uint64_t tag);
     void queue(const Slot& slot);
     void on_operation(const IoRing::Completion& operation);
-    void reap();
+    void clear(Sectors first, Sectors count, std::uint64_t tag);
+    void finish(std::uint64_t slot, IoStatus status);
 
     Fd file_;
     Access access_;

@@ -65,9 +65,10 @@ public:
     virtual IoStatus write(Pages page, std::span<const std::byte> from) = 0;
     /// `offset` and the bytes behind it lie in the page.
     virtual IoStatus read_part(Pages page, std::size_t offset, std::span<std::byte> into) const = 0;
-    /// Nobody sees half of it. NoSpace as write().
-    virtual IoStatus write_part(Pages page, std::size_t offset,
-                                std::span<const std::byte> from) = 0;
+    /// Nobody sees half of it. NoSpace as write(). The rest of a page that is absent is what lies
+    /// `beneath` it: a page, or nothing for zeros.
+    virtual IoStatus write_part(Pages page, std::size_t offset, std::span<const std::byte> from,
+                                std::span<const std::byte> beneath = {}) = 0;
     /// The pages are absent again, and their memory is free at once.
     virtual IoStatus discard(Pages first, Pages count) = 0;
     /// The pages are present, and zeros. NoSpace where not even the page table has room.

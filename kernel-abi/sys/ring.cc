@@ -274,6 +274,19 @@ bool IoRing::fdatasync(File file, std::uint64_t tag) {
     return true;
 }
 
+bool IoRing::fallocate(File file, int mode, std::uint64_t offset, std::uint64_t length,
+                       std::uint64_t tag) {
+    io_uring_sqe* entry = state_->next_entry();
+    if (entry == nullptr) {
+        return false;
+    }
+    ::io_uring_prep_fallocate(entry, file.number(), mode, static_cast<off_t>(offset),
+                              static_cast<off_t>(length));
+    set_file(*entry, file);
+    ::io_uring_sqe_set_data64(entry, tag);
+    return true;
+}
+
 bool IoRing::nop(std::uint64_t tag) {
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {

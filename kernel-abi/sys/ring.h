@@ -87,6 +87,9 @@ public:
                     std::uint64_t offset, std::uint64_t tag);
     bool fsync(File file, std::uint64_t tag);
     bool fdatasync(File file, std::uint64_t tag);
+    /// fallocate(2).
+    bool fallocate(File file, int mode, std::uint64_t offset, std::uint64_t length,
+                   std::uint64_t tag);
     /// Comes back with result 0 and does nothing else.
     bool nop(std::uint64_t tag);
     /// Comes back once, with the poll(2) events that `file` has.

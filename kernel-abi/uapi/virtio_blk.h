@@ -13,6 +13,9 @@ inline constexpr std::uint64_t kVirtioBlkFSegMax = virtio_feature(2);
 inline constexpr std::uint64_t kVirtioBlkFReadOnly = virtio_feature(5);
 inline constexpr std::uint64_t kVirtioBlkFBlkSize = virtio_feature(6);
 inline constexpr std::uint64_t kVirtioBlkFFlush = virtio_feature(9);
+inline constexpr std::uint64_t kVirtioBlkFMultiQueue = virtio_feature(12);
+inline constexpr std::uint64_t kVirtioBlkFDiscard = virtio_feature(13);
+inline constexpr std::uint64_t kVirtioBlkFWriteZeroes = virtio_feature(14);
 
 /// §5.2.4. All little-endian; what no acked feature stands for is 0.
 struct VirtioBlkConfig {
@@ -62,6 +65,20 @@ inline constexpr std::uint32_t kVirtioBlkTOut = 1;
 inline constexpr std::uint32_t kVirtioBlkTFlush = 4;
 inline constexpr std::uint32_t kVirtioBlkTGetId = 8;
 inline constexpr std::uint32_t kVirtioBlkTDiscard = 11;
+inline constexpr std::uint32_t kVirtioBlkTWriteZeroes = 13;
+
+/// What follows the header of a Discard or WriteZeroes: one or more of these.
+struct VirtioBlkRange {
+    std::uint64_t sector;
+    std::uint32_t sectors;
+    std::uint32_t flags;
+};
+static_assert(sizeof(VirtioBlkRange) == 16);
+static_assert(offsetof(VirtioBlkRange, sectors) == 8);
+static_assert(offsetof(VirtioBlkRange, flags) == 12);
+
+/// VirtioBlkRange::flags, of WriteZeroes only; all other bits are reserved.
+inline constexpr std::uint32_t kVirtioBlkRangeUnmap = 1;
 
 inline constexpr std::size_t kVirtioBlkIdBytes = 20;
 

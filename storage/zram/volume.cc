@@ -183,13 +183,21 @@ IoStatus Volume::set(std::uint64_t page, const Stored& stored) {
     return IoStatus::Ok;
 }
 
-IoStatus Volume::write_part(Pages page, std::size_t offset, std::span<const std::byte> from) {
+IoStatus Volume::write_part(Pages page, std::size_t offset, std::span<const std::byte> from,
+                            std::span<const std::byte> beneath) {
     CHECK(offset <= kPageBytes && from.size() <= kPageBytes - offset);
+    CHECK(beneath.empty() || beneath.size() == kPageBytes);
     [[gnu::uninitialized]] std::array<std::byte, kPageBytes> whole;
     std::optional<Entry> before;
     {
         const std::scoped_lock lock(stripe_of(page.value()));
-        if (!is_inside(page.value()) || !domain_->get(entry_at(page.value()), whole)) {
+        if (!is_inside(page.value())) {
+            return IoStatus::Failed;
+        }
+        const Entry entry = entry_at(page.value());
+        if (entry.is_absent() && !beneath.empty()) {
+            std::memcpy(whole.data(), beneath.data(), kPageBytes);
+        } else if (!domain_->get(entry, whole)) {
             return IoStatus::Failed;
         }
         std::memcpy(whole.data() + offset, from.data(), from.size());

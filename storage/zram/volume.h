@@ -42,7 +42,8 @@ public:
     IoStatus read(Pages page, std::span<std::byte> into) const override;
     IoStatus write(Pages page, std::span<const std::byte> from) override;
     IoStatus read_part(Pages page, std::size_t offset, std::span<std::byte> into) const override;
-    IoStatus write_part(Pages page, std::size_t offset, std::span<const std::byte> from) override;
+    IoStatus write_part(Pages page, std::size_t offset, std::span<const std::byte> from,
+                        std::span<const std::byte> beneath = {}) override;
     IoStatus discard(Pages first, Pages count) override;
     IoStatus write_zeroes(Pages first, Pages count) override;
     bool contains(Pages page) const override;

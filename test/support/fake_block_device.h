@@ -17,7 +17,7 @@ namespace pepita::test {
 /// A disk in memory whose requests are done when the test says so, or at drain().
 class FakeBlockDevice final : public storage::BlockDevice {
 public:
-    enum class Kind : std::uint8_t { Read, Write, Flush };
+    enum class Kind : std::uint8_t { Read, Write, Flush, Discard, WriteZeroes };
     struct Asked {
         Kind kind;
         Sectors first;
@@ -41,7 +41,14 @@ public:
         ask(Kind::Write, first, from, tag);
     }
     void flush(std::uint64_t tag) override { ask(Kind::Flush, Sectors(0), {}, tag); }
+    void discard(Sectors first, Sectors count, std::uint64_t tag) override {
+        ask_to_clear(Kind::Discard, first, count, tag);
+    }
+    void write_zeroes(Sectors first, Sectors count, std::uint64_t tag) override {
+        ask_to_clear(Kind::WriteZeroes, first, count, tag);
+    }
     void submit() override { ++submits; }
+    bool poll() override { return false; }
     void drain() override {
         while (!waiting.empty()) {
             finish(0);
@@ -73,8 +80,16 @@ private:
         CHECK(storage::is_within(capacity(), first, Bytes(length)));
         waiting.push_back({kind, first, length, tag, {segments.begin(), segments.end()}});
     }
+    void ask_to_clear(Kind kind, Sectors first, Sectors count, std::uint64_t tag) {
+        CHECK(waiting.size() < depth_);
+        CHECK(storage::is_within(capacity(), first, count));
+        waiting.push_back({kind, first, to_bytes(count).value(), tag, {}});
+    }
     void move_bytes(const Asked& asked) {
         std::span<std::byte> here = std::span(bytes).subspan(to_bytes(asked.first).value());
+        if (asked.kind == Kind::Discard || asked.kind == Kind::WriteZeroes) {
+            std::ranges::fill(here.first(asked.length), std::byte{0});
+        }
         for (const Segment segment : asked.segments) {
             if (asked.kind == Kind::Read) {
                 std::ranges::copy(here.first(segment.size()), segment.begin());

@@ -28,19 +28,36 @@ namespace pepita::vmm::virtio {
 using abi::VirtioBlkStatus;
 using Kind = block::Request::Kind;
 
+namespace {
+
+// A request is known to the storage by its queue and its chain's head.
+std::uint64_t tag_of(std::uint16_t queue, std::uint16_t head) {
+    return static_cast<std::uint64_t>(queue) << 16U | head;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Block>> Block::create(std::unique_ptr<storage::BlockDevice> storage,
-                                             std::string_view serial) {
+                                             std::string_view serial, std::uint16_t queues) {
     const bool is_printable =
         std::ranges::all_of(serial, [](char c) { return c > ' ' && c <= '~'; });
     if (serial.size() > abi::kVirtioBlkIdBytes || !is_printable) {
         return Error(Code::InvalidArgument,
                      "disk serial is not 0 to 20 printable characters without spaces");
     }
-    return std::unique_ptr<Block>(new Block(std::move(storage), serial));
+    if (queues == 0 || queues > block::kQueuesMax) {
+        return Error(Code::InvalidArgument,
+                     std::to_string(queues) + " queues: 1 to " + std::to_string(block::kQueuesMax));
+    }
+    return std::unique_ptr<Block>(new Block(std::move(storage), serial, queues));
 }
 
-Block::Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial)
-    : storage_(std::move(storage)), config_(block::make_config(storage_->capacity())) {
+Block::Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial,
+             std::uint16_t queues)
+    : storage_(std::move(storage)),
+      config_(block::make_config(storage_->capacity(), queues)),
+      queue_sizes_(queues, block::kQueueSize),
+      queues_(queues) {
     std::ranges::copy(std::as_bytes(std::span(serial)), serial_.begin());
     storage_->set_listener(
         [this](std::span<const storage::IoCompletion> completions) { on_complete(completions); });
@@ -48,7 +65,9 @@ Block::Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view ser
 
 Block::~Block() { reset(); }
 
-std::uint64_t Block::features() const { return block::offered_features(storage_->access()); }
+std::uint64_t Block::features() const {
+    return block::offered_features(storage_->access(), config_.num_queues);
+}
 
 std::span<const std::byte> Block::config() const { return std::as_bytes(std::span(&config_, 1)); }
 
@@ -58,107 +77,138 @@ void Block::start(const Session& session) {
 }
 
 void Block::start_queue(std::uint16_t queue, Ring ring) {
-    if (queue == 0 && notifier_ != nullptr && queue_ == nullptr) {
-        queue_ = std::make_unique<Queue>(std::move(ring));
+    if (queue < queues_.size() && notifier_ != nullptr && queues_[queue] == nullptr) {
+        queues_[queue] = std::make_unique<Queue>(std::move(ring));
         serve();
     }
 }
 
 std::uint16_t Block::stop_queue(std::uint16_t queue) {
-    return queue == 0 ? give_up_queue(Phase::Stopping) : std::uint16_t{0};
+    return queue < queues_.size() ? give_up_queue(queue, Phase::Stopping) : std::uint16_t{0};
 }
 
-std::uint16_t Block::give_up_queue(Phase phase) {
-    if (queue_ == nullptr) {
+std::uint16_t Block::give_up_queue(std::uint16_t index, Phase phase) {
+    if (queues_[index] == nullptr) {
         return 0;
     }
     phase_ = phase;
     storage_->drain();
     phase_ = Phase::Serving;
-    CHECK(queue_->in_flight == 0);
-    const std::uint16_t next = queue_->ring.next_available();
-    queue_.reset();
+    CHECK(in_flight_ == 0);
+    const std::uint16_t next = queues_[index]->ring.next_available();
+    queues_[index].reset();
     return next;
 }
 
 void Block::kick(std::uint16_t queue) {
-    if (queue == 0) {
+    if (queue < queues_.size() && queues_[queue] != nullptr) {
+        queues_[queue]->has_chains = true;
         serve();
     }
 }
 
 void Block::reset() {
-    (void)give_up_queue(Phase::Resetting);
+    for (std::size_t i = 0; i < queues_.size(); ++i) {
+        (void)give_up_queue(static_cast<std::uint16_t>(i), Phase::Resetting);
+    }
     notifier_ = nullptr;
 }
 
-void Block::serve() {
-    if (queue_ == nullptr) {
-        return;
-    }
-    take_chains();
-    storage_->submit();
-    notify();
-    if (queue_->ring.is_broken() && !std::exchange(queue_->was_broken, true)) {
-        notifier_->queue_broken(0);
+void Block::resized() {
+    config_.capacity = storage_->capacity().value();
+    if (notifier_ != nullptr) {
+        notifier_->config_changed();
     }
 }
 
-void Block::take_chains() {
-    queue_->ring.disable_kicks();
+/// Until the storage has nothing to tell any more, and no queue has both chains and room.
+void Block::serve() {
+    is_serving_ = true;
+    do {
+        for (std::size_t i = 0; i < queues_.size(); ++i) {
+            if (queues_[i] != nullptr && queues_[i]->has_chains) {
+                take_chains(static_cast<std::uint16_t>(i));
+            }
+        }
+        storage_->submit();
+    } while (storage_->poll());
+    is_serving_ = false;
+    notify();
+    for (std::size_t i = 0; i < queues_.size(); ++i) {
+        Queue* const queue = queues_[i].get();
+        if (queue != nullptr && queue->ring.is_broken() &&
+            !std::exchange(queue->was_broken, true)) {
+            notifier_->queue_broken(static_cast<std::uint16_t>(i));
+        }
+    }
+}
+
+void Block::take_chains(std::uint16_t index) {
+    Queue& queue = *queues_[index];
+    queue.ring.disable_kicks();
     do {
         while (has_room()) {
-            std::optional<Chain> chain = queue_->ring.pop();
+            std::optional<Chain> chain = queue.ring.pop();
             if (!chain) {
                 break;
             }
-            begin(*std::move(chain));
+            begin(index, *std::move(chain));
         }
         // Without room nobody has to kick: we come back by ourselves when a request is done.
-        queue_->is_starved = !has_room();
-    } while (!queue_->is_starved && queue_->ring.enable_kicks());
+        queue.has_chains = !has_room();
+    } while (!queue.has_chains && queue.ring.enable_kicks());
 }
 
-void Block::begin(Chain chain) {
+void Block::begin(std::uint16_t index, Chain chain) {
+    Queue& queue = *queues_[index];
     const block::Request request =
         block::parse_request(chain, storage_->capacity(), storage_->access());
     const std::uint16_t head = chain.head();
+    const std::uint64_t tag = tag_of(index, head);
     Answered data{.written = 0, .room = static_cast<std::uint32_t>(request.room.value())};
     switch (request.kind) {
         case Kind::Read:
             data.written = data.room;
-            storage_->read(request.first, chain.take_writable(request.length.value()), head);
+            storage_->read(request.first, chain.take_writable(request.length.value()), tag);
             break;
         case Kind::Write:
-            storage_->write(request.first, chain.take_readable(request.length.value()), head);
+            storage_->write(request.first, chain.take_readable(request.length.value()), tag);
             break;
         case Kind::Flush:
-            storage_->flush(head);
+            storage_->flush(tag);
+            break;
+        case Kind::Discard:
+            storage_->discard(request.first, request.count, tag);
+            break;
+        case Kind::WriteZeroes:
+            storage_->write_zeroes(request.first, request.count, tag);
             break;
         case Kind::GetId:
             data.written = static_cast<std::uint32_t>(chain.write(serial_));
-            answer(std::move(chain), VirtioBlkStatus::Ok, data);
+            answer(queue, std::move(chain), VirtioBlkStatus::Ok, data);
             return;
         case Kind::Unsupported:
-            answer(std::move(chain), VirtioBlkStatus::Unsupported, data);
+            answer(queue, std::move(chain), VirtioBlkStatus::Unsupported, data);
             return;
         case Kind::Bad:
-            answer(std::move(chain), VirtioBlkStatus::IoError, data);
+            answer(queue, std::move(chain), VirtioBlkStatus::IoError, data);
             return;
         case Kind::Mute:
-            queue_->ring.complete(std::move(chain), 0);
+            queue.ring.complete(std::move(chain), 0);
             return;
     }
-    ++queue_->in_flight;
-    queue_->pending[head].emplace(std::move(chain), request.kind, data);
+    ++in_flight_;
+    queue.pending[head].emplace(std::move(chain), request.kind, data);
 }
 
 void Block::on_complete(std::span<const storage::IoCompletion> completions) {
-    CHECK(queue_ != nullptr);  // or we gave it up with requests in flight
     for (const storage::IoCompletion& completion : completions) {
         finish(completion);
     }
-    if (queue_->is_starved && phase_ == Phase::Serving) {
+    if (is_serving_) {
+        return;  // serve() goes on
+    }
+    if (phase_ == Phase::Serving) {
         serve();
         return;
     }
@@ -167,12 +217,16 @@ void Block::on_complete(std::span<const storage::IoCompletion> completions) {
 }
 
 void Block::finish(const storage::IoCompletion& completion) {
-    CHECK(completion.tag < queue_->pending.size());
-    std::optional<Pending>& place = queue_->pending[completion.tag];
+    const std::size_t index = completion.tag >> 16U;
+    const std::size_t head = completion.tag & 0xffffU;
+    CHECK(index < queues_.size() && queues_[index] != nullptr);  // or we gave it up too early
+    Queue& queue = *queues_[index];
+    CHECK(head < queue.pending.size());
+    std::optional<Pending>& place = queue.pending[head];
     CHECK(place.has_value());
     const bool is_ok = completion.status == storage::IoStatus::Ok;
     // virtio 1.2 §5.2.6.2: to a driver that cannot flush, a write that is done is on the disk.
-    if (is_ok && place->kind == Kind::Write && !can_flush_) {
+    if (is_ok && place->kind != Kind::Read && place->kind != Kind::Flush && !can_flush_) {
         place->kind = Kind::Flush;
         storage_->flush(completion.tag);
         return;
@@ -180,26 +234,36 @@ void Block::finish(const storage::IoCompletion& completion) {
     Chain chain = std::move(place->chain);
     Answered data = place->data;
     place.reset();
-    --queue_->in_flight;
+    --in_flight_;
     if (!is_ok) {
         data.written = 0;
     }
-    answer(std::move(chain), is_ok ? VirtioBlkStatus::Ok : VirtioBlkStatus::IoError, data);
+    // There is no status for a disk that is full; an error tells the driver that nothing changed.
+    const VirtioBlkStatus status = is_ok ? VirtioBlkStatus::Ok
+                                   : completion.status == storage::IoStatus::Unsupported
+                                       ? VirtioBlkStatus::Unsupported
+                                       : VirtioBlkStatus::IoError;
+    answer(queue, std::move(chain), status, data);
 }
 
 /// `data` bytes at the beginning of the writable part were written. The status is its last byte
 /// (virtio 1.2 §5.2.6). Where there is a gap between the two, used.len ends before it (§2.7.8.2).
-void Block::answer(Chain chain, VirtioBlkStatus status, Answered data) {
+void Block::answer(Queue& queue, Chain chain, VirtioBlkStatus status, Answered data) {
     (void)chain.take_writable(chain.writable() - 1);
     const std::array<std::byte, 1> last{static_cast<std::byte>(status)};
     (void)chain.write(last);
-    queue_->ring.complete(std::move(chain),
-                          data.written == data.room ? data.written + 1 : data.written);
+    queue.ring.complete(std::move(chain),
+                        data.written == data.room ? data.written + 1 : data.written);
 }
 
 void Block::notify() {
-    if (phase_ != Phase::Resetting && queue_->ring.should_interrupt()) {
-        notifier_->queue_used(0);
+    if (phase_ == Phase::Resetting) {
+        return;
+    }
+    for (std::size_t i = 0; i < queues_.size(); ++i) {
+        if (queues_[i] != nullptr && queues_[i]->ring.should_interrupt()) {
+            notifier_->queue_used(static_cast<std::uint16_t>(i));
+        }
     }
 }
 

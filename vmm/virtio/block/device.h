@@ -21,7 +21,8 @@
 
 namespace pepita::vmm::virtio {
 
-/// virtio-blk over any storage::BlockDevice (virtio 1.2 §5.2): read, write, flush, serial number.
+/// virtio-blk over any storage::BlockDevice (virtio 1.2 §5.2): read, write, flush, discard, write
+/// zeroes, serial number; one queue or several, all served on one thread.
 ///
 /// Guest memory is handed to the storage as it lies; nothing is copied. So until a request came
 /// back the guest's RAM must stay, and stop_queue(), reset() and the destructor wait for that. A
@@ -30,9 +31,10 @@ class Block final : public Device {
 public:
     /// `serial` is what the guest sees as the disk's serial number. The storage is ours from here,
     /// its listener too.
-    /// Errors: InvalidArgument where `serial` is longer than 20 bytes or not printable ASCII.
+    /// Errors: InvalidArgument where `serial` is longer than 20 bytes or not printable ASCII, or
+    /// there are to be no queues or more than block::kQueuesMax.
     static Result<std::unique_ptr<Block>> create(std::unique_ptr<storage::BlockDevice> storage,
-                                                 std::string_view serial);
+                                                 std::string_view serial, std::uint16_t queues = 1);
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
     Block(Block&&) = delete;
@@ -41,7 +43,7 @@ public:
 
     DeviceType type() const override { return DeviceType::Block; }
     std::uint64_t features() const override;
-    std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
+    std::span<const std::uint16_t> queue_sizes() const override { return queue_sizes_; }
     std::span<const std::byte> config() const override;
     void start(const Session& session) override;
     void start_queue(std::uint16_t queue, Ring ring) override;
@@ -49,9 +51,10 @@ public:
     void kick(std::uint16_t queue) override;
     void reset() override;
 
-private:
-    static constexpr std::array<std::uint16_t, 1> kQueueSizes{block::kQueueSize};
+    /// The storage's capacity has changed: the driver is told.
+    void resized();
 
+private:
     enum class Phase : std::uint8_t {
         Serving,
         Stopping,   // no new requests
@@ -64,7 +67,7 @@ private:
         std::uint32_t room;
     };
 
-    /// A request that the storage works on. It keeps its place, found by the chain's head, until
+    /// A request that the storage works on. It keeps its place, found by queue and head, until
     /// the storage gives it back.
     struct Pending {
         Chain chain;
@@ -79,20 +82,21 @@ private:
         Ring ring;
         std::vector<std::optional<Pending>> pending;  // by head
         std::uint32_t in_flight = 0;
-        bool is_starved = false;  // chains may wait until the storage has room
+        bool has_chains = true;  // some may wait: it was kicked, or the storage had no room
         bool was_broken = false;
     };
 
-    Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial);
-    std::uint16_t give_up_queue(Phase phase);
+    Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial,
+          std::uint16_t queues);
+    std::uint16_t give_up_queue(std::uint16_t index, Phase phase);
     void serve();
-    void take_chains();
-    void begin(Chain chain);
+    void take_chains(std::uint16_t index);
+    void begin(std::uint16_t index, Chain chain);
     void on_complete(std::span<const storage::IoCompletion> completions);
     void finish(const storage::IoCompletion& completion);
-    void answer(Chain chain, abi::VirtioBlkStatus status, Answered data);
+    static void answer(Queue& queue, Chain chain, abi::VirtioBlkStatus status, Answered data);
     void notify();
-    bool has_room() const { return queue_->in_flight < storage_->depth(); }
+    bool has_room() const { return in_flight_ < storage_->depth(); }
 
     std::unique_ptr<storage::BlockDevice> storage_;
     abi::VirtioBlkConfig config_;
@@ -100,7 +104,10 @@ private:
     Notifier* notifier_ = nullptr;  // the session's; null outside of one
     bool can_flush_ = false;        // the session's driver
     Phase phase_ = Phase::Serving;
-    std::unique_ptr<Queue> queue_;  // null while stopped
+    bool is_serving_ = false;
+    std::uint32_t in_flight_ = 0;  // of all queues
+    std::vector<std::uint16_t> queue_sizes_;
+    std::vector<std::unique_ptr<Queue>> queues_;  // null while stopped
 };
 
 }  // namespace pepita::vmm::virtio

@@ -1,5 +1,7 @@
 #include "vmm/virtio/block/request.h"
 
+#include <cstdint>
+
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "storage/block_device.h"
@@ -14,6 +16,25 @@ using Kind = Request::Kind;
 Request moving(Request request, Sectors capacity) {
     if (request.length.value() == 0 || request.length > kRequestBytesMax ||
         !storage::is_within(capacity, request.first, request.length)) {
+        request.kind = Kind::Bad;
+    }
+    return request;
+}
+
+/// virtio 1.2 §5.2.6.2: a flag that we do not know is Unsupported, a range that is not on the disk
+/// an error. We announce that a request has one range; more of them are an error as well.
+Request clearing(Request request, Chain& chain, Sectors capacity, std::uint32_t known_flags) {
+    const auto range = chain.read<abi::VirtioBlkRange>();
+    if (!range.has_value() || chain.readable() != 0) {
+        request.kind = Kind::Bad;
+        return request;
+    }
+    request.first = Sectors(range->sector);
+    request.count = Sectors(range->sectors);
+    if ((range->flags & ~known_flags) != 0) {
+        request.kind = Kind::Unsupported;
+    } else if (request.count > kRangeSectorsMax ||
+               !storage::is_within(capacity, request.first, request.count)) {
         request.kind = Kind::Bad;
     }
     return request;
@@ -48,11 +69,26 @@ Request parse_request(Chain& chain, Sectors capacity, storage::Access access) {
         case abi::kVirtioBlkTGetId:
             request.kind = request.room.value() < abi::kVirtioBlkIdBytes ? Kind::Bad : Kind::GetId;
             break;
+        case abi::kVirtioBlkTDiscard:
+            request.kind = Kind::Discard;
+            break;
+        case abi::kVirtioBlkTWriteZeroes:
+            request.kind = Kind::WriteZeroes;
+            break;
         default:
             request.kind = Kind::Unsupported;
             break;
     }
-    return request;
+    const bool clears = request.kind == Kind::Discard || request.kind == Kind::WriteZeroes;
+    if (!clears) {
+        return request;
+    }
+    if (access == storage::Access::ReadOnly) {
+        request.kind = Kind::Bad;
+        return request;
+    }
+    return clearing(request, chain, capacity,
+                    request.kind == Kind::WriteZeroes ? abi::kVirtioBlkRangeUnmap : 0U);
 }
 
 }  // namespace pepita::vmm::virtio::block

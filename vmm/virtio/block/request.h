@@ -9,21 +9,25 @@
 
 namespace pepita::vmm::virtio::block {
 
-/// What a chain asks for, checked: a Read or Write has whole sectors inside the disk.
+/// What a chain asks for, checked: the sectors of a Read, Write, Discard or
+/// WriteZeroes are inside the disk.
 struct Request {
     enum class Kind : std::uint8_t {
         Read,
         Write,
         Flush,
         GetId,
-        Unsupported,  // a type that we do not know
+        Discard,
+        WriteZeroes,
+        Unsupported,  // a type or flag that we do not know
         Bad,   // refused: too short, too long, outside the disk, or a write to a read-only one
         Mute,  // no room for even a status byte
     };
     Kind kind = Kind::Bad;
     Sectors first;
-    Bytes length;  // of a Read's or Write's data, which is next in its part of the chain
-    Bytes room;    // the writable part without the status byte at its end
+    Bytes length;   // of a Read's or Write's data, which is next in its part of the chain
+    Sectors count;  // of a Discard or WriteZeroes
+    Bytes room;     // the writable part without the status byte at its end
 
     friend bool operator==(const Request&, const Request&) = default;
 };

@@ -77,6 +77,11 @@ struct BlockGuest {
         std::ranges::copy(std::as_bytes(std::span(text)), ram.at(asked.data, text.size()).begin());
         return asked;
     }
+    Asked clear(std::uint32_t type, const abi::VirtioBlkRange& range) {
+        const Asked asked = request(type, 0, sizeof(range), Direction::ToDevice);
+        ram.write(asked.data, range);
+        return asked;
+    }
     Asked flush() { return request(abi::kVirtioBlkTFlush, 0, 0, Direction::ToDevice); }
     std::uint8_t status(const Asked& asked) const { return ram.read<std::uint8_t>(asked.status); }
 
@@ -193,9 +198,95 @@ TEST_F(BlockTest, GetIdWithoutRoomIsAnError) {
 }
 
 TEST_F(BlockTest, UnknownTypesAreUnsupported) {
-    expect_refused(guest_.request(abi::kVirtioBlkTDiscard, 0, 16, Direction::ToDevice),
-                   kUnsupported);
+    expect_refused(guest_.request(14, 0, 16, Direction::ToDevice), kUnsupported);  // secure erase
     expect_refused(guest_.request(0xffff'ffff, 0, 16, Direction::ToDevice), kUnsupported);
+}
+
+TEST_F(BlockTest, DiscardAndWriteZeroesReachTheDisk) {
+    std::ranges::fill(disk_->bytes, std::byte{7});
+    const auto discard =
+        guest_.clear(abi::kVirtioBlkTDiscard, {.sector = 2, .sectors = 3, .flags = 0});
+    const auto zeroes =
+        guest_.clear(abi::kVirtioBlkTWriteZeroes,
+                     {.sector = 8, .sectors = 8, .flags = abi::kVirtioBlkRangeUnmap});
+    block_->kick(0);
+    ASSERT_EQ(disk_->waiting.size(), 2U);
+    EXPECT_EQ(disk_->waiting[0].kind, FakeBlockDevice::Kind::Discard);
+    EXPECT_EQ(disk_->waiting[1].kind, FakeBlockDevice::Kind::WriteZeroes);
+    disk_->finish(0);
+    disk_->finish(0, IoStatus::NoSpace);
+    EXPECT_EQ(guest_.status(discard), kOk);
+    EXPECT_EQ(guest_.status(zeroes), kIoError);
+    EXPECT_EQ(std::ranges::count(disk_->bytes, std::byte{0}), 3 * 512);
+    EXPECT_EQ(disk_->bytes[2 * 512], std::byte{0});
+    EXPECT_EQ(disk_->bytes[5 * 512], std::byte{7});
+}
+
+// virtio 1.2 §5.2.6.2
+TEST_F(BlockTest, RangesThatAreNoneAreRefused) {
+    const auto refused = [&](std::uint32_t type, const abi::VirtioBlkRange& range,
+                             std::uint8_t status) {
+        expect_refused(guest_.clear(type, range), status);
+    };
+    constexpr auto discard = abi::kVirtioBlkTDiscard;
+    constexpr auto zeroes = abi::kVirtioBlkTWriteZeroes;
+    refused(discard, {.sector = 0, .sectors = 17, .flags = 0}, kIoError);
+    refused(discard, {.sector = ~0ULL, .sectors = 2, .flags = 0}, kIoError);
+    refused(discard, {.sector = 0, .sectors = 0, .flags = 0}, kIoError);
+    refused(discard, {.sector = 0, .sectors = 1, .flags = abi::kVirtioBlkRangeUnmap}, kUnsupported);
+    refused(zeroes, {.sector = 0, .sectors = 1, .flags = 2}, kUnsupported);
+    expect_refused(guest_.request(discard, 0, 15, Direction::ToDevice), kIoError);  // cut short
+    expect_refused(guest_.request(discard, 0, 32, Direction::ToDevice), kIoError);  // two ranges
+    make(Access::ReadOnly);
+    refused(zeroes, {.sector = 0, .sectors = 1, .flags = 0}, kIoError);
+}
+
+TEST_F(BlockTest, WhatTheDiskCannotDoIsUnsupported) {
+    const auto asked =
+        guest_.clear(abi::kVirtioBlkTDiscard, {.sector = 0, .sectors = 8, .flags = 0});
+    block_->kick(0);
+    disk_->finish(0, IoStatus::Unsupported);
+    EXPECT_EQ(guest_.status(asked), kUnsupported);
+}
+
+TEST_F(BlockTest, SeveralQueuesShareTheDisk) {
+    auto fake = std::make_unique<FakeBlockDevice>(Sectors(16), Access::ReadWrite, 2);
+    disk_ = fake.get();
+    block_ = *Block::create(std::move(fake), "disk-1", 2);
+    EXPECT_NE(block_->features() & abi::kVirtioBlkFMultiQueue, 0U);
+    EXPECT_EQ(block_->queue_sizes().size(), 2U);
+    BlockGuest other;  // with a queue of its own; only its rings and memory matter here
+    start(block_->features() | test::kRingFeatures);
+    block_->start_queue(1, other.queue.open_ring());
+    const auto first = guest_.read(0);
+    const auto second = other.read(1);
+    const auto third = other.read(2);  // waits: the disk takes two at once
+    block_->kick(0);
+    block_->kick(1);
+    ASSERT_EQ(disk_->waiting.size(), 2U);
+    EXPECT_EQ(first.head, second.head);  // told apart by their queues
+    disk_->finish(1);
+    EXPECT_EQ(other.queue.collect()->id, second.head);
+    EXPECT_EQ(guest_.queue.collect(), std::nullopt);
+    ASSERT_EQ(disk_->waiting.size(), 2U);
+    disk_->finish(0);
+    disk_->finish(0);
+    EXPECT_EQ(guest_.status(first), kOk);
+    EXPECT_EQ(other.status(third), kOk);
+    EXPECT_EQ(block_->stop_queue(1), 2U);
+    EXPECT_EQ(Block::create(std::make_unique<FakeBlockDevice>(Sectors(1)), "x", 0).error().code(),
+              Code::InvalidArgument);
+    EXPECT_EQ(Block::create(std::make_unique<FakeBlockDevice>(Sectors(1)), "x", 65).error().code(),
+              Code::InvalidArgument);
+}
+
+TEST_F(BlockTest, ANewSizeIsTold) {
+    disk_->bytes.resize(32 * 512);
+    block_->resized();
+    abi::VirtioBlkConfig config{};
+    std::memcpy(&config, block_->config().data(), sizeof(config));
+    EXPECT_EQ(config.capacity, 32U);
+    EXPECT_EQ(guest_.notifier.config_changes, 1);
 }
 
 TEST_F(BlockTest, DiskErrorIsAnError) {
