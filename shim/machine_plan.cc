@@ -75,11 +75,13 @@ MachinePlan plan_machine(const MachineWish& wish) {
     vmm::DiskConfig disk{.file = InheritedFd{VmmFds::kRootDisk},
                          .access = vmm::Access::ReadOnly,
                          .serial = kRootDiskSerial,
-                         .vhost_user = {}};
+                         .vhost_user = {},
+                         .store = {}};
     vmm::DiskConfig scratch{.file = InheritedFd{VmmFds::kScratchBase},
                             .access = vmm::Access::ReadWrite,
                             .serial = kScratchDiskSerial,
-                            .vhost_user = {}};
+                            .vhost_user = {},
+                            .store = vmm::StoreConfig{.size = wish.scratch.value_or(Bytes(0))}};
     vmm::VsockConfig vsock{.guest_cid = 3,
                            .listener = InheritedFd{VmmFds::kVsockListener},
                            .guest_prefix = kVsockName,

@@ -18,12 +18,13 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
+#include "vmm/machine_config.h"
 
 namespace pepita::shim {
 namespace {
 
 constexpr std::uint64_t kScratchMibMin = 16;
-constexpr std::uint64_t kScratchMibMax = 1U << 20U;  // a tebibyte
+constexpr std::uint64_t kScratchMibMax = vmm::StoreConfig::kSizeMaxMib;
 
 Result<std::uint64_t> number(std::string_view option, std::string_view text, std::uint64_t least,
                              std::uint64_t most) {

@@ -12,6 +12,7 @@
 #include "storage/block_device.h"
 #include "storage/file_device.h"
 #include "vmm/machine_config.h"
+#include "vmm/store_disk.h"
 #include "vmm/virtio/block/device.h"
 #include "vmm/virtio/entropy/device.h"
 #include "vmm/virtio/vsock/device.h"
@@ -25,6 +26,10 @@ Fd take(InheritedFd fd) { return Fd(std::to_underlying(fd)); }
 Fd take(const std::optional<InheritedFd>& fd) { return fd ? take(*fd) : Fd(); }
 
 Result<std::unique_ptr<virtio::Block>> make_disk(EventLoop& loop, const DiskConfig& disk) {
+    if (disk.store) {
+        return virtio::Block::create(TRY(make_store_disk(disk.store->size, take(disk.file))),
+                                     disk.serial);
+    }
     const auto access =
         disk.access == Access::ReadOnly ? storage::Access::ReadOnly : storage::Access::ReadWrite;
     return virtio::Block::create(TRY(storage::FileDevice::create(take(disk.file), access, loop)),

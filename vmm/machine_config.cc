@@ -109,10 +109,18 @@ bool is_serial_letter(char c) {
 }
 
 Result<DiskConfig> parse_disk(std::string_view option, std::string_view text) {
-    constexpr std::string_view known[] = {"file", "serial", "read-only", "vhost-user"};
-    const Suboptions parsed = TRY(Suboptions::parse(option, text, known));
+    constexpr std::string_view of_file[] = {"file", "serial", "read-only", "vhost-user"};
+    constexpr std::string_view of_store[] = {"store", "base", "serial", "vhost-user"};
+    const bool is_store = text.starts_with("store=");
+    const Suboptions parsed = TRY(is_store ? Suboptions::parse(option, text, of_store)
+                                           : Suboptions::parse(option, text, of_file));
     DiskConfig disk;
-    disk.file = TRY(descriptor(option, TRY(parsed.get("file"))));
+    if (is_store) {
+        const std::uint64_t mebibytes =
+            TRY(number(option, TRY(parsed.get("store")), 1, StoreConfig::kSizeMaxMib));
+        disk.store = StoreConfig{.size = Bytes(mebibytes << 20U)};
+    }
+    disk.file = TRY(descriptor(option, TRY(parsed.get(is_store ? "base" : "file"))));
     disk.serial = TRY(parsed.get("serial"));
     if (disk.serial.empty() || disk.serial.size() > kSerialMax ||
         !std::ranges::all_of(disk.serial, is_serial_letter)) {
@@ -292,8 +300,11 @@ std::vector<std::string> to_arguments(const MachineConfig& config) {
         append_kvm(arguments, *config.kvm);
     }
     for (const DiskConfig& disk : config.disks) {
+        const std::string source =
+            disk.store ? "store=" + std::to_string(disk.store->size.value() >> 20U) + ",base="
+                       : "file=";
         arguments.insert(arguments.end(),
-                         {"--disk", "file=" + to_text(disk.file) + ",serial=" + disk.serial +
+                         {"--disk", source + to_text(disk.file) + ",serial=" + disk.serial +
                                         (disk.access == Access::ReadOnly ? ",read-only" : "") +
                                         front_end_text(disk.vhost_user)});
     }

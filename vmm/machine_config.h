@@ -16,12 +16,23 @@ enum class InheritedFd : int {};
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
-/// A raw file as virtio-blk. Devices are enumerated by the guest in the order of the list.
+/// A disk whose written pages are in a compressed store of pepita-vmm's own, and which begins as a
+/// file that is never written.
+struct StoreConfig {
+    static constexpr std::uint64_t kSizeMaxMib = 65'536;
+    Bytes size;  // of the disk, 1 MiB to 64 GiB, whole MiB; the file may be shorter
+
+    friend bool operator==(const StoreConfig&, const StoreConfig&) = default;
+};
+
+/// A raw file as virtio-blk, or what a store makes of it. Devices are enumerated by the guest in
+/// the order of the list.
 struct DiskConfig {
     InheritedFd file{};
-    Access access = Access::ReadWrite;
+    Access access = Access::ReadWrite;      // a store is written
     std::string serial;                     // virtio-blk ID, 1 to 20 bytes of [A-Za-z0-9._-]
     std::optional<InheritedFd> vhost_user;  // a connected front end; in-process without
+    std::optional<StoreConfig> store;
 
     friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
 };
@@ -71,6 +82,7 @@ struct MachineConfig {
 /// The command line that makes pepita-vmm this machine, program name excluded:
 ///   --kvm 3 --kernel 4 --initrd 5 --memory-mib 512 --vcpus 1 --command-line '...' [--console 2]
 ///   --disk file=6,serial=rootfs[,read-only][,vhost-user=9]
+///   --disk store=1024,base=12,serial=scratch[,vhost-user=9]
 ///   --vsock cid=3,listener=7,prefix=vsock.sock[,vhost-user=9]  --entropy [vhost-user=9|pci]
 std::vector<std::string> to_arguments(const MachineConfig& config);
 

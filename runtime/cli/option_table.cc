@@ -22,7 +22,7 @@ constexpr std::uint64_t kMemoryMibMin = 64;
 constexpr std::uint64_t kMemoryMibMax = 1U << 20U;  // a tebibyte
 constexpr std::uint64_t kVcpusMax = 8;
 constexpr std::uint64_t kScratchMibMin = 16;
-constexpr std::uint64_t kScratchMibMax = 1U << 20U;
+constexpr std::uint64_t kScratchMibMax = 65'536;  // it is memory
 constexpr std::uint64_t kBootDeadlineMax = 3600;
 constexpr std::uint64_t kIdMax = 0xffff'fffe;
 

@@ -140,10 +140,10 @@ class Guest(NodeTest):
 class Options(NodeTest):
     def test_a_scratch_disk_that_cannot_be(self):
         bundle = self.bundle(["true"])
-        for value in ("15", "-1", "1048577", "64M", "", "0x40", "99999999999999999999999"):
+        for value in ("15", "-1", "65537", "64M", "", "0x40", "99999999999999999999999"):
             for verb, status in (("run", 125), ("create", 2)):
                 self.refused(verb, "--scratch", value, "-b", bundle, "c1", status=status,
-                             words=["'--scratch'", "16 to 1048576"])
+                             words=["'--scratch'", "16 to 65536"])
 
 
 class Clients(NodeTest):

@@ -102,6 +102,13 @@ class Scratch(NodeTest):
         size, used, free = self.inside("df -k /")[0].splitlines()[-1].split()[1:4]
         return int(size), int(used), int(free)
 
+    def store_bytes(self, name):
+        """What the store of a container's disk takes of the host's memory."""
+        fds = pathlib.Path(f"/proc/{self.child_of_shim(name, 'pepita-vmm')}/fd")
+        stores = [fd for fd in fds.iterdir() if os.readlink(fd).startswith("/memfd:store")]
+        self.assertEqual(len(stores), 1)
+        return stores[0].stat().st_blocks * 512
+
     def test_df_shows_the_quota(self):
         self.idle()
         size, used, free = self.df()
@@ -128,14 +135,14 @@ class Scratch(NodeTest):
         self.idle("--scratch", "64")
         size, _, before = self.df()
         self.assertTrue(60 << 10 <= size <= 64 << 10, size)
-        # Both what compresses and what does not.
-        for source in ("/dev/urandom", "/dev/zero"):
-            _, said = self.inside(f"dd if={source} of=/fill bs=64k", expect=1)
-            self.assertIn("No space left on device", said)
-            self.inside("sync")
-            _, said = self.inside("echo more > /more && sync && cat /more", expect=1)
-            self.assertIn("No space left on device", said)
-            self.assertLess(self.df()[2], 64)
+        # What cannot be compressed costs the host hardly more than the quota, zeros next to nothing.
+        for source, least, most in (("/dev/urandom", 50, 64 + 16 + 4), ("/dev/zero", 0, 8)):
+            for name in ("/fill", "/more"):  # what the first left over because it was not sure
+                _, said = self.inside(f"dd if={source} of={name} bs=4k", expect=1)
+                self.assertIn("No space left on device", said)
+                self.inside("sync")
+            self.assertLess(self.df()[2], 1 << 10)
+            self.assertTrue(least << 20 <= self.store_bytes("c1") <= most << 20, self.store_bytes("c1"))
             self.assertEqual(self.inside("wc -c < /block")[0], "1048576\n")
             self.inside("rm -f /fill /more; sync")
             self.assertGreater(self.df()[2], before - 256)
@@ -164,7 +171,7 @@ class Scratch(NodeTest):
         return self.call("run", *options, "-b", bundle, "c1", expect=0).stdout
 
     def test_the_largest_and_the_smallest(self):
-        for mib in (16, 1 << 20):
+        for mib in (16, 1 << 16):
             with self.subTest(mib):
                 bundle = self.bundle(["df", "-m", "/"], name=f"bundle-{mib}")
                 done = self.call("run", "--scratch", mib, "-b", bundle, "c1", expect=0)

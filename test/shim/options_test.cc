@@ -55,9 +55,9 @@ TEST(ShimOptions, NamesWhatIsWrong) {
     EXPECT_EQ(error_of({"--vcpus", "9"}), "--vcpus '9': must be a number from 1 to 8");
     EXPECT_EQ(error_of({"--vcpus", "0"}), "--vcpus '0': must be a number from 1 to 8");
     EXPECT_EQ(error_of({"--scratch-mib", "15"}),
-              "--scratch-mib '15': must be a number from 16 to 1048576");
-    EXPECT_EQ(error_of({"--scratch-mib", "1048577"}),
-              "--scratch-mib '1048577': must be a number from 16 to 1048576");
+              "--scratch-mib '15': must be a number from 16 to 65536");
+    EXPECT_EQ(error_of({"--scratch-mib", "65537"}),
+              "--scratch-mib '65537': must be a number from 16 to 65536");
     EXPECT_EQ(error_of({"--memory-mib", "63"}),
               "--memory-mib '63': must be a number from 64 to 65536");
     EXPECT_EQ(error_of({"--memory-mib", "64x"}),

@@ -23,11 +23,18 @@ MachineConfig full() {
             .disks = {{.file = InheritedFd{6},
                        .access = Access::ReadOnly,
                        .serial = "rootfs",
-                       .vhost_user = {}},
+                       .vhost_user = {},
+                       .store = {}},
                       {.file = InheritedFd{7},
                        .access = Access::ReadWrite,
                        .serial = "a.B_c-9",
-                       .vhost_user = {}}},
+                       .vhost_user = {},
+                       .store = {}},
+                      {.file = InheritedFd{9},
+                       .access = Access::ReadWrite,
+                       .serial = "scratch",
+                       .vhost_user = {},
+                       .store = StoreConfig{.size = 1024_MiB}}},
             .vsock = VsockConfig{.guest_cid = 3,
                                  .listener = InheritedFd{8},
                                  .guest_prefix = "vsock.sock",
@@ -65,6 +72,7 @@ TEST(MachineConfig, WritesItsCommandLine) {
               "--kvm 3 --kernel 4 --initrd 5 --memory-mib 768 --vcpus 4 "
               "--command-line console=ttyS0 quiet --console 2 "
               "--disk file=6,serial=rootfs,read-only --disk file=7,serial=a.B_c-9 "
+              "--disk store=1024,base=9,serial=scratch "
               "--vsock cid=3,listener=8,prefix=vsock.sock --entropy pci");
 }
 
@@ -77,6 +85,7 @@ TEST(MachineConfig, ServedDevicesComeBackToo) {
     config.kvm.reset();
     config.disks[0].vhost_user = InheritedFd{9};
     config.disks[1].vhost_user = InheritedFd{10};
+    config.disks[2].vhost_user = InheritedFd{13};
     config.vsock->vhost_user = InheritedFd{11};
     config.entropy->vhost_user = InheritedFd{12};
     EXPECT_EQ(parse_arguments(to_arguments(config)).value(), config);
@@ -147,6 +156,22 @@ TEST(MachineConfig, DiskIsCheckedKeyByKey) {
     EXPECT_NE(refusal(disk + "file=6,serial=" + std::string(21, 'a')), "accepted");
     EXPECT_EQ(refusal(disk + "file=6,serial=a/b"),
               "--disk: serial 'a/b' is not 1 to 20 letters of [A-Za-z0-9._-]");
+}
+
+TEST(MachineConfig, StoreIsCheckedKeyByKey) {
+    const std::string disk = std::string(kMachine) + "--disk ";
+    EXPECT_EQ(parse(disk + "store=1,base=6,serial=a").value().disks.at(0).store->size, 1_MiB);
+    EXPECT_TRUE(parse(disk + "store=65536,base=6,serial=a").has_value());
+    for (const char* size : {"", "0", "65537", "64M", "99999999999999999999"}) {
+        EXPECT_EQ(refusal(disk + "store=" + size + ",base=6,serial=a"),
+                  "--disk: '" + std::string(size) + "' is not a number from 1 to 65536");
+    }
+    EXPECT_EQ(refusal(disk + "store=64,serial=a"), "--disk: 'base' is missing");
+    EXPECT_EQ(refusal(disk + "store=64,base=6"), "--disk: 'serial' is missing");
+    EXPECT_EQ(refusal(disk + "store=64,file=6,serial=a"), "--disk: unknown key 'file'");
+    EXPECT_EQ(refusal(disk + "store=64,base=6,serial=a,read-only"),
+              "--disk: unknown key 'read-only'");
+    EXPECT_EQ(refusal(disk + "file=6,base=6,serial=a"), "--disk: unknown key 'base'");
 }
 
 TEST(MachineConfig, DiskCountLimitIsHeld) {

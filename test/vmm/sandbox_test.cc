@@ -5,17 +5,26 @@
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/kvm.h"
+#include "storage/block_device.h"
 #include "test/support/sanitizer.h"
+#include "vmm/store_disk.h"
 
 namespace pepita::vmm {
 namespace {
@@ -101,6 +110,28 @@ TEST(DeviceLoopSandbox, MemoryIsNeverExecutable) {
               }),
               "killed");
     EXPECT_EQ(in_device_loop([] { (void)::mprotect(nullptr, 4096, PROT_EXEC); }), "killed");
+}
+
+// All that a store does from its first page to where it packs frames anew and gives them back.
+TEST(DeviceLoopSandbox, AStoreTakesAndGivesMemory) {
+    PEPITA_SKIP_UNDER_SANITIZERS();
+    const auto disk = *make_store_disk(16_MiB, Fd(::memfd_create("base", MFD_CLOEXEC)));
+    EXPECT_EQ(in_device_loop([&disk] {
+                  std::array<std::byte, 4096> page{};
+                  const std::array<storage::BlockDevice::Segment, 1> bytes{page};
+                  for (std::uint64_t round = 0; round < 4; ++round) {
+                      for (std::uint64_t i = 0; i < 4096; ++i) {
+                          // Raw, packed, zeros, raw again.
+                          (void)::getrandom(page.data(), round == 2 ? 0 : 4096 >> (round % 3), 0);
+                          disk->write(Sectors(i * 8), bytes, i);
+                          disk->drain();
+                          page.fill(std::byte{0});
+                      }
+                  }
+                  disk->discard(Sectors(0), Sectors(4096 * 8), 1);
+                  disk->drain();
+              }),
+              "done");
 }
 
 TEST(DeviceLoopSandbox, IoctlsAreMessagesAndKicks) {

@@ -79,7 +79,8 @@ protected:
                              .disks = {{.file = InheritedFd{6},
                                         .access = Access::ReadWrite,
                                         .serial = "disk",
-                                        .vhost_user = {}}},
+                                        .vhost_user = {},
+                                        .store = {}}},
                              .vsock = {},
                              .entropy = EntropyConfig{}});
     }
