@@ -70,7 +70,7 @@ std::optional<Stored> Domain::put(PageView page) {
     Shard::Age age = 0;
     std::optional<Object> object = shard.share(short_hash, page, age);
     if (!object) {
-        [[gnu::uninitialized]] std::array<std::byte, kPackedMax + kLz4Spare> packed;
+        __attribute__((uninitialized)) std::array<std::byte, kPackedMax + kLz4Spare> packed;
         const std::size_t size = lz4_compress_page(page, packed);
         const auto content = size != 0 && size <= kPackedMax
                                  ? std::span<const std::byte>(packed).first(size)

@@ -53,7 +53,7 @@ bool Shard::is_equal(ObjectId id, PageView page) const {
     if (content.size() == kPageBytes) {
         return std::memcmp(content.data(), page.data(), kPageBytes) == 0;
     }
-    [[gnu::uninitialized]] std::array<std::byte, kPageBytes> unpacked;
+    __attribute__((uninitialized)) std::array<std::byte, kPageBytes> unpacked;
     return lz4_decompress_page(content, unpacked) &&
            std::memcmp(unpacked.data(), page.data(), kPageBytes) == 0;
 }

@@ -146,7 +146,7 @@ IoStatus Volume::read(Pages page, std::span<std::byte> into) const {
 
 IoStatus Volume::read_part(Pages page, std::size_t offset, std::span<std::byte> into) const {
     CHECK(offset <= kPageBytes && into.size() <= kPageBytes - offset);
-    [[gnu::uninitialized]] std::array<std::byte, kPageBytes> whole;
+    __attribute__((uninitialized)) std::array<std::byte, kPageBytes> whole;
     const IoStatus status = read(page, whole);
     if (status == IoStatus::Ok) {
         std::memcpy(into.data(), whole.data() + offset, into.size());
@@ -187,7 +187,7 @@ IoStatus Volume::write_part(Pages page, std::size_t offset, std::span<const std:
                             std::span<const std::byte> beneath) {
     CHECK(offset <= kPageBytes && from.size() <= kPageBytes - offset);
     CHECK(beneath.empty() || beneath.size() == kPageBytes);
-    [[gnu::uninitialized]] std::array<std::byte, kPageBytes> whole;
+    __attribute__((uninitialized)) std::array<std::byte, kPageBytes> whole;
     std::optional<Entry> before;
     {
         const std::scoped_lock lock(stripe_of(page.value()));
