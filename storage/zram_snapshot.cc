@@ -1,0 +1,183 @@
+#include "storage/zram_snapshot.h"
+
+#include <fcntl.h>
+#include <stdio.h>  // renameat
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+#include "storage/zram/lz4_page.h"
+#include "storage/zram/snapshot_format.h"
+#include "storage/zram/snapshot_reader.h"
+#include "storage/zram/snapshot_writer.h"
+#include "storage/zram_store.h"
+
+namespace pepita::storage {
+namespace {
+
+using Page = std::array<std::byte, kPageBytes>;
+
+std::string page_named(Pages page) { return "page " + std::to_string(page.value()); }
+
+Result<void> check(IoStatus status, Pages page) {
+    switch (status) {
+        case IoStatus::Ok:
+            return {};
+        case IoStatus::NoSpace:
+            return Error(Code::ResourceExhausted, page_named(page) + ": the store is full");
+        case IoStatus::Failed:
+        case IoStatus::Unsupported:
+            break;
+    }
+    return Error(Code::Unavailable, page_named(page) + " is damaged or not there any more");
+}
+
+Result<void> fill(const zram::SnapshotRecord& record, ZramVolume& into) {
+    if (record.byte == 0) {
+        return check(into.write_zeroes(record.page, Pages(record.count)), record.page);
+    }
+    Page content;
+    content.fill(static_cast<std::byte>(record.byte));
+    for (std::uint64_t i = 0; i < record.count; ++i) {
+        const Pages page = record.page + Pages(i);
+        TRY(check(into.write(page, content), page));
+    }
+    return {};
+}
+
+Result<void> apply(const zram::SnapshotRecord& record, ZramVolume& into) {
+    Page content;
+    switch (record.kind) {
+        case zram::RecordKind::Fill:
+            return fill(record, into);
+        case zram::RecordKind::Raw:
+            return check(into.write(record.page, record.content), record.page);
+        case zram::RecordKind::Packed:
+            if (!lz4_decompress_page(record.content, content)) {
+                return Error(Code::DataLoss,
+                             "snapshot is damaged: " + page_named(record.page) + " is no page");
+            }
+            break;
+        case zram::RecordKind::Copy:
+            if (!into.contains(record.original)) {
+                return Error(Code::DataLoss, "snapshot is damaged: " + page_named(record.page) +
+                                                 " is like one that it does not have");
+            }
+            TRY(check(into.read(record.original, content), record.original));
+            break;
+    }
+    return check(into.write(record.page, content), record.page);
+}
+
+Result<void> load_all(zram::SnapshotReader& reader, ZramVolume& into) {
+    while (true) {
+        const std::optional<zram::SnapshotRecord> record = TRY(reader.next());
+        if (!record) {
+            return {};
+        }
+        TRY(apply(*record, into));
+    }
+}
+
+Error at_file(std::string_view doing, const std::string& name) {
+    const int reason = errno;
+    return Error::from_errno(reason, std::string(doing) + " '" + name + "'");
+}
+
+/// Puts it under that name, and sees to it that it stays there.
+Result<void> rename_durably(FdRef directory, const std::string& from, const std::string& to) {
+    if (::renameat(directory.number(), from.c_str(), directory.number(), to.c_str()) != 0) {
+        return at_file("rename to", to);
+    }
+    if (::fsync(directory.number()) != 0) {
+        return at_file("fsync the directory of", to);
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> save_snapshot(const ZramVolume& volume, FdRef into) {
+    if (TRY(file_size(into), "snapshot") != Bytes(0)) {
+        return Error(Code::InvalidArgument, "the file for a snapshot is not empty");
+    }
+    const Pages capacity = volume.capacity();
+    if (capacity == Pages(0)) {
+        return Error(Code::Unavailable, "volume '" + volume.name() + "' was removed");
+    }
+    zram::SnapshotWriter writer(into, capacity);
+    TRY(writer.begin());
+    Page content;
+    for (std::uint64_t at = 0; at < capacity.value(); ++at) {
+        const Pages page(at);
+        if (!volume.contains(page)) {
+            continue;
+        }
+        TRY(check(volume.read(page, content), page), "volume '", volume.name(), "'");
+        TRY(writer.add(static_cast<std::uint32_t>(at), content));
+    }
+    if (volume.capacity() < capacity) {
+        return Error(Code::Unavailable, "volume '" + volume.name() + "' was cut meanwhile");
+    }
+    TRY(writer.finish());
+    if (::fsync(into.number()) != 0) {
+        return Error::from_errno(errno, "fsync the snapshot");
+    }
+    return {};
+}
+
+Result<void> replace_snapshot(const ZramVolume& volume, FdRef directory, const std::string& name) {
+    // A crash may have left one behind; it is nobody's, and written again from its begin on.
+    const std::string temporary = name + ".new";
+    const Fd file(::openat(directory.number(), temporary.c_str(),
+                           O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file) {
+        return at_file("create", temporary);
+    }
+    Result<void> done = save_snapshot(volume, file.ref());
+    if (done) {
+        done = rename_durably(directory, temporary, name);
+    }
+    if (!done) {
+        (void)::unlinkat(directory.number(), temporary.c_str(), 0);
+    }
+    return done;
+}
+
+Result<Pages> snapshot_capacity(FdRef from) {
+    return TRY(zram::SnapshotReader::open(from)).capacity();
+}
+
+Result<void> load_snapshot(FdRef from, ZramVolume& into) {
+    zram::SnapshotReader reader = TRY(zram::SnapshotReader::open(from));
+    if (into.statistics().stored != 0) {
+        return Error(Code::FailedPrecondition, "volume '" + into.name() + "' is not empty");
+    }
+    const Pages capacity = into.capacity();
+    if (reader.capacity() > capacity) {
+        return Error(Code::InvalidArgument, "snapshot of " +
+                                                std::to_string(reader.capacity().value()) +
+                                                " pages does not fit into volume '" + into.name() +
+                                                "' of " + std::to_string(capacity.value()));
+    }
+    Result<void> done = load_all(reader, into);
+    if (!done) {
+        (void)into.discard(Pages(0), capacity);
+    }
+    return done;
+}
+
+}  // namespace pepita::storage
