@@ -40,15 +40,18 @@ constexpr std::uint8_t bit_of(std::uint64_t page) {
     return static_cast<std::uint8_t>(1U << (page % kEntriesPerTable / kEntriesPerPage));
 }
 
+/// Of a volume's frame, what one of that capacity uses.
+constexpr std::size_t frame_bytes_for(std::uint64_t pages) {
+    return offsetof(VolumeFrame, tables) + tables_for(pages) * sizeof(std::uint32_t);
+}
+
 PageSpan page_at(std::byte* bytes) { return PageSpan(bytes, kPageBytes); }
 
 }  // namespace
 
 std::uint64_t Volume::cost_of(Pages capacity) {
-    const std::uint64_t tables = tables_for(capacity.value());
-    const std::uint64_t header = offsetof(VolumeFrame, tables) + tables * sizeof(std::uint32_t);
-    return sizeof(Volume) + tables * sizeof(Table) +
-           (header + kPageBytes - 1) / kPageBytes * kPageBytes;
+    return sizeof(Volume) + tables_for(capacity.value()) * sizeof(Table) +
+           (frame_bytes_for(capacity.value()) + kPageBytes - 1) / kPageBytes * kPageBytes;
 }
 
 Volume::Volume(MemoryFile& file, std::shared_ptr<Domain> domain, std::uint32_t frame,
@@ -339,6 +342,7 @@ Result<void> Volume::resize(Pages capacity) {
     if (capacity < before) {
         wait_for_users();
         clear(capacity.value(), before.value());
+        file_.release(frame_, frame_bytes_for(capacity.value()), kFrameBytes);
     }
     if (then < now) {
         domain_->account().refund(now - then);
@@ -399,17 +403,26 @@ Result<std::shared_ptr<Volume>> Volume::open(MemoryFile& file, std::shared_ptr<D
             TRY(volume->adopt_table(index), "volume '", volume->name_, "'");
         }
     }
+    file.release(number, frame_bytes_for(capacity.value()), kFrameBytes);
     return volume;
 }
 
 Result<void> Volume::adopt_table(std::uint64_t index) {
     const std::uint32_t number = table_frame(index).load();
-    if (index >= tables_for(capacity().value()) || !file_.take_at(number)) {
+    const std::uint64_t first = index * kEntriesPerTable;
+    if (first >= capacity().value()) {  // it was on its way out
+        table_frame(index).store(0);
+        return {};
+    }
+    if (!file_.take_at(number)) {
         return Error(Code::DataLoss, "a page table's frame is no table's");
     }
     Table& its = table(index);
     const std::span words(&file_.at<std::uint64_t>(number), kEntriesPerTable);
-    for (std::uint64_t i = 0; i < kEntriesPerTable; ++i) {
+    // What is beyond the capacity was about to be discarded.
+    const std::uint64_t inside = std::min(kEntriesPerTable, capacity().value() - first);
+    std::ranges::fill(words.subspan(inside), 0);
+    for (std::uint64_t i = 0; i < inside; ++i) {
         const Entry entry(words[i]);
         if (entry.is_absent()) {
             continue;
@@ -418,9 +431,8 @@ Result<void> Volume::adopt_table(std::uint64_t index) {
         if (entry.is_object()) {
             stored.size = domain_->adopt_reference(entry);
         }
-        if (!entry.is_sound() || (entry.is_object() && stored.size == 0) ||
-            index * kEntriesPerTable + i >= capacity().value()) {
-            return Error(Code::DataLoss, "page " + std::to_string(index * kEntriesPerTable + i) +
+        if (!entry.is_sound() || (entry.is_object() && stored.size == 0)) {
+            return Error(Code::DataLoss, "page " + std::to_string(first + i) +
                                              " refers to nothing that could be its content");
         }
         count(stored, true);
