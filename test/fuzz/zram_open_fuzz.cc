@@ -1,0 +1,133 @@
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+#include "storage/zram/layout.h"
+#include "storage/zram_store.h"
+
+namespace {
+
+namespace storage = pepita::storage;
+
+using Page = std::array<std::byte, 4096>;
+
+void require(bool condition) {
+    if (!condition) {
+        std::abort();
+    }
+}
+
+pepita::Fd memory_file() { return pepita::Fd(::memfd_create("fuzz", MFD_CLOEXEC)); }
+
+/// A small store of two volumes, as a killed process left it: its frames, and the file's size.
+struct Image {
+    std::vector<std::byte> bytes;
+    off_t size = 0;
+};
+
+Image make_image() {
+    const pepita::Fd file = memory_file();
+    {
+        auto store =
+            storage::ZramStore::create(*pepita::duplicate(file.ref()), pepita::Bytes(1 << 20));
+        require(store.has_value());
+        for (const std::string name : {"a", "b"}) {
+            auto volume = (*store)->create_volume({.name = name, .capacity = pepita::Pages(5000)});
+            require(volume.has_value());
+            Page page{};
+            for (std::uint64_t i = 0; i < 24; ++i) {
+                std::memcpy(page.data() + i * 8, &i, sizeof(i));
+                require((*volume)->write(pepita::Pages(i * 200), page) == storage::IoStatus::Ok);
+            }
+        }
+    }
+    Image image;
+    image.size = ::lseek(file.ref().number(), 0, SEEK_END);
+    // What lies behind is a hole.
+    const off_t last = 48 * static_cast<off_t>(storage::zram::kFrameBytes);
+    require(::lseek(file.ref().number(), last, SEEK_DATA) < 0);
+    image.bytes.resize(static_cast<std::size_t>(last));
+    require(::pread(file.ref().number(), image.bytes.data(), image.bytes.size(), 0) == last);
+    return image;
+}
+
+/// Writes what is no hole.
+void write_out(const Image& image, std::span<const std::byte> bytes, pepita::FdRef file) {
+    static constexpr Page kHole{};
+    require(::ftruncate(file.number(), image.size) == 0);
+    for (std::size_t at = 0; at < bytes.size(); at += kHole.size()) {
+        if (std::memcmp(&bytes[at], kHole.data(), kHole.size()) != 0) {
+            require(::pwrite(file.number(), &bytes[at], kHole.size(), static_cast<off_t>(at)) ==
+                    static_cast<ssize_t>(kHole.size()));
+        }
+    }
+}
+
+void use(storage::ZramStore& store) {
+    Page page{};
+    for (const auto& volume : store.volumes()) {
+        for (std::uint64_t i = 0; i < 5000; i += 100) {
+            (void)volume->read(pepita::Pages(i), page);
+        }
+        (void)volume->write(pepita::Pages(7), page);
+        page.back() = std::byte{1};
+        (void)volume->write(pepita::Pages(8), page);
+        (void)volume->write_zeroes(pepita::Pages(200), pepita::Pages(2));
+        const bool is_cut = volume->resize(pepita::Pages(4200)).has_value();
+        require(!is_cut || volume->statistics().stored <= 4200);
+    }
+    const storage::ZramUse its = store.use();
+    require(its.used <= its.limit && its.sharing.payload <= its.used);
+    for (const auto& volume : store.volumes()) {
+        require(store.remove(volume->name()).has_value());
+    }
+    require(store.use().sharing == storage::ZramSharing{});
+    require(store.use().pages == storage::ZramStatistics{});
+}
+
+}  // namespace
+
+// A store's memory file in which somebody has changed words: six bytes of input say where (frame,
+// words from its begin or, if negative, its end), and by what bytes.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    static const Image kImage = make_image();
+    struct Change {
+        std::uint8_t frame;
+        std::int8_t word;
+        std::array<std::uint8_t, 4> bytes;
+    };
+    std::vector<std::byte> bytes = kImage.bytes;
+    for (std::size_t at = 0; at + sizeof(Change) <= size; at += sizeof(Change)) {
+        Change change;
+        std::memcpy(&change, data + at, sizeof(change));
+        const std::size_t frame = change.frame % (bytes.size() / storage::zram::kFrameBytes);
+        const std::size_t begin = (frame + (change.word < 0 ? 1 : 0)) * storage::zram::kFrameBytes;
+        std::memcpy(bytes.data() + begin + change.word * 4, change.bytes.data(), 4);
+    }
+    const pepita::Fd file = memory_file();
+    write_out(kImage, bytes, file.ref());
+    // A second time: what was put right is right.
+    for (int round = 0; round < 2; ++round) {
+        auto store = storage::ZramStore::open(*pepita::duplicate(file.ref()));
+        if (!store) {
+            require(store.error().code() == pepita::Code::DataLoss);
+            return 0;
+        }
+        if (round == 1) {
+            use(**store);
+        }
+    }
+    return 0;
+}
