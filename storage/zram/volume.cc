@@ -294,18 +294,21 @@ void Volume::drop_table_if_empty(std::uint64_t index) {
     if (its.live.load(std::memory_order_relaxed) != 0 || table_frame(index).load() == 0) {
         return;
     }
+    std::uint32_t number = 0;
+    int pages = 0;
     for (std::mutex& stripe : stripes_) {  // so that nobody is in the table
         stripe.lock();
     }
-    const std::uint32_t number = table_frame(index).load();
-    if (its.live.load(std::memory_order_relaxed) == 0 && number != 0) {
-        table_frame(index).store(0, std::memory_order_release);
-        const int pages = std::popcount(its.touched.exchange(0));
-        file_.give(number);
-        domain_->account().refund(static_cast<std::uint64_t>(pages) * kPageBytes);
+    if (its.live.load(std::memory_order_relaxed) == 0) {
+        number = table_frame(index).exchange(0);
+        pages = std::popcount(its.touched.exchange(0));
     }
     for (std::mutex& stripe : stripes_) {
         stripe.unlock();
+    }
+    if (number != 0) {
+        file_.give(number);
+        domain_->account().refund(static_cast<std::uint64_t>(pages) * kPageBytes);
     }
 }
 

@@ -59,7 +59,7 @@ public:
     const std::shared_ptr<Domain>& trust() const { return domain_; }
 
 private:
-    static constexpr std::size_t kStripes = 64;
+    static constexpr std::size_t kStripes = 32;        // TSan follows no more than 63 locks at once
     static constexpr std::uint64_t kPagesInARow = 16;  // of one stripe
 
     struct Table {
