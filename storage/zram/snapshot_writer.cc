@@ -26,6 +26,8 @@ namespace pepita::storage::zram {
 namespace {
 
 constexpr std::size_t kRecordMax = sizeof(Record) + kPageBytes;
+// What packs to more is kept as it is.
+constexpr std::size_t kPackedMax = kPageBytes - 128;
 
 bool is_one_byte(PageView page) {
     return std::memcmp(page.data(), page.data() + 1, kPageBytes - 1) == 0;
@@ -61,9 +63,10 @@ Result<void> SnapshotWriter::add(std::uint32_t page, PageView content) {
     }
     TRY(end_run());
     TRY(make_room());
-    std::array<std::byte, kPageBytes - 1 + kLz4Spare> packed;
+    std::array<std::byte, kPackedMax + kLz4Spare> packed;
     const std::size_t size = lz4_compress_page(content, packed);
-    const auto kept = size != 0 ? std::span<const std::byte>(packed).first(size)
+    const bool is_packed = size != 0 && size <= kPackedMax;
+    const auto kept = is_packed ? std::span<const std::byte>(packed).first(size)
                                 : std::span<const std::byte>(content);
     const Checksum hash = checksum(kept);
     const Known now{.offset = offset_ + section_.size() + sizeof(Record),
@@ -82,7 +85,7 @@ Result<void> SnapshotWriter::add(std::uint32_t page, PageView content) {
     std::ranges::copy_backward(set.first(kWays - 1), set.end());  // the oldest goes
     set.front() = now;
     append(section_, Record{.page = page,
-                            .kind = size != 0 ? RecordKind::Packed : RecordKind::Raw,
+                            .kind = is_packed ? RecordKind::Packed : RecordKind::Raw,
                             .size = now.size});
     section_.insert(section_.end(), kept.begin(), kept.end());
     return {};

@@ -110,6 +110,18 @@ TEST(ZramSnapshot, AnEmptyVolumeHasOneToo) {
     EXPECT_TRUE(loaded.pages.empty());
 }
 
+TEST(ZramSnapshot, PagesThatPackToAboutAPage) {
+    FakeZramVolume volume(Pages(200));
+    for (std::uint64_t i = 0; i < 200; ++i) {
+        volume.pages[i] = noise(i);
+        std::copy_n(volume.pages[i].begin(), i, volume.pages[i].begin() + 2000);
+    }
+    FakeZramVolume loaded(Pages(200));
+    const auto done = load_snapshot(saved(volume).ref(), loaded);
+    ASSERT_TRUE(done.has_value()) << done.error().message();
+    EXPECT_EQ(loaded.pages, volume.pages);
+}
+
 TEST(ZramSnapshot, EqualPagesAndRunsCostNextToNothing) {
     FakeZramVolume volume(Pages(20'000));
     for (std::uint64_t i = 0; i < 3000; ++i) {
