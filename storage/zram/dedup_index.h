@@ -30,7 +30,7 @@ public:
 
     /// Calls `is_it` for each object whose hash begins like this one, until it says true.
     template <typename IsIt>
-    bool find(std::uint32_t hash, IsIt&& is_it) const {
+    bool find(std::uint32_t hash, const IsIt& is_it) const {
         if (words_.empty()) {
             return false;
         }

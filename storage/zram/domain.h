@@ -47,12 +47,6 @@ public:
     std::optional<Stored> put(PageView page);
     /// False where what is stored is damaged.
     bool get(Entry entry, PageSpan into) const;
-    /// Calls with an object's bytes as they are stored.
-    template <typename OnContent>
-    void view(Entry entry, OnContent&& on_content) const {
-        const ObjectId id{.frame = entry.frame(), .slot = entry.slot()};
-        shards_[(*frames_)[id.frame].shard]->view(id, std::forward<OnContent>(on_content));
-    }
     /// Gives a reference back; of an entry that is no object nothing has to be given back.
     Stored release(Entry entry);
 

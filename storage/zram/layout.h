@@ -19,7 +19,7 @@
 // complete before it says what it is, and of two that claim to be one the younger counts.
 namespace pepita::storage::zram {
 
-inline constexpr std::uint64_t kFrameBytes = 32 * 1024;
+inline constexpr std::uint64_t kFrameBytes = 32ULL * 1024;
 
 /// The low two bits of each are set; a page table's entry never has that.
 enum class FrameKind : std::uint64_t {

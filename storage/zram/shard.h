@@ -45,12 +45,6 @@ public:
                               Age age);
     /// False where the object is damaged.
     bool read(ObjectId id, PageSpan into) const;
-    /// Calls with the object's bytes as they are stored.
-    template <typename OnContent>
-    void view(ObjectId id, OnContent&& on_content) const {
-        const std::scoped_lock lock(mutex_);
-        on_content(content_of(id));
-    }
     /// Takes one reference back, and gives the object's size.
     std::uint16_t release(ObjectId id);
 

@@ -148,7 +148,8 @@ IoStatus Volume::read(Pages page, std::span<std::byte> into) const {
 }
 
 IoStatus Volume::read_part(Pages page, std::size_t offset, std::span<std::byte> into) const {
-    CHECK(offset <= kPageBytes && into.size() <= kPageBytes - offset);
+    CHECK(offset <= kPageBytes);
+    CHECK(into.size() <= kPageBytes - offset);
     __attribute__((uninitialized)) std::array<std::byte, kPageBytes> whole;
     const IoStatus status = read(page, whole);
     if (status == IoStatus::Ok) {
@@ -188,7 +189,8 @@ IoStatus Volume::set(std::uint64_t page, const Stored& stored) {
 
 IoStatus Volume::write_part(Pages page, std::size_t offset, std::span<const std::byte> from,
                             std::span<const std::byte> beneath) {
-    CHECK(offset <= kPageBytes && from.size() <= kPageBytes - offset);
+    CHECK(offset <= kPageBytes);
+    CHECK(from.size() <= kPageBytes - offset);
     CHECK(beneath.empty() || beneath.size() == kPageBytes);
     __attribute__((uninitialized)) std::array<std::byte, kPageBytes> whole;
     std::optional<Entry> before;
