@@ -199,144 +199,195 @@ void copy_steps(std::byte* to, const std::byte* from, std::size_t length) {
     } while (to < end);
 }
 
+/// For each offset below 8: what makes 8 bytes of so few when they are multiplied by it, and how
+/// many of the 8 are whole turns.
+struct Repetition {
+    std::uint64_t factor;
+    std::size_t step;
+};
+constexpr std::array<Repetition, 8> kRepetitions{{{.factor = 0, .step = 0},
+                                                  {.factor = 0x0101010101010101, .step = 8},
+                                                  {.factor = 0x0001000100010001, .step = 8},
+                                                  {.factor = 0x0001000001000001, .step = 6},
+                                                  {.factor = 0x0000000100000001, .step = 8},
+                                                  {.factor = 0x0000010000000001, .step = 5},
+                                                  {.factor = 0x0001000000000001, .step = 6},
+                                                  {.factor = 0x0100000000000001, .step = 7}}};
+
 /// Repeats what lies `offset` bytes before `to`; up to kMatchOvershoot bytes too far.
 void copy_match(std::byte* to, std::size_t offset, std::size_t length) {
     if (offset >= 16) {
         return copy_steps(to, to - offset, length);
     }
     std::byte* const end = to + length;
-    const std::byte* from = to - offset;
-    if (offset < 8) {
-        // Byte by byte until the pattern is 8 bytes long; from then on it repeats a multiple of
-        // itself that lies far enough back.
-        for (int i = 0; i < 8; ++i) {
-            to[i] = from[i];
+    if (offset >= 8) {
+        for (; to < end; to += 8) {
+            std::memcpy(to, to - offset, 8);
         }
-        to += 8;
-        from = to - (offset * ((7 + offset) / offset));
+        return;
     }
-    while (to < end) {
-        std::memcpy(to, from, 8);
-        to += 8;
-        from += 8;
+    // Not from memory, where each step would wait for what the one before has stored.
+    const auto [factor, step] = kRepetitions[offset];
+    const std::uint64_t turn = load<std::uint64_t>(to - offset) & ((1ULL << (8 * offset)) - 1);
+    const std::uint64_t pattern = turn * factor;
+    for (; to < end; to += step) {
+        std::memcpy(to, &pattern, 8);
     }
 }
-constexpr std::size_t kMatchOvershoot = 16;
+constexpr std::size_t kMatchOvershoot = 15;
 
-/// Reads sequences; each step says whether all that it read was sound.
-class Decoder {
-public:
-    Decoder(std::span<const std::byte> block, PageSpan into)
-        : from_(block.data()),
-          from_end_(from_ + block.size()),
-          to_(into.data()),
-          to_begin_(to_),
-          to_end_(to_ + into.size()) {}
-
-    bool run() {
-        while (from_ != from_end_) {
-            const auto token = std::to_integer<std::size_t>(*from_++);
-            const std::size_t literal_count = token >> 4U;
-            const std::size_t rest = token & kRunMask;
-            // The usual: few literals and a short match, far from both ends.
-            if (literal_count != kRunMask && left() >= 18 && room() >= 16 + 18) {
-                std::memcpy(to_, from_, 16);
-                to_ += literal_count;
-                from_ += literal_count;
-                const std::size_t offset = load<std::uint16_t>(from_);
-                if (rest != kRunMask && offset >= 8 && offset <= done()) {
-                    from_ += 2;
-                    std::memcpy(to_, to_ - offset, 8);
-                    std::memcpy(to_ + 8, to_ - offset + 8, 8);
-                    std::memcpy(to_ + 16, to_ - offset + 16, 2);
-                    to_ += rest + kMinMatch;
-                    continue;
-                }
-            } else {
-                if (!take_literals(literal_count)) {
-                    return false;
-                }
-                if (from_ == from_end_) {
-                    return to_ == to_end_;
-                }
-            }
-            if (!take_match(rest)) {
-                return false;
-            }
-        }
-        return false;
-    }
-
-private:
-    std::size_t left() const { return static_cast<std::size_t>(from_end_ - from_); }
-    std::size_t room() const { return static_cast<std::size_t>(to_end_ - to_); }
-    std::size_t done() const { return static_cast<std::size_t>(to_ - to_begin_); }
-
-    /// What follows a count whose 4 bits are all set. False where the block ends in it, or where
-    /// it is more than any page holds.
-    bool take_length(std::size_t& length) {
-        if (length != kRunMask) {
-            return true;
-        }
-        while (from_ != from_end_) {
-            const auto more = std::to_integer<std::size_t>(*from_++);
-            length += more;
-            if (more != 255 || length > kPageBytes) {
-                return length <= kPageBytes;
-            }
-        }
-        return false;
-    }
-
-    bool take_literals(std::size_t count) {
-        if (!take_length(count) || count > left() || count > room()) {
-            return false;
-        }
-        if (left() >= count + 16 && room() >= count + 16) {
-            copy_steps(to_, from_, count);
-        } else {
-            std::memcpy(to_, from_, count);
-        }
-        to_ += count;
-        from_ += count;
-        return true;
-    }
-
-    bool take_match(std::size_t length) {
-        if (left() < 2) {
-            return false;
-        }
-        const std::size_t offset = load<std::uint16_t>(from_);
-        from_ += 2;
-        if (offset == 0 || offset > done() || !take_length(length)) {
-            return false;
-        }
-        length += kMinMatch;
-        if (length > room()) {
-            return false;
-        }
-        if (room() >= length + kMatchOvershoot) {
-            copy_match(to_, offset, length);
-        } else {
-            for (std::size_t i = 0; i < length; ++i) {
-                to_[i] = *(to_ + i - offset);
-            }
-        }
-        to_ += length;
-        return true;
-    }
-
-    const std::byte* from_;
-    const std::byte* from_end_;
-    std::byte* to_;
-    std::byte* to_begin_;
-    std::byte* to_end_;
+/// Where a decoder reads and writes. Passed around by value: as members of an object, which bytes
+/// may alias, they would be loaded anew behind each byte that is stored.
+struct Cursor {
+    const std::byte* from;
+    std::byte* to;
 };
+
+/// The block and the page.
+struct Limits {
+    const std::byte* from_end;
+    std::byte* to_begin;
+    std::byte* to_end;
+
+    std::size_t left(const std::byte* from) const {
+        return static_cast<std::size_t>(from_end - from);
+    }
+    std::size_t room(const std::byte* to) const { return static_cast<std::size_t>(to_end - to); }
+    std::size_t done(const std::byte* to) const { return static_cast<std::size_t>(to - to_begin); }
+};
+
+/// What follows a count whose 4 bits are all set, until a byte of less than 255. The result's
+/// `from` is null where the block ends before, or where the count is more than any page holds.
+struct Length {
+    const std::byte* from;
+    std::size_t value;
+};
+Length take_length(const std::byte* from, const std::byte* from_end) {
+    std::size_t length = kRunMask;
+    while (from != from_end && length <= kPageBytes) {
+        const auto more = std::to_integer<std::size_t>(*from++);
+        length += more;
+        if (more != 255) {
+            return {.from = length <= kPageBytes ? from : nullptr, .value = length};
+        }
+    }
+    return {.from = nullptr, .value = 0};
+}
+
+// So far from both ends nothing that the fast way copies too far leaves them: 14 literals as 16
+// bytes and an offset; the longest match that the token holds, and what has to be behind it.
+constexpr std::size_t kFastLeft = 16 + 2;
+constexpr std::size_t kFastRoom = 14 + 18 + kMatchStartMargin;
+
+/// Sequences as long as they are far from both ends. Gives the place of the first that is not, or
+/// is damaged: exact_sequences() goes on there.
+Cursor fast_sequences(Cursor at, const Limits& limits) {
+    while (limits.left(at.from) > kFastLeft && limits.room(at.to) >= kFastRoom) {
+        const std::byte* from = at.from;
+        std::byte* to = at.to;
+        const auto token = std::to_integer<std::size_t>(*from++);
+        const std::size_t literals = token >> 4U;
+        if (literals != kRunMask) {
+            std::memcpy(to, from, 16);
+            from += literals;
+            to += literals;
+        } else {
+            const Length length = take_length(from, limits.from_end);
+            if (length.from == nullptr || limits.left(length.from) < length.value + kFastLeft ||
+                limits.room(to) < length.value + kFastRoom) {
+                return at;
+            }
+            copy_steps(to, length.from, length.value);
+            from = length.from + length.value;
+            to += length.value;
+        }
+        const std::size_t offset = load<std::uint16_t>(from);
+        from += 2;
+        if (offset - 1 >= limits.done(to)) {  // 0 too
+            return at;
+        }
+        std::size_t match = token & kRunMask;
+        if (match != kRunMask && offset >= 8) {
+            const std::byte* const seen = to - offset;
+            std::memcpy(to, seen, 8);
+            std::memcpy(to + 8, seen + 8, 8);
+            std::memcpy(to + 16, seen + 16, 2);
+        } else {
+            if (match == kRunMask) {
+                const Length length = take_length(from, limits.from_end);
+                if (length.from == nullptr) {
+                    return at;
+                }
+                from = length.from;
+                match = length.value;
+            }
+            if (limits.room(to) < match + kMinMatch + kMatchOvershoot) {
+                return at;
+            }
+            copy_match(to, offset, match + kMinMatch);
+        }
+        at = {.from = from, .to = to + match + kMinMatch};
+    }
+    return at;
+}
+
+/// The same to the last byte. True where block and page end together, as the format asks.
+bool exact_sequences(Cursor at, const Limits& limits) {
+    auto [from, to] = at;
+    while (from != limits.from_end) {
+        const auto token = std::to_integer<std::size_t>(*from++);
+        Length length{.from = from, .value = token >> 4U};
+        if (length.value == kRunMask) {
+            length = take_length(from, limits.from_end);
+        }
+        if (length.from == nullptr || length.value > limits.left(length.from) ||
+            length.value > limits.room(to)) {
+            return false;
+        }
+        std::memcpy(to, length.from, length.value);
+        from = length.from + length.value;
+        to += length.value;
+        if (from == limits.from_end) {
+            return to == limits.to_end;
+        }
+        if (limits.left(from) < 2 || limits.room(to) < kMatchStartMargin) {
+            return false;
+        }
+        const std::size_t offset = load<std::uint16_t>(from);
+        from += 2;
+        length = {.from = from, .value = token & kRunMask};
+        if (length.value == kRunMask) {
+            length = take_length(from, limits.from_end);
+        }
+        const std::size_t match = length.value + kMinMatch;
+        if (length.from == nullptr || offset - 1 >= limits.done(to) ||
+            match + kLastLiterals > limits.room(to)) {
+            return false;
+        }
+        from = length.from;
+        // Fast as far as that can go too far, then to the byte.
+        const std::size_t room = limits.room(to);
+        std::size_t copied = 0;
+        if (room > kMatchOvershoot) {
+            copied = std::min(match, room - kMatchOvershoot);
+            copy_match(to, offset, copied);
+        }
+        for (; copied < match; ++copied) {
+            to[copied] = *(to + copied - offset);
+        }
+        to += match;
+    }
+    return false;
+}
 
 }  // namespace
 
 bool lz4_decompress_page(std::span<const std::byte> block, PageSpan into) {
-    return Decoder(block, into).run();
+    const Limits limits{.from_end = block.data() + block.size(),
+                        .to_begin = into.data(),
+                        .to_end = into.data() + into.size()};
+    const Cursor begin{.from = block.data(), .to = into.data()};
+    return exact_sequences(fast_sequences(begin, limits), limits);
 }
 
 }  // namespace pepita::storage

@@ -166,6 +166,56 @@ TEST(Lz4Page, RefusesABlockThatIsNoPage) {
     EXPECT_FALSE(unpacks_inside(more));
 }
 
+TEST(Lz4Page, RefusesAMatchTooNearTheEnd) {
+    // One literal, a match of `match` bytes that repeats it, then the literals that are left.
+    const auto block_of = [](std::size_t match) {
+        std::vector<std::byte> block{std::byte{0x1f}, std::byte{7}, std::byte{1}, std::byte{0}};
+        std::size_t rest = match - 4 - 15;
+        for (; rest >= 255; rest -= 255) {
+            block.push_back(std::byte{255});
+        }
+        block.push_back(static_cast<std::byte>(rest));
+        const std::size_t literals = kPageBytes - 1 - match;
+        block.push_back(static_cast<std::byte>(literals << 4U));
+        block.resize(block.size() + literals, std::byte{9});
+        return block;
+    };
+    EXPECT_TRUE(unpacks_inside(block_of(kPageBytes - 1 - 5)));
+    EXPECT_FALSE(unpacks_inside(block_of(kPageBytes - 1 - 4)));  // 5 literals have to end a block
+    // 4084 literals, a match of 4, 8 literals: the match begins 12 bytes before the end.
+    const auto with_late_match = [](std::size_t literals) {
+        std::vector<std::byte> block{std::byte{0xf0}};
+        std::size_t rest = literals - 15;
+        for (; rest >= 255; rest -= 255) {
+            block.push_back(std::byte{255});
+        }
+        block.push_back(static_cast<std::byte>(rest));
+        block.resize(block.size() + literals, std::byte{9});
+        block.push_back(std::byte{1});
+        block.push_back(std::byte{0});
+        const std::size_t last = kPageBytes - literals - 4;
+        block.push_back(static_cast<std::byte>(last << 4U));
+        block.resize(block.size() + last, std::byte{9});
+        return block;
+    };
+    EXPECT_TRUE(unpacks_inside(with_late_match(4084)));
+    EXPECT_FALSE(unpacks_inside(with_late_match(4085)));
+}
+
+TEST(Lz4Page, UnpacksMatchesOfEachOffsetAndLength) {
+    for (std::size_t offset = 1; offset <= 40; ++offset) {
+        for (std::size_t period_end = offset + 4; period_end < kPageBytes - 12; period_end += 97) {
+            Page page = random_page(static_cast<unsigned>(offset));
+            for (std::size_t i = offset; i < period_end; ++i) {
+                page[i] = page[i - offset];
+            }
+            Page got{};
+            ASSERT_TRUE(lz4_decompress_page(compressed(page), got));
+            ASSERT_EQ(got, page) << offset << " " << period_end;
+        }
+    }
+}
+
 TEST(Lz4Page, DamageNeverLeavesThePage) {
     std::mt19937 random(7);
     std::size_t taken = 0;
