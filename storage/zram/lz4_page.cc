@@ -24,7 +24,7 @@ static_assert(std::endian::native == std::endian::little);
 constexpr std::size_t kMinMatch = 4;
 constexpr std::size_t kLastLiterals = 5;
 constexpr std::size_t kMatchStartMargin = 12;
-constexpr unsigned kHashBits = 12;
+constexpr unsigned kHashBits = 13;
 constexpr std::size_t kRunMask = 15;
 constexpr unsigned kSkipTrigger = 6;  // after so many (as a power of 2) misses the steps grow
 
@@ -189,13 +189,17 @@ std::size_t lz4_compress_page(PageView page, std::span<std::byte> into) {
 
 namespace {
 
-/// Copies in steps of 16 bytes, up to 15 bytes too far.
+constexpr std::size_t kStep = 32;
+
+/// Copies in steps of kStep, up to kStep - 1 bytes too far; each half sees what the one before has
+/// stored, so 16 bytes may lie between the two.
 void copy_steps(std::byte* to, const std::byte* from, std::size_t length) {
     std::byte* const end = to + length;
     do {
         std::memcpy(to, from, 16);
-        to += 16;
-        from += 16;
+        std::memcpy(to + 16, from + 16, 16);
+        to += kStep;
+        from += kStep;
     } while (to < end);
 }
 
@@ -234,7 +238,7 @@ void copy_match(std::byte* to, std::size_t offset, std::size_t length) {
         std::memcpy(to, &pattern, 8);
     }
 }
-constexpr std::size_t kMatchOvershoot = 15;
+constexpr std::size_t kMatchOvershoot = kStep - 1;
 
 /// Where a decoder reads and writes. Passed around by value: as members of an object, which bytes
 /// may alias, they would be loaded anew behind each byte that is stored.
@@ -278,22 +282,29 @@ Length take_length(const std::byte* from, const std::byte* from_end) {
 // bytes and an offset; the longest match that the token holds, and what has to be behind it.
 constexpr std::size_t kFastLeft = 16 + 2;
 constexpr std::size_t kFastRoom = 14 + 18 + kMatchStartMargin;
+static_assert(kFastRoom >= kStep);
 
 /// Sequences as long as they are far from both ends. Gives the place of the first that is not, or
 /// is damaged: exact_sequences() goes on there.
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one loop, all in registers
 Cursor fast_sequences(Cursor at, const Limits& limits) {
-    while (limits.left(at.from) > kFastLeft && limits.room(at.to) >= kFastRoom) {
+    if (limits.left(at.from) <= kFastLeft) {
+        return at;
+    }
+    const std::byte* const fast_from_end = limits.from_end - kFastLeft;
+    const std::byte* const fast_to_end = limits.to_end - kFastRoom;
+    while (at.from < fast_from_end && at.to <= fast_to_end) {
         const std::byte* from = at.from;
         std::byte* to = at.to;
         const auto token = std::to_integer<std::size_t>(*from++);
         const std::size_t literals = token >> 4U;
-        if (literals != kRunMask) {
+        if (literals != kRunMask) [[likely]] {
             std::memcpy(to, from, 16);
             from += literals;
             to += literals;
         } else {
             const Length length = take_length(from, limits.from_end);
-            if (length.from == nullptr || limits.left(length.from) < length.value + kFastLeft ||
+            if (length.from == nullptr || limits.left(length.from) < length.value + kStep ||
                 limits.room(to) < length.value + kFastRoom) {
                 return at;
             }
@@ -303,11 +314,11 @@ Cursor fast_sequences(Cursor at, const Limits& limits) {
         }
         const std::size_t offset = load<std::uint16_t>(from);
         from += 2;
-        if (offset - 1 >= limits.done(to)) {  // 0 too
+        if (offset - 1 >= limits.done(to)) [[unlikely]] {  // 0 too
             return at;
         }
         std::size_t match = token & kRunMask;
-        if (match != kRunMask && offset >= 8) {
+        if (match != kRunMask && offset >= 8) [[likely]] {
             const std::byte* const seen = to - offset;
             std::memcpy(to, seen, 8);
             std::memcpy(to + 8, seen + 8, 8);
@@ -324,7 +335,11 @@ Cursor fast_sequences(Cursor at, const Limits& limits) {
             if (limits.room(to) < match + kMinMatch + kMatchOvershoot) {
                 return at;
             }
-            copy_match(to, offset, match + kMinMatch);
+            if (offset >= 16) [[likely]] {
+                copy_steps(to, to - offset, match + kMinMatch);
+            } else {
+                copy_match(to, offset, match + kMinMatch);
+            }
         }
         at = {.from = from, .to = to + match + kMinMatch};
     }

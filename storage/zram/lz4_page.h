@@ -17,7 +17,7 @@ inline constexpr std::size_t kLz4Spare = 16;
 
 /// Packs a page into one LZ4 block, exactly as the format has it, and gives the block's size; 0
 /// where it does not fit into `into` with kLz4Spare bytes to spare. Bytes behind it mean nothing.
-/// Thread: any. Cost: 8 KiB of stack; about 1 ns a byte.
+/// Thread: any. Cost: 16 KiB of stack; about 1 ns a byte.
 /// Source: the LZ4 block format description, of the LZ4 project.
 std::size_t lz4_compress_page(PageView page, std::span<std::byte> into);
 
