@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -54,6 +56,22 @@ Result<Fd> unix_socket(int flags) {
     return fd;
 }
 
+Result<void> bind_unix(FdRef fd, std::string_view path) {
+    const sockaddr_un address = TRY(address_of(path));
+    if (::bind(fd.number(), generic(address), sizeof(address)) != 0) {
+        // bind(2) says EADDRINUSE where a file has the name: to a caller the name is taken.
+        return Error::from_errno(errno == EADDRINUSE ? EEXIST : errno, quoted("bind", path));
+    }
+    return {};
+}
+
+Result<void> listen_on(FdRef fd, std::string_view path) {
+    if (::listen(fd.number(), kBacklog) != 0) {
+        return Error::from_errno(errno, quoted("listen", path));
+    }
+    return {};
+}
+
 // bind(2) and connect(2) have no *at() form, and a socket path holds 107 bytes.
 std::string path_at(FdRef directory, std::string_view name) {
     return "/proc/self/fd/" + std::to_string(directory.number()) + "/" + std::string(name);
@@ -62,15 +80,26 @@ std::string path_at(FdRef directory, std::string_view name) {
 }  // namespace
 
 Result<Fd> listen_unix(std::string_view path) {
-    const sockaddr_un address = TRY(address_of(path));
     Fd fd = TRY(unix_socket(SOCK_NONBLOCK));
-    if (::bind(fd.ref().number(), generic(address), sizeof(address)) != 0) {
-        // bind(2) says EADDRINUSE where a file has the name: to a caller the name is taken.
-        return Error::from_errno(errno == EADDRINUSE ? EEXIST : errno, quoted("bind", path));
+    TRY(bind_unix(fd.ref(), path));
+    TRY(listen_on(fd.ref(), path));
+    return fd;
+}
+
+Result<Fd> listen_unix(std::string_view path, mode_t mode) {
+    Fd fd = TRY(unix_socket(SOCK_NONBLOCK));
+    // The file gets the socket's mode, cut by the umask; what was cut off comes back below.
+    if (::fchmod(fd.ref().number(), mode) != 0) {
+        return Error::from_errno(errno, quoted("fchmod", path));
     }
-    if (::listen(fd.ref().number(), kBacklog) != 0) {
-        return Error::from_errno(errno, quoted("listen", path));
+    TRY(bind_unix(fd.ref(), path));
+    const std::string file(path);
+    if (::chmod(file.c_str(), mode) != 0) {
+        const int failed = errno;
+        (void)::unlink(file.c_str());
+        return Error::from_errno(failed, quoted("chmod", path));
     }
+    TRY(listen_on(fd.ref(), path));
     return fd;
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -15,6 +17,9 @@ namespace pepita {
 /// Errors: AlreadyExists where the path is taken; InvalidArgument where it is longer than
 /// sockaddr_un holds (107 bytes).
 Result<Fd> listen_unix(std::string_view path);
+
+/// The same for whom `mode` lets connect, and nobody else at any time.
+Result<Fd> listen_unix(std::string_view path, mode_t mode);
 
 /// A connected unix stream socket, non-blocking after connecting.
 /// Errors: NotFound without the path, Unavailable where nobody listens or the backlog is full.

@@ -13,7 +13,7 @@ inline constexpr std::uint64_t kVirtioBlkFSegMax = virtio_feature(2);
 inline constexpr std::uint64_t kVirtioBlkFReadOnly = virtio_feature(5);
 inline constexpr std::uint64_t kVirtioBlkFBlkSize = virtio_feature(6);
 inline constexpr std::uint64_t kVirtioBlkFFlush = virtio_feature(9);
-inline constexpr std::uint64_t kVirtioBlkFMultiQueue = virtio_feature(12);
+inline constexpr std::uint64_t kVirtioBlkFMq = virtio_feature(12);
 inline constexpr std::uint64_t kVirtioBlkFDiscard = virtio_feature(13);
 inline constexpr std::uint64_t kVirtioBlkFWriteZeroes = virtio_feature(14);
 

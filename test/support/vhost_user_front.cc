@@ -1,5 +1,6 @@
 #include "test/support/vhost_user_front.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -23,6 +24,20 @@
 namespace pepita::test {
 
 using enum abi::VhostUserRequest;
+
+namespace {
+
+// Only a hang gets here.
+constexpr int kPatienceMs = 60'000;
+
+void wait_for(FdRef fd) {
+    pollfd waiting{.fd = fd.number(), .events = POLLIN, .revents = 0};
+    CHECK(::poll(&waiting, 1, kPatienceMs) == 1);
+}
+
+}  // namespace
+
+void await_eventfd(const Fd& eventfd) { wait_for(eventfd.ref()); }
 
 Fd make_eventfd() {
     Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -82,6 +97,11 @@ std::optional<VhostUserFront::Reply> VhostUserFront::receive() {
         reply.payload.assign(bytes.begin(), bytes.begin() + reply.header.size);
     }
     return reply;
+}
+
+std::optional<VhostUserFront::Reply> VhostUserFront::await() {
+    wait_for(socket_.ref());
+    return receive();
 }
 
 std::uint64_t VhostUserFront::ask_u64(abi::VhostUserRequest request) {

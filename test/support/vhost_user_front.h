@@ -51,6 +51,8 @@ public:
     };
     /// What the back end said; nothing where it kept quiet.
     std::optional<Reply> receive();
+    /// The same from a back end on a thread of its own: waits for it. Nothing at the stream's end.
+    std::optional<Reply> await();
     std::uint64_t ask_u64(abi::VhostUserRequest request);
 
     /// All of `ram` as one region.
@@ -76,6 +78,8 @@ private:
 
 Fd make_eventfd();
 void signal_eventfd(const Fd& eventfd);
+/// Waits until another thread signals it; a test that nobody signals ends here.
+void await_eventfd(const Fd& eventfd);
 /// How often it was signalled since the last call.
 std::uint64_t drain_eventfd(const Fd& eventfd);
 

@@ -100,7 +100,7 @@ std::vector<std::uint16_t> InflightQueue::recover(std::uint16_t used_idx) {
             taken.push_back({load<U64>(region_, entry(i) + offsetof(Desc, counter)), i});
         }
     }
-    std::ranges::stable_sort(taken, {}, &Taken::counter);
+    std::ranges::sort(taken, {}, [](const Taken& one) { return std::pair(one.counter, one.head); });
     counter_ = taken.empty() ? 0 : taken.back().counter + 1;
     std::vector<std::uint16_t> heads(taken.size());
     std::ranges::transform(taken, heads.begin(), &Taken::head);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -54,6 +55,19 @@ TEST(Socket, TakenPathAlreadyExists) {
     EXPECT_TRUE(connect_unix(path).has_value());
     EXPECT_EQ(::unlink(path.c_str()), 0);
     EXPECT_EQ(connect_unix(path).error().code(), Code::NotFound);
+}
+
+TEST(UnixSocket, ModeIsAsAskedWhateverTheUmask) {
+    const std::string path = testing::TempDir() + "/mode.sock";
+    for (const mode_t mode : {0600U, 0666U}) {
+        const auto listener = listen_unix(path, mode);
+        ASSERT_TRUE(listener.has_value()) << listener.error().message();
+        struct stat status{};
+        ASSERT_EQ(::stat(path.c_str(), &status), 0);
+        EXPECT_EQ(status.st_mode & 0777U, mode);
+        EXPECT_TRUE(connect_unix(path).has_value());
+        ASSERT_EQ(::unlink(path.c_str()), 0);
+    }
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ std::uint64_t offered_features(storage::Access access, std::uint16_t queues) {
     std::uint64_t features =
         abi::kVirtioBlkFSizeMax | abi::kVirtioBlkFSegMax | abi::kVirtioBlkFBlkSize;
     if (queues > 1) {
-        features |= abi::kVirtioBlkFMultiQueue;
+        features |= abi::kVirtioBlkFMq;
     }
     return features |
            (access == storage::Access::ReadOnly

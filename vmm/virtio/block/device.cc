@@ -115,7 +115,9 @@ void Block::reset() {
 }
 
 void Block::resized() {
-    config_.capacity = storage_->capacity().value();
+    if (std::exchange(config_.capacity, storage_->capacity().value()) == config_.capacity) {
+        return;
+    }
     if (notifier_ != nullptr) {
         notifier_->config_changed();
     }

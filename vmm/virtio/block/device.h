@@ -51,7 +51,7 @@ public:
     void kick(std::uint16_t queue) override;
     void reset() override;
 
-    /// The storage's capacity has changed: the driver is told.
+    /// The driver is told of the storage's capacity, where it has changed.
     void resized();
 
 private:

@@ -253,7 +253,7 @@ TEST_F(BlockTest, SeveralQueuesShareTheDisk) {
     auto fake = std::make_unique<FakeBlockDevice>(Sectors(16), Access::ReadWrite, 2);
     disk_ = fake.get();
     block_ = *Block::create(std::move(fake), "disk-1", 2);
-    EXPECT_NE(block_->features() & abi::kVirtioBlkFMultiQueue, 0U);
+    EXPECT_NE(block_->features() & abi::kVirtioBlkFMq, 0U);
     EXPECT_EQ(block_->queue_sizes().size(), 2U);
     BlockGuest other;  // with a queue of its own; only its rings and memory matter here
     start(block_->features() | test::kRingFeatures);
