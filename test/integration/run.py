@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Runs the end-to-end tests: test/integration/run.py [MODULE[.CLASS[.TEST]]...]
 
-See support.py for what it reads from the environment.
+See support.py for what it reads from the environment. Without a name: those about pods.
+vhost_user_block is about a disk for QEMU alone, and always runs on this machine.
 """
 import os
 import sys

@@ -1,6 +1,8 @@
 #include <signal.h>
 
 #include <charconv>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -8,15 +10,20 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+#include "storage/disk.h"
 #include "test/support/growing_disk.h"
 #include "vmm/vhost_user_block.h"
 
-// Serves FILE as vhost-user-blk at SOCKET with QUEUES queues, until SIGTERM. The disk has MIB; each
-// SIGHUP doubles it. Says "ready" once front ends may connect, and "resized" after a SIGHUP.
+// Serves FILE, slowly, so that whoever kills this finds requests in flight, as vhost-user-blk at
+// SOCKET with QUEUES queues, until SIGTERM. The disk has MIB; each SIGHUP doubles it. Says "ready"
+// once front ends may connect, and "resized" after a SIGHUP.
 
 namespace {
 
@@ -24,12 +31,80 @@ using namespace pepita;  // NOLINT(google-build-using-namespace): one subject.
 
 constexpr std::uint64_t kSectorsPerMebibyte = 2048;
 constexpr Sectors kLimit{1024 * kSectorsPerMebibyte};
+constexpr std::chrono::milliseconds kDelay{30};
+
+/// Begins writes late: those that a kill finds in flight did not reach the file.
+class SlowDevice final : public storage::BlockDevice {
+public:
+    SlowDevice(EventLoop& loop, std::unique_ptr<storage::BlockDevice> device)
+        : loop_(loop), device_(std::move(device)) {}
+
+    Sectors capacity() const override { return device_->capacity(); }
+    storage::Access access() const override { return device_->access(); }
+    std::uint32_t depth() const override { return device_->depth(); }
+    void set_listener(OnComplete listener) override { device_->set_listener(std::move(listener)); }
+    void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override {
+        device_->read(first, into, tag);
+    }
+    void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) override {
+        asked_.push_back({first, {from.begin(), from.end()}, tag});
+    }
+    void flush(std::uint64_t tag) override { device_->flush(tag); }
+    void submit() override {
+        device_->submit();
+        if (!asked_.empty() && !timer_is_set_) {
+            timer_is_set_ = true;
+            timer_ = loop_.after(kDelay, [this] { begin(); });
+        }
+    }
+    void drain() override {
+        do {
+            begin();
+            device_->drain();
+        } while (!asked_.empty());
+    }
+
+private:
+    struct Write {
+        Sectors first;
+        std::vector<Segment> from;
+        std::uint64_t tag;
+    };
+
+    void begin() {
+        timer_is_set_ = false;
+        for (const Write& write : std::exchange(asked_, {})) {
+            device_->write(write.first, write.from, write.tag);
+        }
+        device_->submit();
+    }
+
+    EventLoop& loop_;
+    std::unique_ptr<storage::BlockDevice> device_;
+    std::vector<Write> asked_;
+    bool timer_is_set_ = false;
+    EventLoop::Timer timer_;
+};
+
+class SlowDisk final : public storage::Disk {
+public:
+    explicit SlowDisk(std::shared_ptr<storage::Disk> disk) : disk_(std::move(disk)) {}
+    Sectors capacity() const override { return disk_->capacity(); }
+    storage::Access access() const override { return disk_->access(); }
+    Result<std::unique_ptr<storage::BlockDevice>> open(EventLoop& loop) override {
+        return std::make_unique<SlowDevice>(loop, TRY(disk_->open(loop)));
+    }
+
+private:
+    std::shared_ptr<storage::Disk> disk_;
+};
 
 Result<void> serve(const std::string& file, const std::string& socket, std::uint16_t queues,
                    Sectors capacity, const sigset_t& signals) {
     const auto disk = TRY(test::GrowingDisk::open_file_at(file, capacity, kLimit));
-    const auto server = TRY(vmm::VhostUserBlock::start(
-        disk, {.socket = socket, .serial = "pepita-test", .queues = queues}));
+    const auto server = TRY(
+        vmm::VhostUserBlock::start(std::make_shared<SlowDisk>(disk),
+                                   {.socket = socket, .serial = "pepita-test", .queues = queues}));
     std::puts("ready");
     int signal = 0;
     while (::sigwait(&signals, &signal) == 0 && signal == SIGHUP) {

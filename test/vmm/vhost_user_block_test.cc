@@ -184,6 +184,35 @@ TEST_F(VhostUserBlockTest, ANewCapacityIsAnnouncedAndUsed) {
     EXPECT_EQ(guest.move(abi::kVirtioBlkTOut, 2048, data), 0);
 }
 
+TEST_F(VhostUserBlockTest, AFrontEndThatComesBackIsToldToLookAgain) {
+    const auto server = start();
+    ASSERT_TRUE(server.has_value());
+    GuestRam ram{1_MiB};
+    const QueueDriver queue(ram);
+    const auto loop = *EventLoop::create();
+    VhostUserFront front(*loop, *connect_unix(socket()));
+    front.send(SetProtocolFeatures,
+               abi::kVhostUserProtocolBackendReq | abi::kVhostUserProtocolInflightShmfd);
+    front.send(SetFeatures, kFeatures);
+    front.send(
+        GetInflightFd,
+        abi::VhostUserInflight{
+            .mmap_size = 0, .mmap_offset = 0, .num_queues = 2, .queue_size = 8, .padding = {}});
+    const auto inflight = front.await();
+    ASSERT_TRUE(inflight.has_value());
+    const std::array file{inflight->fds.at(0).ref()};
+    front.send(SetInflightFd, inflight->as<abi::VhostUserInflight>(), file);
+    auto [ours, theirs] = *socket_pair();
+    const std::array fds{theirs.ref()};
+    front.send(SetBackendReqFd, {}, fds);
+    front.share(ram);
+    const auto queue_fds = front.start_queue(queue, 0);
+    VhostUserFront channel(*loop, std::move(ours));
+    const auto told = channel.await();
+    ASSERT_TRUE(told.has_value());
+    EXPECT_EQ(told->header.request, std::to_underlying(abi::VhostUserBackendRequest::ConfigChange));
+}
+
 TEST_F(VhostUserBlockTest, ALivingServersSocketIsTaken) {
     const auto first = start();
     ASSERT_TRUE(first.has_value());

@@ -416,6 +416,7 @@ bool Ring::is_broken() const { return state_->is_broken; }
 std::uint16_t Ring::size() const { return state_->size; }
 std::uint16_t Ring::next_available() const { return state_->next_available; }
 std::uint16_t Ring::in_flight() const { return state_->taken; }
+std::size_t Ring::inherited() const { return state_->again.size(); }
 
 Ring::Ring(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Ring::Ring(Ring&&) noexcept = default;

@@ -72,6 +72,8 @@ public:
     std::uint16_t next_available() const;
     /// Chains popped and not completed.
     std::uint16_t in_flight() const;
+    /// Chains of a killed predecessor that pop() has not given yet.
+    std::size_t inherited() const;
 
     Ring(Ring&&) noexcept;
     Ring& operator=(Ring&&) noexcept;

@@ -146,16 +146,6 @@ void VhostUserTransport::end(const Error& why) {
     on_gone(why);  // may destroy us
 }
 
-void VhostUserTransport::end_session() {
-    for (Queue& queue : queues_) {
-        queue.kick_watch.cancel();
-        queue.running = false;
-    }
-    if (std::exchange(in_session_, false)) {
-        device_.reset();
-    }
-}
-
 Result<void> VhostUserTransport::dispatch(VhostUserMessage& message) {
     const bool takes_fds = message.request == SetMemTable || message.request == SetVringKick ||
                            message.request == SetVringCall || message.request == SetVringErr ||

@@ -116,6 +116,7 @@ private:
     void stop(std::uint16_t index);
     /// Gives the indices of those that were running.
     std::vector<std::uint16_t> stop_all();
+    void begin_session(const VhostUserMemory& memory);
     void end_session();
     bool any_running() const;
 
@@ -137,6 +138,7 @@ private:
     std::optional<InflightRegions> inflight_;  // rings refer to it
     std::vector<Queue> queues_;
     Fd backend_channel_;
+    EventLoop::Timer news_;
     Calls calls_{queues_, backend_channel_};
     bool in_session_ = false;
 };

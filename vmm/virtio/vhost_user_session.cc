@@ -1,6 +1,7 @@
 #include <sys/stat.h>
 
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/inflight.h"
 #include "vmm/virtio/transport_vhost_user.h"
+#include "vmm/virtio/vhost_user_memory.h"
 #include "vmm/virtio/vhost_user_message.h"
 
 // What outlives single queues: the channel back to the front end, and the books of what is in
@@ -37,7 +39,35 @@ Result<abi::VhostUserInflight> inflight_of(const VhostUserMessage& message) {
     return inflight;
 }
 
+/// QEMU 7.2 asks for the configuration amid other words if it hears of it while it waits for one of
+/// our answers, as it does when it starts queues. It has done so by then.
+constexpr std::chrono::milliseconds kUntilStarted{200};
+
 }  // namespace
+
+void VhostUserTransport::begin_session(const VhostUserMemory& memory) {
+    if (std::exchange(in_session_, true)) {
+        return;
+    }
+    device_.start({.memory = memory.guest(),
+                   .features = features_ & ~abi::kVhostUserFProtocolFeatures,
+                   .notifier = calls_});
+    // A front end that was without a back end may have missed a change, and QEMU does not look.
+    if (inflight_) {
+        news_ = loop_.after(kUntilStarted, [this] { calls_.config_changed(); });
+    }
+}
+
+void VhostUserTransport::end_session() {
+    news_.cancel();
+    for (Queue& queue : queues_) {
+        queue.kick_watch.cancel();
+        queue.running = false;
+    }
+    if (std::exchange(in_session_, false)) {
+        device_.reset();
+    }
+}
 
 Result<void> VhostUserTransport::set_backend_channel(VhostUserMessage& message) {
     if ((protocol_features_ & abi::kVhostUserProtocolBackendReq) == 0) {

@@ -14,6 +14,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/vhost_user.h"
 #include "kernel-abi/uapi/virtio_config.h"
@@ -184,16 +185,16 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
         return Error(Code::FailedPrecondition, "the driver did not accept VIRTIO_F_VERSION_1");
     }
     Ring ring = TRY(open_ring(index), name);
+    if (ring.inherited() > 0) {
+        log::info("requests of a killed back end are served again",
+                  {{"queue", index}, {"requests", ring.inherited()}});
+    }
     if (!queue.kick_watch) {
         queue.kick_watch = TRY(loop_.watch(queue.kick.ref(), EPOLLIN,
                                            [this, index](std::uint32_t) { on_kick(index); }),
                                name, " kick descriptor");
     }
-    if (!std::exchange(in_session_, true)) {
-        device_.start({.memory = memory_->guest(),
-                       .features = features_ & ~abi::kVhostUserFProtocolFeatures,
-                       .notifier = calls_});
-    }
+    begin_session(*memory_);
     queue.running = true;
     device_.start_queue(index, std::move(ring));
     if (inflight_) {

@@ -189,6 +189,7 @@ TEST_F(RingInflightTest, TakenChainsComeAgainFirstAndInTheirOrder) {
     std::optional<Ring> ring = open_ring();
     ASSERT_TRUE(ring.has_value());
     EXPECT_TRUE(ring->enable_kicks());
+    EXPECT_EQ(ring->inherited(), 2U);
     Heads seen;
     while (std::optional<Chain> chain = ring->pop()) {
         seen.push_back(chain->head());
