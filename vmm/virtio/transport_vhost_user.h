@@ -122,7 +122,6 @@ private:
 
     std::uint64_t offered() const;
     std::uint64_t offered_protocol() const;
-    Result<Ring> open_ring(std::uint16_t index) const;
 
     EventLoop& loop_;
     Fd socket_;

@@ -32,6 +32,15 @@ namespace {
 
 using enum abi::VhostUserRequest;
 
+Result<Ring> open_ring(const VhostUserMemory& memory, const abi::VhostUserVringAddr& address,
+                       RingGeometry geometry, std::uint64_t features,
+                       std::optional<InflightQueue> inflight) {
+    geometry.descriptors = TRY(memory.to_guest(address.descriptors), "descriptor table");
+    geometry.available = TRY(memory.to_guest(address.available), "available ring");
+    geometry.used = TRY(memory.to_guest(address.used), "used ring");
+    return Ring::open(memory.guest(), geometry, features, inflight);
+}
+
 }  // namespace
 
 Result<void> VhostUserTransport::dispatch_vring(VhostUserMessage& message) {
@@ -157,19 +166,6 @@ Result<void> VhostUserTransport::set_vring_fd(VhostUserMessage& message) {
     return start_if_ready(index);
 }
 
-Result<Ring> VhostUserTransport::open_ring(std::uint16_t index) const {
-    const Queue& queue = queues_[index];
-    RingGeometry geometry{.size = queue.size, .next = queue.next};
-    geometry.descriptors = TRY(memory_->to_guest(queue.address->descriptors), "descriptor table");
-    geometry.available = TRY(memory_->to_guest(queue.address->available), "available ring");
-    geometry.used = TRY(memory_->to_guest(queue.address->used), "used ring");
-    std::optional<InflightQueue> inflight;
-    if (inflight_) {
-        inflight = TRY(inflight_->queue(index));
-    }
-    return Ring::open(memory_->guest(), geometry, features_, inflight);
-}
-
 Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     Queue& queue = queues_[index];
     // Without protocol features there is no message that enables a queue.
@@ -184,7 +180,13 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     if ((features_ & abi::kVirtioFVersion1) == 0) {
         return Error(Code::FailedPrecondition, "the driver did not accept VIRTIO_F_VERSION_1");
     }
-    Ring ring = TRY(open_ring(index), name);
+    std::optional<InflightQueue> inflight;
+    if (inflight_) {
+        inflight = TRY(inflight_->queue(index), name);
+    }
+    Ring ring = TRY(open_ring(*memory_, *queue.address, {.size = queue.size, .next = queue.next},
+                              features_, inflight),
+                    name);
     if (ring.inherited() > 0) {
         log::info("requests of a killed back end are served again",
                   {{"queue", index}, {"requests", ring.inherited()}});
