@@ -35,7 +35,7 @@ public:
     }
     storage::IoStatus write(Pages page, std::span<const std::byte> from) override {
         CHECK(from.size() == kPageSize.value());
-        return write_part(page, 0, from);
+        return write_part(page, 0, from, {});
     }
     storage::IoStatus read_part(Pages page, std::size_t offset,
                                 std::span<std::byte> into) const override {
@@ -47,13 +47,16 @@ public:
         std::ranges::copy(std::span(content).subspan(offset, into.size()), into.begin());
         return storage::IoStatus::Ok;
     }
-    storage::IoStatus write_part(Pages page, std::size_t offset,
-                                 std::span<const std::byte> from) override {
+    storage::IoStatus write_part(Pages page, std::size_t offset, std::span<const std::byte> from,
+                                 std::span<const std::byte> beneath) override {
         if (page >= capacity_) {
             return storage::IoStatus::Failed;
         }
         if (!pages.contains(page.value()) && pages.size() >= pages_max) {
             return storage::IoStatus::NoSpace;
+        }
+        if (!pages.contains(page.value())) {
+            std::ranges::copy(beneath, pages[page.value()].begin());
         }
         std::ranges::copy(from,
                           std::span(pages[page.value()]).subspan(offset, from.size()).begin());

@@ -115,10 +115,8 @@ void Block::reset() {
 }
 
 void Block::resized() {
-    if (std::exchange(config_.capacity, storage_->capacity().value()) == config_.capacity) {
-        return;
-    }
-    if (notifier_ != nullptr) {
+    const std::uint64_t before = std::exchange(config_.capacity, storage_->capacity().value());
+    if (config_.capacity != before && notifier_ != nullptr) {
         notifier_->config_changed();
     }
 }
