@@ -151,7 +151,7 @@ int run(std::span<char*> paths) {
         }
         blocks += *checked;
     }
-    std::printf("%zu blocks decoded equal, ours by liblz4 and ours, liblz4's (fast, HC) by ours\n",
+    std::printf("%zu decodings equal, ours by liblz4 and ours, liblz4's (fast, HC) by ours\n",
                 blocks);
     return 0;
 }
