@@ -50,6 +50,13 @@ public:
         asked_.push_back({first, {from.begin(), from.end()}, tag});
     }
     void flush(std::uint64_t tag) override { device_->flush(tag); }
+    void discard(Sectors first, Sectors count, std::uint64_t tag) override {
+        device_->discard(first, count, tag);
+    }
+    void write_zeroes(Sectors first, Sectors count, std::uint64_t tag) override {
+        device_->write_zeroes(first, count, tag);
+    }
+    bool poll() override { return device_->poll(); }
     void submit() override {
         device_->submit();
         if (!asked_.empty() && !timer_is_set_) {
@@ -77,6 +84,7 @@ private:
             device_->write(write.first, write.from, write.tag);
         }
         device_->submit();
+        while (device_->poll()) {}
     }
 
     EventLoop& loop_;
