@@ -284,7 +284,7 @@ TEST_F(VhostUserBlockTest, NothingLeaks) {
 }
 
 TEST_F(VhostUserBlockTest, RefusesBadOptions) {
-    EXPECT_EQ(start(0).error().message(), "0 queues, not 1 to 256");
+    EXPECT_EQ(start(0).error().message(), "0 queues: 1 to 64");
     EXPECT_EQ(start(257).error().code(), Code::InvalidArgument);
     EXPECT_EQ(VhostUserBlock::start(disk_, {.socket = directory_ + "/none/blk.sock", .serial = {}})
                   .error()
