@@ -153,7 +153,7 @@ Result<void> UblkControl::call_for(UblkId id, Call call) {
     if (TRY(wants_path(id), "ublk device ", name_of(id))) {
         call.path = ublk_char_path(id);
     }
-    TRY(execute(call), "ublk device ", name_of(id));
+    (void)TRY(execute(call), "ublk device ", name_of(id));
     return {};
 }
 
@@ -188,11 +188,11 @@ Result<abi::UblkDeviceInfo> UblkControl::add(const UblkLayout& layout) {
     info.max_io_buf_bytes = static_cast<std::uint32_t>(layout.request_max.value());
     info.dev_id = id;
     info.flags = layout.features;
-    TRY(execute({.name = "ADD_DEV",
-                 .command = abi::UblkControlCommand::AddDev,
-                 .device = id,
-                 .buffer = bytes_of(info)}),
-        "ublk device", layout.id ? " " + name_of(*layout.id) : std::string());
+    (void)TRY(execute({.name = "ADD_DEV",
+                       .command = abi::UblkControlCommand::AddDev,
+                       .device = id,
+                       .buffer = bytes_of(info)}),
+              "ublk device", layout.id ? " " + name_of(*layout.id) : std::string());
     return info;
 }
 
