@@ -25,6 +25,7 @@ public:
     struct Options {
         Access access = Access::ReadWrite;
         std::uint64_t pages_max = std::numeric_limits<std::uint64_t>::max();  // then NoSpace
+        std::atomic<std::uint64_t>* flushes = nullptr;  // counted here; outlives the disk
     };
     MappedDisk(Mapping memory, Options options)
         : memory_(std::move(memory)),
@@ -61,7 +62,11 @@ public:
             pages_ -= written_[page].exchange(false) ? 1 : 0;
         }
     }
-    std::uint64_t pages() const { return pages_; }
+    void count_flush() {
+        if (options_.flushes != nullptr) {
+            ++*options_.flushes;
+        }
+    }
 
 private:
     Mapping memory_;
@@ -102,7 +107,10 @@ public:
         }
         finish(tag, IoStatus::Ok);
     }
-    void flush(std::uint64_t tag) override { finish(tag, IoStatus::Ok); }
+    void flush(std::uint64_t tag) override {
+        disk_.count_flush();
+        finish(tag, IoStatus::Ok);
+    }
     void discard(Sectors first, Sectors count, std::uint64_t tag) override {
         write_zeroes(first, count, tag);
         if (done_.back().status == IoStatus::Ok) {

@@ -2,8 +2,10 @@
 //
 //   ublk_disk serve [OPTION=VALUE…]   prints "serving ID QUEUES" for each device, until SIGTERM
 //   (stop
-//                                     and delete) or SIGHUP (detach: the devices wait for recovery)
+//                                     and delete) or SIGHUP (detach: the devices wait for
+//                                     recovery); then "flushes N"
 //       file=PATH      the memory: a file as large as the disk; else of this process, size=MIB
+//       io=ring        reads and writes the file through an io_uring instead of mapping it
 //       recover=ID     takes that device over
 //       devices=N      as many, each with memory of its own
 //       queues=N depth=N pages=N (then no space) limit=SECONDS (for the end)
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -45,9 +48,11 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
 #include "storage/block_device.h"
+#include "storage/ublk/disk.h"
 #include "storage/ublk_control.h"
 #include "storage/ublk_server.h"
 #include "test/lab/mapped_disk.h"
+#include "test/lab/waiting_disk.h"
 
 namespace pepita::storage {
 namespace {
@@ -74,8 +79,10 @@ bool is(const Arguments& arguments, std::string_view name, std::string_view valu
     return found != arguments.end() && found->second == value;
 }
 
-Result<std::shared_ptr<MappedDisk>> make_disk(const Arguments& arguments) {
+Result<std::shared_ptr<ublk::Disk>> make_disk(const Arguments& arguments,
+                                              std::atomic<std::uint64_t>& flushes) {
     MappedDisk::Options options;
+    options.flushes = &flushes;
     options.pages_max = TRY(number_of(arguments, "pages", options.pages_max));
     if (is(arguments, "access", "read-only")) {
         options.access = Access::ReadOnly;
@@ -87,6 +94,10 @@ Result<std::shared_ptr<MappedDisk>> make_disk(const Arguments& arguments) {
     }
     const Fd file = TRY(open_file(path->second.c_str(), O_RDWR));
     const Bytes size = TRY(file_size(file.ref()));
+    if (is(arguments, "io", "ring")) {
+        return std::make_shared<WaitingDisk>(path->second,
+                                             Sectors(size.value() / kSectorSize.value()));
+    }
     return std::make_shared<MappedDisk>(TRY(Mapping::shared(file.ref(), size)), options);
 }
 
@@ -144,9 +155,10 @@ Result<void> serve(const Arguments& arguments) {
     const UblkServer::Options options = TRY(server_options(arguments));
     const std::uint64_t count = TRY(number_of(arguments, "devices", 1));
     const std::chrono::seconds limit(TRY(number_of(arguments, "limit", 60)));
+    std::atomic<std::uint64_t> flushes = 0;
     std::vector<std::unique_ptr<UblkServer>> servers;
     for (std::uint64_t i = 0; i < count; ++i) {
-        std::shared_ptr<MappedDisk> disk = TRY(make_disk(arguments));
+        std::shared_ptr<ublk::Disk> disk = TRY(make_disk(arguments, flushes));
         if (arguments.contains("recover")) {
             const auto id = static_cast<std::uint32_t>(TRY(number_of(arguments, "recover", 0)));
             servers.push_back(TRY(UblkServer::recover(control, UblkId(id), std::move(disk))));
@@ -165,6 +177,7 @@ Result<void> serve(const Arguments& arguments) {
             TRY(server->stop(limit));
         }
     }
+    (void)std::printf("flushes %llu\n", static_cast<unsigned long long>(flushes));
     return {};
 }
 

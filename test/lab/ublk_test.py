@@ -57,7 +57,7 @@ class Server:
 
     def end(self, how=signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        self.process.communicate(timeout=PATIENCE_S)
+        self.output, _ = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode
 
     def clean_up(self):
@@ -149,6 +149,19 @@ class Ublk(unittest.TestCase):
                 self.assertEqual(len(served), server.devices[0][1], served)
                 self.ends_well(server)
 
+    def test_disks_that_wait_are_verified_and_forced(self):
+        """Completions from the event loop; fio's writes are O_DSYNC, so each is followed by a flush."""
+        file = self.memory(8 * MIB)
+        server = self.serve(f"file={file}", "io=ring", "queues=2")
+        self.assert_done(run(*self.fio(server.path, "--rw=randwrite", "--numjobs=2", "--size=1M",
+                                       "--offset_increment=4M", "--iodepth=16", "--sync=dsync")))
+        device = os.open(server.path, os.O_RDWR | os.O_DIRECT)
+        self.write_direct(device, 0, b"x" * 4096)
+        fcntl.ioctl(device, BLKZEROOUT, struct.pack("QQ", 0, 4096))  # refused, so Linux writes zeroes
+        self.assertEqual(self.read_direct(device, 0, 4096), bytes(4096))
+        os.close(device)
+        self.ends_well(server)
+
     def threads_that_served(self, server: Server) -> list[str]:
         """Queues' threads that have waited more often than starting up takes."""
         tasks = pathlib.Path(f"/proc/{server.process.pid}/task").iterdir()
@@ -187,16 +200,24 @@ class Ublk(unittest.TestCase):
             self.assertEqual(os.preadv(fd, [buffer], offset), size)
             return buffer[:]
 
-    def test_flush_and_fua_reach_the_server(self):
-        server = self.serve("size=4")
-        self.assertEqual(self.queue(server, "fua"), "1")
-        self.assertEqual(self.queue(server, "write_cache"), "write back")
-        direct = os.open(server.path, os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
-        self.write_direct(direct, 4096, b"x" * 4096)
-        os.fsync(direct)
-        self.assertEqual(self.read_direct(direct, 4096, 4096), b"x" * 4096)
-        os.close(direct)
-        self.ends_well(server)
+    def test_flush_and_fua_reach_the_disk(self):
+        flushes = []
+        for count in (0, 5):
+            server = self.serve("size=4")
+            self.assertEqual(self.queue(server, "fua"), "1")
+            self.assertEqual(self.queue(server, "write_cache"), "write back")
+            device = os.open(server.path, os.O_RDWR | os.O_DIRECT)
+            forced = os.open(server.path, os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
+            self.write_direct(device, 0, b"w" * 4096)
+            for i in range(count):
+                self.write_direct(forced, 4096 * i, b"x" * 4096)
+                os.fsync(device)
+            os.close(device)
+            os.close(forced)
+            self.ends_well(server)
+            flushes.append(int(server.output.split()[1]))
+        # O_DSYNC on a block device is a FUA write and a FLUSH behind it; fsync is one more.
+        self.assertEqual(flushes[1] - flushes[0], 15)
 
     def test_read_only_is_read_only(self):
         file = self.memory(MIB)
