@@ -36,6 +36,11 @@ void settle_thread(const std::vector<std::uint32_t>& processors) {
     // Else memory that is short could make the kernel write to our device to get some, from within
     // our own allocation.
     (void)::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+    // Not to take the processor from whoever is still asking: the longer they ask, the more is
+    // served by one system call. Seen with fio at a depth of 32 on one processor: 1.3 to 1.5 times
+    // as many requests.
+    const sched_param parameters{};
+    (void)::sched_setscheduler(0, SCHED_BATCH, &parameters);
     cpu_set_t set;
     CPU_ZERO(&set);
     for (const std::uint32_t processor : processors) {
