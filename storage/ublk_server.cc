@@ -23,7 +23,7 @@
 #include "kernel-abi/sys/thread.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
-#include "storage/ublk/disk.h"
+#include "storage/disk.h"
 #include "storage/ublk/parameters.h"
 #include "storage/ublk/queue.h"
 #include "storage/ublk_control.h"
@@ -57,7 +57,7 @@ void settle_thread(const std::vector<std::uint32_t>& processors) {
 class UblkServer::Worker {
 public:
     struct Options {
-        ublk::Disk& disk;
+        Disk& disk;
         ublk::Queue::Options queue;
         std::string name;
         std::vector<std::uint32_t> processors;
@@ -86,7 +86,10 @@ public:
         return queue_ != nullptr;
     }
 
-    void join() { thread_.join(); }
+    void join() {
+        thread_.join();
+        owned_.reset();
+    }
 
 private:
     explicit Worker(Options options) : options_(std::move(options)) {}
@@ -113,8 +116,9 @@ private:
             report(std::move(queue.error()), nullptr);
             return;
         }
-        report({}, queue->get());
-        const Result<void> served = (*queue)->run();
+        owned_ = *std::move(queue);
+        report({}, owned_.get());
+        const Result<void> served = owned_->run();
         {
             const std::scoped_lock lock(mutex_);
             queue_ = nullptr;
@@ -129,19 +133,22 @@ private:
     Options options_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    bool is_ready_ = false;         // guarded by mutex_
-    Result<void> outcome_;          // guarded by mutex_
+    bool is_ready_ = false;  // guarded by mutex_
+    Result<void> outcome_;   // guarded by mutex_
+    // Made and used by the thread, and gone only after it: Linux 6.12 may lose a request when the
+    // ring of a thread that still lives is closed.
+    std::unique_ptr<ublk::Queue> owned_;
     ublk::Queue* queue_ = nullptr;  // guarded by mutex_; while the thread serves
     Thread thread_;                 // last: it uses the others
 };
 
-UblkServer::UblkServer(UblkControl& control, UblkId id, std::shared_ptr<ublk::Disk> disk)
+UblkServer::UblkServer(UblkControl& control, UblkId id, std::shared_ptr<Disk> disk)
     : control_(control), id_(id), disk_(std::move(disk)) {}
 
 UblkServer::~UblkServer() { (void)stop(); }
 
 Result<std::unique_ptr<UblkServer>> UblkServer::start(UblkControl& control,
-                                                      std::shared_ptr<ublk::Disk> disk,
+                                                      std::shared_ptr<Disk> disk,
                                                       const Options& options) {
     UblkLayout layout{.id = options.id,
                       .queues = options.queues,
@@ -162,7 +169,7 @@ Result<std::unique_ptr<UblkServer>> UblkServer::start(UblkControl& control,
     const abi::UblkDeviceInfo info = TRY(control.add(layout));
     std::unique_ptr<UblkServer> server(
         new UblkServer(control, UblkId(info.dev_id), std::move(disk)));
-    const ublk::Disk& served = *server->disk_;
+    const Disk& served = *server->disk_;
     server->is_served_ = true;  // from here on its destructor takes the device away
     // First, because an unprivileged owner may command it once udev has handed it over.
     server->device_ = TRY(control.open_device(server->id_));
@@ -175,7 +182,7 @@ Result<std::unique_ptr<UblkServer>> UblkServer::start(UblkControl& control,
 }
 
 Result<std::unique_ptr<UblkServer>> UblkServer::recover(UblkControl& control, UblkId id,
-                                                        std::shared_ptr<ublk::Disk> disk) {
+                                                        std::shared_ptr<Disk> disk) {
     const std::string name = std::to_string(static_cast<std::uint32_t>(id));
     const abi::UblkParams parameters = TRY(control.parameters(id));
     if (parameters.basic.dev_sectors != disk->capacity().value()) {

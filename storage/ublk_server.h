@@ -10,7 +10,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "storage/ublk/disk.h"
+#include "storage/disk.h"
 #include "storage/ublk_control.h"
 
 namespace pepita::storage {
@@ -48,14 +48,14 @@ public:
     /// Adds a device, serves it and starts it. Where it fails, nothing is left.
     /// Errors: UblkControl's; the disk's; ResourceExhausted where threads cannot be had.
     static Result<std::unique_ptr<UblkServer>> start(UblkControl& control,
-                                                     std::shared_ptr<ublk::Disk> disk,
+                                                     std::shared_ptr<Disk> disk,
                                                      const Options& options);
 
     /// Takes a device over whose server's process was killed, or has detached: waits for its end.
     /// The disk must hold what that one had acknowledged. Errors: FailedPrecondition where the
     /// device cannot be taken over or is not as large as the disk; then it is as it was.
     static Result<std::unique_ptr<UblkServer>> recover(UblkControl& control, UblkId id,
-                                                       std::shared_ptr<ublk::Disk> disk);
+                                                       std::shared_ptr<Disk> disk);
 
     UblkServer(const UblkServer&) = delete;
     UblkServer& operator=(const UblkServer&) = delete;
@@ -86,7 +86,7 @@ public:
 
 private:
     class Worker;
-    UblkServer(UblkControl& control, UblkId id, std::shared_ptr<ublk::Disk> disk);
+    UblkServer(UblkControl& control, UblkId id, std::shared_ptr<Disk> disk);
     Result<void> serve(const abi::UblkDeviceInfo& info);
     void write_back() const;
     void join();
@@ -94,7 +94,7 @@ private:
     UblkControl& control_;
     UblkId id_;
     // Shared: the threads of the queues use it, and so does whoever resizes it.
-    std::shared_ptr<ublk::Disk> disk_;
+    std::shared_ptr<Disk> disk_;
     Fd ended_;
     Fd device_;
     std::vector<std::unique_ptr<Worker>> workers_;

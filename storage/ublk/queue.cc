@@ -24,7 +24,7 @@
 #include "kernel-abi/sys/ring.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
-#include "storage/ublk/disk.h"
+#include "storage/disk.h"
 #include "storage/ublk/request.h"
 
 // The thread waits in the ring, never in epoll: one system call hands over what was served, waits,

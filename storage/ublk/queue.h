@@ -15,7 +15,7 @@
 #include "kernel-abi/sys/ring.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
-#include "storage/ublk/disk.h"
+#include "storage/disk.h"
 #include "storage/ublk/request.h"
 
 namespace pepita::storage::ublk {

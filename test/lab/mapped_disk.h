@@ -15,12 +15,12 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
-#include "storage/ublk/disk.h"
+#include "storage/disk.h"
 
 namespace pepita::storage {
 
 /// A disk that is memory: a file of the page cache outlives its process, so a server may be killed.
-class MappedDisk final : public ublk::Disk {
+class MappedDisk final : public Disk {
 public:
     struct Options {
         Access access = Access::ReadWrite;
@@ -36,7 +36,7 @@ public:
         return Sectors(memory_.bytes().size() / kSectorSize.value());
     }
     Access access() const override { return options_.access; }
-    Result<std::unique_ptr<ublk::BlockDevice>> open(EventLoop& loop) override;
+    Result<std::unique_ptr<BlockDevice>> open(EventLoop& loop) override;
 
     std::span<std::byte> at(Sectors first, std::size_t size) const {
         return memory_.bytes().subspan(to_bytes(first).value(), size);
@@ -75,9 +75,11 @@ private:
     std::atomic<std::uint64_t> pages_ = 0;
 };
 
-class MappedDevice final : public ublk::BlockDevice {
+class MappedDevice final : public BlockDevice {
 public:
     explicit MappedDevice(MappedDisk& disk) : disk_(disk) {}
+    Sectors capacity() const override { return disk_.capacity(); }
+    Access access() const override { return disk_.access(); }
     std::uint32_t depth() const override { return 4096; }
     void set_listener(OnComplete listener) override { listener_ = std::move(listener); }
 
@@ -156,8 +158,8 @@ private:
     std::vector<IoCompletion> done_;
 };
 
-inline Result<std::unique_ptr<ublk::BlockDevice>> MappedDisk::open(EventLoop&) {
-    return std::unique_ptr<ublk::BlockDevice>(std::make_unique<MappedDevice>(*this));
+inline Result<std::unique_ptr<BlockDevice>> MappedDisk::open(EventLoop&) {
+    return std::unique_ptr<BlockDevice>(std::make_unique<MappedDevice>(*this));
 }
 
 }  // namespace pepita::storage

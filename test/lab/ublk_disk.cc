@@ -5,6 +5,7 @@
 //                                     and delete) or SIGHUP (detach: the devices wait for
 //                                     recovery); then "flushes N"
 //       file=PATH      the memory: a file as large as the disk; else of this process, size=MIB
+//       store=PATH     a compressed volume of size=MIB in that memory file, which may be empty
 //       io=ring        reads and writes the file through an io_uring instead of mapping it
 //       recover=ID     takes that device over
 //       devices=N      as many, each with memory of its own
@@ -48,11 +49,11 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
 #include "storage/block_device.h"
-#include "storage/ublk/disk.h"
+#include "storage/disk.h"
 #include "storage/ublk_control.h"
 #include "storage/ublk_server.h"
+#include "storage/zram_store.h"
 #include "test/lab/mapped_disk.h"
-#include "test/lab/waiting_disk.h"
 
 namespace pepita::storage {
 namespace {
@@ -79,26 +80,42 @@ bool is(const Arguments& arguments, std::string_view name, std::string_view valu
     return found != arguments.end() && found->second == value;
 }
 
-Result<std::shared_ptr<ublk::Disk>> make_disk(const Arguments& arguments,
-                                              std::atomic<std::uint64_t>& flushes) {
+/// The volume that is in a store's memory file; an empty file gets both.
+Result<std::shared_ptr<ZramVolume>> open_volume(const std::string& path, Pages capacity) {
+    Fd file = TRY(open_file(path.c_str(), O_RDWR));
+    if (TRY(file_size(file.ref())).value() != 0) {
+        return TRY(ZramStore::open(std::move(file)))->find("disk");
+    }
+    const Bytes limit(2 * to_bytes(capacity).value() + (4U << 20U));
+    return TRY(ZramStore::create(std::move(file), limit))
+        ->create_volume({.name = "disk", .capacity = capacity});
+}
+
+Result<std::shared_ptr<Disk>> make_disk(const Arguments& arguments,
+                                        std::atomic<std::uint64_t>& flushes) {
     MappedDisk::Options options;
     options.flushes = &flushes;
     options.pages_max = TRY(number_of(arguments, "pages", options.pages_max));
     if (is(arguments, "access", "read-only")) {
         options.access = Access::ReadOnly;
     }
+    if (const auto store = arguments.find("store"); store != arguments.end()) {
+        const Bytes size(TRY(number_of(arguments, "size", 64)) << 20U);
+        return zram_disk(TRY(open_volume(store->second, Pages(size.value() / kPageSize.value()))));
+    }
     const auto path = arguments.find("file");
     if (path == arguments.end()) {
         const Bytes size(TRY(number_of(arguments, "size", 64)) << 20U);
-        return std::make_shared<MappedDisk>(TRY(Mapping::anonymous(size)), options);
+        return std::shared_ptr<Disk>(
+            std::make_shared<MappedDisk>(TRY(Mapping::anonymous(size)), options));
     }
-    const Fd file = TRY(open_file(path->second.c_str(), O_RDWR));
+    Fd file = TRY(open_file(path->second.c_str(), O_RDWR));
     const Bytes size = TRY(file_size(file.ref()));
     if (is(arguments, "io", "ring")) {
-        return std::make_shared<WaitingDisk>(path->second,
-                                             Sectors(size.value() / kSectorSize.value()));
+        return file_disk(std::move(file), Access::ReadWrite);
     }
-    return std::make_shared<MappedDisk>(TRY(Mapping::shared(file.ref(), size)), options);
+    return std::shared_ptr<Disk>(
+        std::make_shared<MappedDisk>(TRY(Mapping::shared(file.ref(), size)), options));
 }
 
 Result<UblkServer::Options> server_options(const Arguments& arguments) {
@@ -158,7 +175,7 @@ Result<void> serve(const Arguments& arguments) {
     std::atomic<std::uint64_t> flushes = 0;
     std::vector<std::unique_ptr<UblkServer>> servers;
     for (std::uint64_t i = 0; i < count; ++i) {
-        std::shared_ptr<ublk::Disk> disk = TRY(make_disk(arguments, flushes));
+        std::shared_ptr<Disk> disk = TRY(make_disk(arguments, flushes));
         if (arguments.contains("recover")) {
             const auto id = static_cast<std::uint32_t>(TRY(number_of(arguments, "recover", 0)));
             servers.push_back(TRY(UblkServer::recover(control, UblkId(id), std::move(disk))));
