@@ -133,6 +133,20 @@ class Layers(TreeTest):
         self.assertEqual(self.breaches("vmm/machine.cc", '"shim/pod.h"'),
                          ["vmm/machine.cc:1: vmm/ may not include shim/"])
 
+    def test_lets_the_storage_daemon_use_faces_that_storage_may_not(self):
+        self.assertEqual(self.breaches("storage/daemon/main.cc", '"vmm/machine.h"'), [])
+        self.assertEqual(self.breaches("storage/cli/main.cc", '"runtime/state.h"'), [])
+        self.assertEqual(self.breaches("storage/disk.cc", '"runtime/state.h"'),
+                         ["storage/disk.cc:1: storage/ may not include runtime/"])
+
+    def test_refuses_the_storage_cli_what_the_daemon_may(self):
+        self.assertEqual(self.breaches("storage/cli/main.cc", '"vmm/machine.h"'),
+                         ["storage/cli/main.cc:1: storage/ may not include vmm/"])
+
+    def test_refuses_the_storage_daemon_what_is_private(self):
+        self.assertEqual(self.breaches("storage/daemon/main.cc", '"vmm/virtio/ring.h"'),
+                         ["storage/daemon/main.cc:1: vmm/virtio/ring.h is private to vmm/"])
+
     def test_refuses_what_is_private_below(self):
         self.assertEqual(self.breaches("shim/pod.cc", '"vmm/virtio/ring.h"'),
                          ["shim/pod.cc:1: vmm/virtio/ring.h is private to vmm/"])
