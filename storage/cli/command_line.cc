@@ -1,0 +1,275 @@
+#include "storage/cli/command_line.h"
+
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+#include "storage/cli/option_rules.h"
+
+namespace pepita::storage::cli {
+namespace {
+
+using Rule = OptionRule<Command>;
+
+constexpr std::uint32_t bit(Verb verb) { return 1U << static_cast<unsigned>(verb); }
+
+struct VerbRule {
+    Verb verb;
+    std::string_view name;
+    std::string_view arguments;
+    std::string_view help;
+};
+
+constexpr auto kVerbs = std::to_array<VerbRule>({
+    {Verb::Create, "create", "NAME", "make a volume"},
+    {Verb::Attach, "attach", "NAME", "serve a volume, and print the path of its device or socket"},
+    {Verb::Detach, "detach", "NAME", "end serving a volume"},
+    {Verb::Resize, "resize", "NAME SIZE", "give a volume another size; attached ones only grow"},
+    {Verb::Snapshot, "snapshot", "NAME FILE", "write what a volume holds to a file"},
+    {Verb::Restore, "restore", "NAME FILE", "have a volume hold what a snapshot does"},
+    {Verb::Delete, "delete", "NAME", "remove a volume that is not attached"},
+    {Verb::List, "list", "", "print the volumes"},
+    {Verb::Stats, "stats", "", "print what the store holds, and what it takes"},
+    {Verb::Top, "top", "", "show volumes and memory saved, live"},
+    {Verb::Metrics, "metrics", "", "print Prometheus' text format"},
+});
+
+Result<void> set_help(Command& command, std::string_view /*value*/) {
+    command.topic = std::exchange(command.verb, Verb::Help);
+    return {};
+}
+
+Result<void> set_version(Command& command, std::string_view /*value*/) {
+    command.verb = Verb::Version;
+    return {};
+}
+
+Result<void> set_socket(Command& command, std::string_view value) {
+    if (value.empty()) {
+        return usage_error("must not be empty");
+    }
+    command.socket = value;
+    return {};
+}
+
+Result<void> set_format(Command& command, std::string_view value) {
+    if (value != "table" && value != "json") {
+        return usage_error("must be table or json");
+    }
+    command.format = value == "json" ? Format::Json : Format::Table;
+    return {};
+}
+
+Result<void> set_size(Command& command, std::string_view value) {
+    command.volume.capacity = TRY(parse_size(value));
+    return {};
+}
+
+Result<void> set_kind(Command& command, std::string_view value) {
+    const std::optional<runtime::VolumeKind> kind = runtime::volume_kind(value);
+    if (!kind) {
+        return usage_error("must be zram, file or overlay");
+    }
+    command.volume.kind = *kind;
+    return {};
+}
+
+Result<void> set_domain(Command& command, std::string_view value) {
+    TRY(runtime::check_storage_name(value, "domain"));
+    command.volume.domain = value;
+    return {};
+}
+
+Result<void> set_file(Command& command, std::string_view value) {
+    std::error_code ignored;  // without a working directory, relative paths name nothing anyway
+    command.volume.file = std::filesystem::absolute(value, ignored).string();
+    return {};
+}
+
+Result<void> set_front_end(Command& command, std::string_view value) {
+    const std::optional<runtime::FrontEnd> front_end = runtime::front_end(value);
+    if (!front_end) {
+        return usage_error("must be ublk or vhost-user");
+    }
+    command.attach.front_end = *front_end;
+    return {};
+}
+
+Result<void> set_queues(Command& command, std::string_view value) {
+    command.attach.queues =
+        static_cast<std::uint32_t>(TRY(parse_number(value, 1, runtime::AttachSpec::kQueuesMax)));
+    return {};
+}
+
+Result<void> set_depth(Command& command, std::string_view value) {
+    command.attach.depth =
+        static_cast<std::uint32_t>(TRY(parse_number(value, 1, runtime::AttachSpec::kDepthMax)));
+    return {};
+}
+
+Result<void> set_read_only(Command& command, std::string_view /*value*/) {
+    command.attach.read_only = true;
+    return {};
+}
+
+Result<void> set_once(Command& command, std::string_view /*value*/) {
+    command.once = true;
+    return {};
+}
+
+constexpr std::uint32_t kAll = ~0U;
+constexpr std::uint32_t kCreate = bit(Verb::Create);
+constexpr std::uint32_t kAttach = bit(Verb::Attach);
+
+constexpr auto kOptions = std::to_array<Rule>({
+    {"--size", "SIZE", "bytes, or with K, M, G, T; zram needs it", kCreate, set_size},
+    {"--kind", "KIND", "zram, file or overlay (default: zram)", kCreate, set_kind},
+    {"--file", "PATH", "the file that a file volume is, or an overlay reads", kCreate, set_file},
+    {"--domain", "NAME", "of trust: who may share equal pages (default: default)", kCreate,
+     set_domain},
+    {"--front-end", "KIND", "ublk or vhost-user (default: vhost-user)", kAttach, set_front_end},
+    {"--queues", "N", "1 to 64 (default: 1)", kAttach, set_queues},
+    {"--depth", "N", "requests of a queue under way, 1 to 4096 (default: 128)", kAttach, set_depth},
+    {"--read-only", "", "refuse writes", kAttach, set_read_only},
+    {"--format", "FORMAT", "table or json (default: table)", bit(Verb::List) | bit(Verb::Stats),
+     set_format},
+    {"--once", "", "print it once; so it is without a terminal", bit(Verb::Top), set_once},
+    {"--socket", "PATH", "the daemon's (default: /run/pepita/storage/storage.sock)", kAll,
+     set_socket},
+    {"--help", "", "print this", kAll, set_help},
+    {"--version", "", "print the version", bit(Verb::None), set_version},
+});
+constexpr std::span<const Rule> kRules = kOptions;
+
+const VerbRule* rule_of(std::string_view name) {
+    for (const VerbRule& rule : kVerbs) {
+        if (rule.name == name) {
+            return &rule;
+        }
+    }
+    return nullptr;
+}
+
+/// The words of a verb that are no options.
+Result<void> take_words(std::span<const std::string> words, const VerbRule& rule,
+                        Command& command) {
+    const bool has_name = !rule.arguments.empty();
+    const bool has_more = rule.arguments.find(' ') != std::string_view::npos;
+    const std::size_t count = (has_name ? 1U : 0U) + (has_more ? 1U : 0U);
+    if (has_name && !words.empty()) {
+        command.volume.name = words[0];  // first, for the words of what is wrong
+        if (Result<void> checked = runtime::check_storage_name(words[0], "name"); !checked) {
+            command.volume.name.clear();
+            return checked;
+        }
+    }
+    if (words.size() < count) {
+        return usage_error("needs " + std::string(rule.arguments));
+    }
+    if (words.size() > count) {
+        return usage_error("unexpected argument '" + words[count] + "'");
+    }
+    if (rule.verb == Verb::Resize) {
+        command.capacity = TRY(parse_size(words[1]), "'", words[1], "'");
+    } else if (has_more) {
+        command.path = words[1];
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string_view to_string(Verb verb) {
+    for (const VerbRule& rule : kVerbs) {
+        if (rule.verb == verb) {
+            return rule.name;
+        }
+    }
+    return "";
+}
+
+Result<Bytes> parse_size(std::string_view text) {
+    constexpr std::string_view suffixes = "KMGT";
+    constexpr std::uint64_t most = 1ULL << 63U;
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));
+    const std::size_t suffix = rest.size() == 1 ? suffixes.find(rest.front()) : suffixes.npos;
+    const bool is_plain = rest.empty();
+    const std::size_t shift = is_plain ? 0 : (suffix + 1) * 10;
+    if (error != std::errc() || (!is_plain && suffix == suffixes.npos) || value == 0 ||
+        value > (most >> shift)) {
+        return usage_error("must be a size above 0, such as 4096, 64M or 1G");
+    }
+    return Bytes(value << shift);
+}
+
+Result<void> parse_command_line(std::span<const std::string> arguments, Command& command) {
+    // Options before the verb, then the verb: the first word is always "storage".
+    if (arguments.empty()) {
+        return usage_error("no command given; try --help");
+    }
+    if (arguments.front() != "storage") {
+        TRY(apply_options(arguments.first(1), kRules, bit(Verb::None), command));
+        if (command.verb != Verb::None) {
+            return {};
+        }
+        return usage_error("unknown command '" + arguments.front() + "'; try --help");
+    }
+    arguments = arguments.subspan(1);
+    if (arguments.empty()) {
+        return usage_error("no storage command given; try --help");
+    }
+    const VerbRule* const rule = rule_of(arguments.front());
+    if (rule == nullptr) {
+        TRY(apply_options(arguments.first(1), kRules, bit(Verb::None), command));
+        if (command.verb != Verb::None) {
+            return {};
+        }
+        return usage_error("unknown storage command '" + arguments.front() + "'; try --help");
+    }
+    command.verb = rule->verb;
+    const auto words = TRY(apply_options(arguments.subspan(1), kRules, bit(rule->verb), command));
+    if (command.verb == Verb::Help) {
+        return {};
+    }
+    return take_words(words, *rule, command);
+}
+
+std::string help_text(Verb topic) {
+    std::string text;
+    for (const VerbRule& rule : kVerbs) {
+        if (rule.verb == topic) {
+            text = "Usage: pepita storage " + std::string(rule.name);
+            text.append(rule.arguments.empty() ? "" : " ").append(rule.arguments);
+            text.append(" [OPTION...]\n\nTo ").append(rule.help).append(".\n\n");
+            append_help(text, kRules, bit(topic));
+            return text;
+        }
+    }
+    text =
+        "Usage: pepita storage COMMAND [ARGUMENT...] [OPTION...]\n\n"
+        "Asks pepita-storage, the block storage of this node.\n\n";
+    for (const VerbRule& rule : kVerbs) {
+        std::string left(rule.name);
+        left.append(rule.arguments.empty() ? "" : " ").append(rule.arguments);
+        append_help(text, std::move(left), rule.help);
+    }
+    text.append("\n");
+    append_help(text, kRules, bit(Verb::None));
+    return text.append("\nEach command says more with --help.\n");
+}
+
+}  // namespace pepita::storage::cli

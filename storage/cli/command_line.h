@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+
+namespace pepita::storage::cli {
+
+enum class Verb : std::uint8_t {
+    None,
+    Create,
+    Attach,
+    Detach,
+    Resize,
+    Snapshot,
+    Restore,
+    Delete,
+    List,
+    Stats,
+    Top,
+    Metrics,
+    Help,
+    Version,
+};
+std::string_view to_string(Verb verb);
+
+enum class Format : std::uint8_t { Table, Json };
+
+/// What `pepita storage ...` asked for; each verb reads its own part.
+struct Command {
+    Verb verb = Verb::None;
+    Verb topic = Verb::None;  // Help: of which verb
+    std::string socket = runtime::kStorageSocket;
+    Format format = Format::Table;
+    runtime::VolumeSpec volume;  // its name: of every verb that takes one
+    runtime::AttachSpec attach;
+    Bytes capacity;    // resize
+    std::string path;  // snapshot, restore
+    bool once = false;
+};
+
+/// Reads the arguments after the program's name. Fills `command` as far as it gets.
+/// Errors: InvalidArgument, in one line.
+Result<void> parse_command_line(std::span<const std::string> arguments, Command& command);
+
+/// Of a verb; of Verb::None: of the program.
+std::string help_text(Verb topic);
+
+/// "4096", "64M", "1G": bytes, with a binary suffix K, M, G or T.
+/// Errors: InvalidArgument, for 0 and over 2^63 too.
+Result<Bytes> parse_size(std::string_view text);
+
+}  // namespace pepita::storage::cli

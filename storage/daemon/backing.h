@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+
+namespace pepita::storage {
+class Disk;
+}
+
+namespace pepita::storage::daemon {
+
+/// What volumes are kept in: the store, and files. Thread: that of the Node.
+class Backing {
+public:
+    Backing() = default;
+    Backing(const Backing&) = delete;
+    Backing& operator=(const Backing&) = delete;
+    Backing(Backing&&) = delete;
+    Backing& operator=(Backing&&) = delete;
+    virtual ~Backing() = default;
+
+    /// Gives the capacity that it has. Errors: InvalidArgument; AlreadyExists; NotFound without the
+    /// file; ResourceExhausted where the store is full.
+    virtual Result<Bytes> create(const runtime::VolumeSpec& volume) = 0;
+    /// The volume's disk, as often as it is asked for.
+    virtual Result<std::shared_ptr<Disk>> open(const runtime::VolumeSpec& volume,
+                                               bool read_only) = 0;
+    virtual Result<void> resize(const runtime::VolumeSpec& volume, Bytes capacity) = 0;
+    /// Errors: Unsupported for volumes that are not kept in the store.
+    virtual Result<void> snapshot(const runtime::VolumeSpec& volume, FdRef file) = 0;
+    virtual Result<void> restore(const runtime::VolumeSpec& volume, FdRef file) = 0;
+    /// Takes it out of the store; files stay. One that is gone is no error.
+    virtual Result<void> remove(const runtime::VolumeSpec& volume) = 0;
+
+    virtual runtime::PageCounts pages(const runtime::VolumeSpec& volume) const = 0;
+    virtual runtime::StorageStats stats() const = 0;
+    /// The store's volumes, all as Zram: it does not know what lies below an overlay.
+    virtual std::vector<runtime::VolumeSpec> kept() const = 0;
+};
+
+}  // namespace pepita::storage::daemon

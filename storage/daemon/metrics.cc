@@ -1,0 +1,115 @@
+#include "storage/daemon/metrics.h"
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+
+namespace pepita::storage::daemon {
+namespace {
+
+using runtime::PageCounts;
+using runtime::StorageStats;
+using runtime::StorageUse;
+using runtime::VolumeInfo;
+
+/// One metric of a domain or of the store.
+struct UseMetric {
+    std::string_view name;
+    std::string_view help;
+    std::uint64_t (*value)(const StorageUse& use);
+};
+
+/// One metric of a volume.
+struct VolumeMetric {
+    std::string_view name;
+    std::string_view help;
+    std::uint64_t (*value)(const VolumeInfo& volume);
+};
+
+std::uint64_t bytes_of(std::uint64_t pages) { return to_bytes(Pages(pages)).value(); }
+
+constexpr auto kStore = std::to_array<UseMetric>({
+    {"pepita_storage_limit_bytes", "Memory that the store may take.",
+     [](const StorageUse& use) { return use.limit.value(); }},
+    {"pepita_storage_used_bytes", "Memory that the store takes, tables and indexes included.",
+     [](const StorageUse& use) { return use.used.value(); }},
+    {"pepita_storage_metadata_bytes", "Of the memory used: all but the packed pages.",
+     [](const StorageUse& use) { return use.metadata.value(); }},
+});
+
+constexpr auto kDomain = std::to_array<UseMetric>({
+    {"pepita_storage_domain_stored_bytes", "What is stored, before anything is saved.",
+     [](const StorageUse& use) { return bytes_of(use.pages.stored); }},
+    {"pepita_storage_domain_payload_bytes", "Packed pages, each content once.",
+     [](const StorageUse& use) { return use.payload.value(); }},
+    {"pepita_storage_domain_shared_bytes", "Pages that equal another, not stored again.",
+     [](const StorageUse& use) { return bytes_of(use.shared); }},
+    {"pepita_storage_domain_objects", "Different contents.",
+     [](const StorageUse& use) { return use.objects; }},
+});
+
+constexpr auto kVolume = std::to_array<VolumeMetric>({
+    {"pepita_storage_volume_capacity_bytes", "Size of the device.",
+     [](const VolumeInfo& volume) { return volume.spec.capacity.value(); }},
+    {"pepita_storage_volume_stored_bytes", "Written and not discarded.",
+     [](const VolumeInfo& volume) { return bytes_of(volume.pages.stored); }},
+    {"pepita_storage_volume_zero_bytes", "Of the stored: zeros.",
+     [](const VolumeInfo& volume) { return bytes_of(volume.pages.zero); }},
+    {"pepita_storage_volume_same_bytes", "Of the stored: one other byte, over and over.",
+     [](const VolumeInfo& volume) { return bytes_of(volume.pages.same); }},
+    {"pepita_storage_volume_raw_bytes", "Of the stored: not compressible.",
+     [](const VolumeInfo& volume) { return bytes_of(volume.pages.raw); }},
+    {"pepita_storage_volume_packed_bytes", "Packed pages, before equal ones are shared.",
+     [](const VolumeInfo& volume) { return volume.pages.packed.value(); }},
+    {"pepita_storage_volume_attached", "Whether a front end serves it.",
+     [](const VolumeInfo& volume) -> std::uint64_t { return volume.attachment ? 1 : 0; }},
+});
+
+void add_head(std::string& text, std::string_view name, std::string_view help) {
+    text.append("# HELP ").append(name).append(" ").append(help).append("\n# TYPE ");
+    text.append(name).append(" gauge\n");
+}
+
+void add_sample(std::string& text, std::string_view name, std::string_view labels,
+                std::uint64_t value) {
+    text.append(name).append(labels).append(" ").append(std::to_string(value)).append("\n");
+}
+
+// Names and domains hold no character that a label would have to escape.
+std::string label(std::string_view key, std::string_view value) {
+    return std::string(key).append("=\"").append(value).append("\"");
+}
+
+}  // namespace
+
+std::string prometheus_text(const StorageStats& stats, std::span<const VolumeInfo> volumes) {
+    std::string text;
+    for (const UseMetric& metric : kStore) {
+        add_head(text, metric.name, metric.help);
+        add_sample(text, metric.name, "", metric.value(stats.store));
+    }
+    for (const UseMetric& metric : kDomain) {
+        add_head(text, metric.name, metric.help);
+        for (const StorageUse& domain : stats.domains) {
+            add_sample(text, metric.name, "{" + label("domain", domain.domain) + "}",
+                       metric.value(domain));
+        }
+    }
+    for (const VolumeMetric& metric : kVolume) {
+        add_head(text, metric.name, metric.help);
+        for (const VolumeInfo& volume : volumes) {
+            add_sample(text, metric.name,
+                       "{" + label("volume", volume.spec.name) + "," +
+                           label("domain", volume.spec.domain) + "}",
+                       metric.value(volume));
+        }
+    }
+    return text;
+}
+
+}  // namespace pepita::storage::daemon

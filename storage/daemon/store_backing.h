@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+#include "storage/daemon/backing.h"
+#include "storage/zram_store.h"
+
+namespace pepita::storage::daemon {
+
+/// The store of a memory file: the one there, or a new one of `limit` where there is none. Nobody
+/// else may have it open: see take_lock().
+/// Errors: DataLoss for a file that holds no store; ZramStore::create()'s.
+Result<std::shared_ptr<ZramStore>> open_store(const std::string& memory_file, Bytes limit);
+
+/// Volumes in a store, and files.
+class StoreBacking final : public Backing {
+public:
+    explicit StoreBacking(std::shared_ptr<ZramStore> store) : store_(std::move(store)) {}
+
+    Result<Bytes> create(const runtime::VolumeSpec& volume) override;
+    Result<std::shared_ptr<Disk>> open(const runtime::VolumeSpec& volume, bool read_only) override;
+    Result<void> resize(const runtime::VolumeSpec& volume, Bytes capacity) override;
+    Result<void> snapshot(const runtime::VolumeSpec& volume, FdRef file) override;
+    Result<void> restore(const runtime::VolumeSpec& volume, FdRef file) override;
+    Result<void> remove(const runtime::VolumeSpec& volume) override;
+    runtime::PageCounts pages(const runtime::VolumeSpec& volume) const override;
+    runtime::StorageStats stats() const override;
+    std::vector<runtime::VolumeSpec> kept() const override;
+
+private:
+    Result<std::shared_ptr<ZramVolume>> find(const runtime::VolumeSpec& volume) const;
+
+    // Shared: volumes hold it as well.
+    std::shared_ptr<ZramStore> store_;
+};
+
+}  // namespace pepita::storage::daemon

@@ -1,0 +1,93 @@
+#include "storage/daemon/ublk_exporter.h"
+
+#include <charconv>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/storage_api.h"
+#include "storage/daemon/exporter.h"
+#include "storage/disk.h"
+#include "storage/ublk_control.h"
+#include "storage/ublk_server.h"
+
+namespace pepita::storage::daemon {
+namespace {
+
+class UblkExport final : public Export {
+public:
+    explicit UblkExport(std::unique_ptr<UblkServer> server) : server_(std::move(server)) {}
+
+    std::string path() const override { return ublk_block_path(server_->id()); }
+    Result<void> stop() override { return server_->stop(); }
+    Result<void> leave() override {
+        server_->detach();
+        return {};
+    }
+    Result<void> resized() override { return server_->resize(); }
+
+private:
+    std::unique_ptr<UblkServer> server_;
+};
+
+/// Of "/dev/ublkb7".
+Result<UblkId> id_of(const std::string& path) {
+    constexpr std::string_view prefix = "/dev/ublkb";
+    std::uint32_t number = 0;
+    const std::string_view text = path;
+    const char* const end = text.data() + text.size();
+    if (!text.starts_with(prefix) ||
+        std::from_chars(text.data() + prefix.size(), end, number).ptr != end) {
+        return Error(Code::DataLoss, "'" + path + "' is no ublk device");
+    }
+    return UblkId{number};
+}
+
+}  // namespace
+
+Result<UblkControl*> UblkExporter::control() {
+    if (!control_) {
+        control_ = TRY(UblkControl::open());
+    }
+    return &*control_;
+}
+
+Result<std::unique_ptr<Export>> UblkExporter::start(const runtime::AttachSpec& how,
+                                                    std::optional<UblkId> id,
+                                                    std::shared_ptr<Disk> disk) {
+    UblkServer::Options options;
+    options.id = id;
+    options.queues = static_cast<std::uint16_t>(how.queues);
+    options.depth = static_cast<std::uint16_t>(how.depth);
+    return std::make_unique<UblkExport>(
+        TRY(UblkServer::start(*TRY(control()), std::move(disk), options)));
+}
+
+Result<std::unique_ptr<Export>> UblkExporter::attach(const std::string& /*name*/,
+                                                     const runtime::AttachSpec& how,
+                                                     std::shared_ptr<Disk> disk) {
+    return start(how, std::nullopt, std::move(disk));
+}
+
+Result<std::unique_ptr<Export>> UblkExporter::recover(const std::string& name,
+                                                      const runtime::Attachment& before,
+                                                      std::shared_ptr<Disk> disk) {
+    const UblkId id = TRY(id_of(before.path));
+    auto server = UblkServer::recover(*TRY(control()), id, disk);
+    if (server) {
+        return std::make_unique<UblkExport>(*std::move(server));
+    }
+    if (server.error().code() != Code::NotFound) {
+        return std::move(server).error();
+    }
+    log::warn("the device is gone, adding it anew", {{"volume", name}, {"device", before.path}});
+    return start(before.spec, id, std::move(disk));
+}
+
+}  // namespace pepita::storage::daemon

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""pepita-storage on real ublk: a file system on a volume over kills and restarts of the daemon.
+
+Usage: storage_test.py PEPITA_STORAGE PEPITA [unittest's arguments]; in the lab, as root.
+"""
+import hashlib
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import unittest
+
+PATIENCE_S = 120  # only a hang gets here
+DAEMON, PEPITA = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+ROOT = pathlib.Path("/run/storage_test")
+MOUNT = ROOT / "mount"
+
+
+class Ublk(unittest.TestCase):
+    def setUp(self):
+        MOUNT.mkdir(parents=True)
+        self.daemon = None
+        self.start()
+
+    def start(self):
+        self.daemon = subprocess.Popen([DAEMON, "--socket", ROOT / "s", "--state", ROOT / "state"],
+                                       stderr=subprocess.PIPE, text=True)
+        self.addCleanup(self.end, signal.SIGKILL)
+        said = ""
+        while "msg=serving" not in said:
+            ready, _, _ = select.select([self.daemon.stderr], [], [], PATIENCE_S)
+            line = self.daemon.stderr.readline() if ready else ""
+            self.assertTrue(line, "pepita-storage does not serve: " + said)
+            said += line
+
+    def end(self, how: int):
+        self.daemon.send_signal(how)
+        self.daemon.communicate(timeout=PATIENCE_S)
+
+    def ask(self, *words: str) -> str:
+        done = subprocess.run([PEPITA, "storage", *words, "--socket", ROOT / "s"], capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+        return done.stdout
+
+    def run_done(self, *words):
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=PATIENCE_S,
+                              check=False)
+        self.assertEqual(done.returncode, 0, (words, done.stderr))
+
+    def digest(self, path: pathlib.Path) -> str:
+        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def test_a_file_system_outlives_the_daemon(self):
+        self.ask("create", "web", "--size", "64M")
+        device = self.ask("attach", "web", "--front-end", "ublk", "--queues", "1").strip()
+        self.assertEqual(device, "/dev/ublkb0")
+        self.run_done("mkfs.ext4", "-q", device)
+        self.run_done("mount", "-o", "discard", device, MOUNT)
+        content = os.urandom(1 << 20) + b"the same over and over " * 100_000
+        wanted = hashlib.sha256(content).hexdigest()
+        for number, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)):
+            (MOUNT / str(number)).write_bytes(content)
+            os.sync()
+            self.end(how)
+            self.start()
+            for written in range(number + 1):
+                self.assertEqual(self.digest(MOUNT / str(written)), wanted)
+        self.run_done("umount", MOUNT)
+        self.run_done("e2fsck", "-fn", device)
+        self.ask("detach", "web")
+        self.assertFalse(os.path.exists(device))
+        self.ask("delete", "web")
+        self.end(signal.SIGTERM)
+        self.assertEqual(self.daemon.returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])

@@ -1,0 +1,175 @@
+#include "storage/daemon/store_backing.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+#include "storage/block_device.h"
+#include "storage/disk.h"
+#include "storage/zram_store.h"
+
+namespace pepita::storage::daemon {
+namespace {
+
+using runtime::VolumeKind;
+using runtime::VolumeSpec;
+
+class StoreBackingTest : public testing::Test {
+protected:
+    StoreBackingTest() {
+        std::string name = testing::TempDir() + "backing_XXXXXX";
+        directory_ = ::mkdtemp(name.data());
+        store_ = *open_store(memory(), 16_MiB);
+        backing_ = std::make_unique<StoreBacking>(store_);
+    }
+    ~StoreBackingTest() override {
+        backing_.reset();
+        store_.reset();
+        std::filesystem::remove_all(directory_);
+    }
+    StoreBackingTest(const StoreBackingTest&) = delete;
+    StoreBackingTest& operator=(const StoreBackingTest&) = delete;
+    StoreBackingTest(StoreBackingTest&&) = delete;
+    StoreBackingTest& operator=(StoreBackingTest&&) = delete;
+
+    std::string memory() const { return directory_ + "/memory"; }
+    /// A file of `text`, by its path.
+    std::string file(const std::string& text) const {
+        const std::string path = directory_ + "/file";
+        EXPECT_TRUE(replace_file(FdRef(AT_FDCWD), path, text, 0600).has_value());
+        return path;
+    }
+    static VolumeSpec zram(const std::string& name, Bytes capacity) {
+        return {.name = name, .capacity = capacity, .file = ""};
+    }
+    static VolumeSpec of_file(VolumeKind kind, const std::string& path) {
+        return {.name = "f", .kind = kind, .capacity = Bytes(0), .file = path};
+    }
+
+    std::string directory_;
+    std::shared_ptr<ZramStore> store_;
+    std::unique_ptr<StoreBacking> backing_;
+};
+
+TEST_F(StoreBackingTest, NumbersAreTheStores) {
+    const VolumeSpec volume = zram("web", 1_MiB);
+    EXPECT_EQ(backing_->create(volume).value(), 1_MiB);
+    const auto written = store_->find("web").value();
+    const std::vector<std::byte> ones(4096, std::byte{1});
+    const std::vector<std::byte> zeros(4096);
+    ASSERT_EQ(written->write(Pages(0), ones), IoStatus::Ok);
+    ASSERT_EQ(written->write(Pages(1), zeros), IoStatus::Ok);
+    EXPECT_EQ(backing_->pages(volume),
+              (runtime::PageCounts{.stored = 2, .zero = 1, .same = 1, .packed = Bytes(0)}));
+    const runtime::StorageStats stats = backing_->stats();
+    EXPECT_EQ(stats.store.pages.stored, 2U);
+    EXPECT_EQ(stats.store.limit, 16_MiB);
+    EXPECT_EQ(stats.store.used, store_->use().used);
+    ASSERT_EQ(stats.domains.size(), 1U);
+    EXPECT_EQ(stats.domains[0].domain, "default");
+    EXPECT_EQ(stats.domains[0].pages.stored, 2U);
+}
+
+TEST_F(StoreBackingTest, CapacitiesAreWholePagesInBounds) {
+    EXPECT_EQ(backing_->create(zram("a", Bytes(4097))).error().code(), Code::InvalidArgument);
+    EXPECT_EQ(backing_->create(zram("a", Bytes(0))).error().code(), Code::InvalidArgument);
+    const Bytes most = to_bytes(ZramVolume::kCapacityMax);
+    EXPECT_EQ(backing_->create(zram("a", most + kPageSize)).error().message(),
+              "capacity 131072004096: must be whole pages of 4096 bytes, and 131072000000 at the "
+              "most");
+    EXPECT_TRUE(backing_->create(zram("a", Bytes(4096))).has_value());
+    EXPECT_EQ(backing_->resize(zram("a", {}), Bytes(1)).error().code(), Code::InvalidArgument);
+    EXPECT_TRUE(backing_->resize(zram("a", {}), Bytes(8192)).has_value());
+    EXPECT_EQ(backing_->kept()[0].capacity, Bytes(8192));
+}
+
+TEST_F(StoreBackingTest, AnotherProcessFindsTheVolumesInTheFile) {
+    ASSERT_TRUE(backing_->create(zram("web", 1_MiB)).has_value());
+    ASSERT_TRUE(backing_->create(zram("gone", 1_MiB)).has_value());
+    ASSERT_TRUE(backing_->remove(zram("gone", {})).has_value());
+    EXPECT_TRUE(backing_->remove(zram("gone", {})).has_value());
+    backing_.reset();
+    store_.reset();
+    const StoreBacking again(open_store(memory(), 1_MiB).value());
+    EXPECT_EQ(again.kept(), std::vector<VolumeSpec>{zram("web", 1_MiB)});
+    EXPECT_EQ(again.stats().store.limit, 16_MiB);  // the file's own
+}
+
+TEST_F(StoreBackingTest, AFileThatHoldsNoStoreIsDataLossAndStays) {
+    const std::string path = file("something else");
+    const auto opened = open_store(path, 16_MiB);
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_EQ(opened.error().code(), Code::DataLoss);
+    EXPECT_EQ(read_file(path).value(), "something else");
+}
+
+TEST_F(StoreBackingTest, AFileIsAsLongAsItIs) {
+    const std::string path = file(std::string(1024, 'x'));
+    EXPECT_EQ(backing_->create(of_file(VolumeKind::File, path)).value(), Bytes(1024));
+    VolumeSpec other = of_file(VolumeKind::File, path);
+    other.capacity = Bytes(2048);
+    EXPECT_EQ(backing_->create(other).error().message(), "'" + path + "' has 1024 bytes, not 2048");
+    EXPECT_TRUE(backing_->kept().empty());
+    EXPECT_EQ(backing_->resize(other, Bytes(4096)).error().code(), Code::Unsupported);
+    EXPECT_TRUE(backing_->remove(other).has_value());
+    EXPECT_TRUE(std::filesystem::exists(path));
+}
+
+TEST_F(StoreBackingTest, AnOverlayIsAsLongAsItsBase) {
+    const std::string path = file(std::string(8192, 'x'));
+    EXPECT_EQ(backing_->create(of_file(VolumeKind::Overlay, path)).value(), Bytes(8192));
+    EXPECT_EQ(backing_->kept().size(), 1U);
+}
+
+TEST_F(StoreBackingTest, ASnapshotComesBackAsAnotherVolume) {
+    ASSERT_TRUE(backing_->create(zram("web", 1_MiB)).has_value());
+    const std::vector<std::byte> ones(4096, std::byte{1});
+    ASSERT_EQ(store_->find("web").value()->write(Pages(9), ones), IoStatus::Ok);
+    const Fd kept = *open_file((directory_ + "/snapshot").c_str(), O_RDWR | O_CREAT);
+    ASSERT_TRUE(backing_->snapshot(zram("web", {}), kept.ref()).has_value());
+    EXPECT_EQ(backing_->restore(zram("web", {}), kept.ref()).error().code(),
+              Code::FailedPrecondition);
+    ASSERT_TRUE(backing_->create(zram("again", 1_MiB)).has_value());
+    ASSERT_TRUE(backing_->restore(zram("again", {}), kept.ref()).has_value());
+    std::vector<std::byte> got(4096);
+    ASSERT_EQ(store_->find("again").value()->read(Pages(9), got), IoStatus::Ok);
+    EXPECT_EQ(got, ones);
+}
+
+TEST_F(StoreBackingTest, EachKindIsADisk) {
+    const std::string path = file(std::string(8192, 'x'));
+    ASSERT_TRUE(backing_->create(zram("web", 1_MiB)).has_value());
+    ASSERT_TRUE(backing_->create(of_file(VolumeKind::Overlay, path)).has_value());
+    const auto disk = [&](const VolumeSpec& volume, bool read_only) {
+        return backing_->open(volume, read_only).value();
+    };
+    EXPECT_EQ(disk(zram("web", {}), false)->capacity(), Sectors(2048));
+    EXPECT_EQ(disk(zram("web", {}), true)->access(), Access::ReadOnly);
+    EXPECT_EQ(disk(of_file(VolumeKind::Overlay, path), false)->access(), Access::ReadWrite);
+    EXPECT_EQ(disk(of_file(VolumeKind::File, path), true)->capacity(), Sectors(16));
+}
+
+TEST_F(StoreBackingTest, WhatIsNoDiskIsRefused) {
+    const auto create = [&](const std::string& path) {
+        return backing_->create(of_file(VolumeKind::File, path)).error().code();
+    };
+    EXPECT_EQ(create(directory_ + "/none"), Code::NotFound);
+    EXPECT_EQ(create("/dev/null"), Code::InvalidArgument);
+    EXPECT_EQ(create(file("")), Code::InvalidArgument);
+    EXPECT_EQ(create(file("513")), Code::InvalidArgument);
+}
+
+}  // namespace
+}  // namespace pepita::storage::daemon

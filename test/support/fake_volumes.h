@@ -1,0 +1,120 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/storage_api.h"
+#include "storage/daemon/backing.h"
+#include "storage/daemon/exporter.h"
+
+namespace pepita::test {
+
+/// What the fakes of one test have been told; it outlives them.
+struct VolumeLog {
+    std::vector<std::string> lines;
+    std::optional<std::string> error;  // of the next call that can fail, as Internal
+
+    Result<void> note(std::string line) {
+        lines.push_back(std::move(line));
+        if (error) {
+            return Error(Code::Internal, *std::exchange(error, std::nullopt));
+        }
+        return {};
+    }
+};
+
+/// Volumes that are no more than a name and a capacity. Disks are null: the fake exporter does not
+/// use them.
+class FakeBacking : public storage::daemon::Backing {
+public:
+    explicit FakeBacking(VolumeLog& log) : log_(log) {}
+
+    Result<Bytes> create(const runtime::VolumeSpec& volume) override {
+        TRY(log_.note("create " + volume.name));
+        volumes[volume.name] = volume;
+        return volume.capacity;
+    }
+    Result<std::shared_ptr<storage::Disk>> open(const runtime::VolumeSpec& volume,
+                                                bool read_only) override {
+        TRY(log_.note("open " + volume.name + (read_only ? " ro" : "")));
+        return std::shared_ptr<storage::Disk>();
+    }
+    Result<void> resize(const runtime::VolumeSpec& volume, Bytes capacity) override {
+        return log_.note("resize " + volume.name + " " + std::to_string(capacity.value()));
+    }
+    Result<void> snapshot(const runtime::VolumeSpec& volume, FdRef /*file*/) override {
+        return log_.note("snapshot " + volume.name);
+    }
+    Result<void> restore(const runtime::VolumeSpec& volume, FdRef /*file*/) override {
+        return log_.note("restore " + volume.name);
+    }
+    Result<void> remove(const runtime::VolumeSpec& volume) override {
+        volumes.erase(volume.name);
+        return log_.note("remove " + volume.name);
+    }
+    runtime::PageCounts pages(const runtime::VolumeSpec& /*volume*/) const override {
+        runtime::PageCounts counts;
+        counts.stored = 7;
+        return counts;
+    }
+    runtime::StorageStats stats() const override {
+        runtime::StorageStats stats;
+        stats.store.objects = 9;
+        return stats;
+    }
+    std::vector<runtime::VolumeSpec> kept() const override {
+        std::vector<runtime::VolumeSpec> specs;
+        for (const auto& [name, spec] : volumes) {
+            specs.push_back(spec);
+        }
+        return specs;
+    }
+
+    std::map<std::string, runtime::VolumeSpec> volumes;
+
+private:
+    VolumeLog& log_;
+};
+
+class FakeExport : public storage::daemon::Export {
+public:
+    FakeExport(VolumeLog& log, std::string path) : log_(log), path_(std::move(path)) {}
+    std::string path() const override { return path_; }
+    Result<void> stop() override { return log_.note("stop " + path_); }
+    Result<void> leave() override { return log_.note("leave " + path_); }
+    Result<void> resized() override { return log_.note("resized " + path_); }
+
+private:
+    VolumeLog& log_;
+    std::string path_;
+};
+
+class FakeExporter : public storage::daemon::Exporter {
+public:
+    explicit FakeExporter(VolumeLog& log) : log_(log) {}
+    Result<std::unique_ptr<storage::daemon::Export>> attach(
+        const std::string& name, const runtime::AttachSpec& how,
+        std::shared_ptr<storage::Disk> /*disk*/) override {
+        TRY(log_.note("attach " + name + " " + std::to_string(how.queues)));
+        return std::make_unique<FakeExport>(log_, "/fake/" + name);
+    }
+    Result<std::unique_ptr<storage::daemon::Export>> recover(
+        const std::string& name, const runtime::Attachment& before,
+        std::shared_ptr<storage::Disk> /*disk*/) override {
+        TRY(log_.note("recover " + name + " " + before.path));
+        return std::make_unique<FakeExport>(log_, before.path);
+    }
+
+private:
+    VolumeLog& log_;
+};
+
+}  // namespace pepita::test
