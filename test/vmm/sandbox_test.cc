@@ -122,7 +122,7 @@ TEST(DeviceLoopSandbox, AStoreTakesAndGivesMemory) {
                   for (std::uint64_t round = 0; round < 4; ++round) {
                       for (std::uint64_t i = 0; i < 4096; ++i) {
                           // Raw, packed, zeros, raw again.
-                          (void)::getrandom(page.data(), round == 2 ? 0 : 4096 >> (round % 3), 0);
+                          (void)::getrandom(page.data(), round == 2 ? 0 : 4096UL >> (round % 3), 0);
                           disk->write(Sectors(i * 8), bytes, i);
                           disk->drain();
                           page.fill(std::byte{0});
