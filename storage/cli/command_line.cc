@@ -32,18 +32,25 @@ struct VerbRule {
     std::string_view help;
 };
 
+constexpr VerbRule verb(Verb which, std::string_view name, std::string_view arguments,
+                        std::string_view help) {
+    return {.verb = which, .name = name, .arguments = arguments, .help = help};
+}
+
 constexpr auto kVerbs = std::to_array<VerbRule>({
-    {Verb::Create, "create", "NAME", "make a volume"},
-    {Verb::Attach, "attach", "NAME", "serve a volume, and print the path of its device or socket"},
-    {Verb::Detach, "detach", "NAME", "end serving a volume"},
-    {Verb::Resize, "resize", "NAME SIZE", "give a volume another size; attached ones only grow"},
-    {Verb::Snapshot, "snapshot", "NAME FILE", "write what a volume holds to a file"},
-    {Verb::Restore, "restore", "NAME FILE", "have a volume hold what a snapshot does"},
-    {Verb::Delete, "delete", "NAME", "remove a volume that is not attached"},
-    {Verb::List, "list", "", "print the volumes"},
-    {Verb::Stats, "stats", "", "print what the store holds, and what it takes"},
-    {Verb::Top, "top", "", "show volumes and memory saved, live"},
-    {Verb::Metrics, "metrics", "", "print Prometheus' text format"},
+    verb(Verb::Create, "create", "NAME", "make a volume"),
+    verb(Verb::Attach, "attach", "NAME",
+         "serve a volume, and print the path of its device or socket"),
+    verb(Verb::Detach, "detach", "NAME", "end serving a volume"),
+    verb(Verb::Resize, "resize", "NAME SIZE",
+         "give a volume another size; attached ones only grow"),
+    verb(Verb::Snapshot, "snapshot", "NAME FILE", "write what a volume holds to a file"),
+    verb(Verb::Restore, "restore", "NAME FILE", "have a volume hold what a snapshot does"),
+    verb(Verb::Delete, "delete", "NAME", "remove a volume that is not attached"),
+    verb(Verb::List, "list", "", "print the volumes"),
+    verb(Verb::Stats, "stats", "", "print what the store holds, and what it takes"),
+    verb(Verb::Top, "top", "", "show volumes and memory saved, live"),
+    verb(Verb::Metrics, "metrics", "", "print Prometheus' text format"),
 });
 
 Result<void> set_help(Command& command, std::string_view /*value*/) {
@@ -134,22 +141,27 @@ constexpr std::uint32_t kCreate = bit(Verb::Create);
 constexpr std::uint32_t kAttach = bit(Verb::Attach);
 
 constexpr auto kOptions = std::to_array<Rule>({
-    {"--size", "SIZE", "bytes, or with K, M, G, T; zram needs it", kCreate, set_size},
-    {"--kind", "KIND", "zram, file or overlay (default: zram)", kCreate, set_kind},
-    {"--file", "PATH", "the file that a file volume is, or an overlay reads", kCreate, set_file},
-    {"--domain", "NAME", "of trust: who may share equal pages (default: default)", kCreate,
-     set_domain},
-    {"--front-end", "KIND", "ublk or vhost-user (default: vhost-user)", kAttach, set_front_end},
-    {"--queues", "N", "1 to 64 (default: 1)", kAttach, set_queues},
-    {"--depth", "N", "requests of a queue under way, 1 to 4096 (default: 128)", kAttach, set_depth},
-    {"--read-only", "", "refuse writes", kAttach, set_read_only},
-    {"--format", "FORMAT", "table or json (default: table)", bit(Verb::List) | bit(Verb::Stats),
-     set_format},
-    {"--once", "", "print it once; so it is without a terminal", bit(Verb::Top), set_once},
-    {"--socket", "PATH", "the daemon's (default: /run/pepita/storage/storage.sock)", kAll,
-     set_socket},
-    {"--help", "", "print this", kAll, set_help},
-    {"--version", "", "print the version", bit(Verb::None), set_version},
+    option<Command>("--size", "SIZE", "bytes, or with K, M, G, T; zram needs it", kCreate,
+                    set_size),
+    option<Command>("--kind", "KIND", "zram, file or overlay (default: zram)", kCreate, set_kind),
+    option<Command>("--file", "PATH", "the file that a file volume is, or an overlay reads",
+                    kCreate, set_file),
+    option<Command>("--domain", "NAME", "of trust: who may share equal pages (default: default)",
+                    kCreate, set_domain),
+    option<Command>("--front-end", "KIND", "ublk or vhost-user (default: vhost-user)", kAttach,
+                    set_front_end),
+    option<Command>("--queues", "N", "1 to 64 (default: 1)", kAttach, set_queues),
+    option<Command>("--depth", "N", "requests of a queue under way, 1 to 4096 (default: 128)",
+                    kAttach, set_depth),
+    option<Command>("--read-only", "", "refuse writes", kAttach, set_read_only),
+    option<Command>("--format", "FORMAT", "table or json (default: table)",
+                    bit(Verb::List) | bit(Verb::Stats), set_format),
+    option<Command>("--once", "", "print it once; so it is without a terminal", bit(Verb::Top),
+                    set_once),
+    option<Command>("--socket", "PATH", "the daemon's (default: /run/pepita/storage/storage.sock)",
+                    kAll, set_socket),
+    option<Command>("--help", "", "print this", kAll, set_help),
+    option<Command>("--version", "", "print the version", bit(Verb::None), set_version),
 });
 constexpr std::span<const Rule> kRules = kOptions;
 
@@ -206,10 +218,11 @@ Result<Bytes> parse_size(std::string_view text) {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));
-    const std::size_t suffix = rest.size() == 1 ? suffixes.find(rest.front()) : suffixes.npos;
+    const std::size_t suffix =
+        rest.size() == 1 ? suffixes.find(rest.front()) : std::string_view::npos;
     const bool is_plain = rest.empty();
     const std::size_t shift = is_plain ? 0 : (suffix + 1) * 10;
-    if (error != std::errc() || (!is_plain && suffix == suffixes.npos) || value == 0 ||
+    if (error != std::errc() || (!is_plain && suffix == std::string_view::npos) || value == 0 ||
         value > (most >> shift)) {
         return usage_error("must be a size above 0, such as 4096, 64M or 1G");
     }

@@ -27,6 +27,14 @@ struct OptionRule {
     Result<void> (*apply)(Options& options, std::string_view value);
 };
 
+/// For a table of them.
+template <typename Options>
+constexpr OptionRule<Options> option(std::string_view name, std::string_view value_name,
+                                     std::string_view help, std::uint32_t verbs,
+                                     Result<void> (*apply)(Options&, std::string_view)) {
+    return {.name = name, .value_name = value_name, .help = help, .verbs = verbs, .apply = apply};
+}
+
 inline Error usage_error(std::string message) {
     return {Code::InvalidArgument, std::move(message)};
 }

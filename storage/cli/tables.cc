@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -49,7 +50,7 @@ std::string ratio(Bytes a, Bytes b) {
         return "-";
     }
     const auto hundredths = static_cast<std::uint64_t>(
-        100.0 * static_cast<double>(a.value()) / static_cast<double>(b.value()) + 0.5);
+        std::llround(100.0 * static_cast<double>(a.value()) / static_cast<double>(b.value())));
     std::string text =
         std::to_string(hundredths / 100) + "." + std::to_string(hundredths % 100 / 10);
     return text + std::to_string(hundredths % 10);

@@ -12,62 +12,68 @@
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::PageCounts;
 using runtime::StorageStats;
 using runtime::StorageUse;
 using runtime::VolumeInfo;
 
-/// One metric of a domain or of the store.
-struct UseMetric {
+/// One number of each `Subject`: of the store or a domain, or of a volume.
+template <typename Subject>
+struct Metric {
     std::string_view name;
     std::string_view help;
-    std::uint64_t (*value)(const StorageUse& use);
+    std::uint64_t (*value)(const Subject& subject);
 };
 
-/// One metric of a volume.
-struct VolumeMetric {
-    std::string_view name;
-    std::string_view help;
-    std::uint64_t (*value)(const VolumeInfo& volume);
-};
+template <typename Subject>
+constexpr Metric<Subject> metric(std::string_view name, std::string_view help,
+                                 std::uint64_t (*value)(const Subject&)) {
+    return {.name = name, .help = help, .value = value};
+}
 
 std::uint64_t bytes_of(std::uint64_t pages) { return to_bytes(Pages(pages)).value(); }
 
-constexpr auto kStore = std::to_array<UseMetric>({
-    {"pepita_storage_limit_bytes", "Memory that the store may take.",
-     [](const StorageUse& use) { return use.limit.value(); }},
-    {"pepita_storage_used_bytes", "Memory that the store takes, tables and indexes included.",
-     [](const StorageUse& use) { return use.used.value(); }},
-    {"pepita_storage_metadata_bytes", "Of the memory used: all but the packed pages.",
-     [](const StorageUse& use) { return use.metadata.value(); }},
+constexpr auto kStore = std::to_array<Metric<StorageUse>>({
+    metric<StorageUse>("pepita_storage_limit_bytes", "Memory that the store may take.",
+                       [](const StorageUse& use) { return use.limit.value(); }),
+    metric<StorageUse>("pepita_storage_used_bytes",
+                       "Memory that the store takes, tables and indexes included.",
+                       [](const StorageUse& use) { return use.used.value(); }),
+    metric<StorageUse>("pepita_storage_metadata_bytes",
+                       "Of the memory used: all but the packed pages.",
+                       [](const StorageUse& use) { return use.metadata.value(); }),
 });
 
-constexpr auto kDomain = std::to_array<UseMetric>({
-    {"pepita_storage_domain_stored_bytes", "What is stored, before anything is saved.",
-     [](const StorageUse& use) { return bytes_of(use.pages.stored); }},
-    {"pepita_storage_domain_payload_bytes", "Packed pages, each content once.",
-     [](const StorageUse& use) { return use.payload.value(); }},
-    {"pepita_storage_domain_shared_bytes", "Pages that equal another, not stored again.",
-     [](const StorageUse& use) { return bytes_of(use.shared); }},
-    {"pepita_storage_domain_objects", "Different contents.",
-     [](const StorageUse& use) { return use.objects; }},
+constexpr auto kDomain = std::to_array<Metric<StorageUse>>({
+    metric<StorageUse>("pepita_storage_domain_stored_bytes",
+                       "What is stored, before anything is saved.",
+                       [](const StorageUse& use) { return bytes_of(use.pages.stored); }),
+    metric<StorageUse>("pepita_storage_domain_payload_bytes", "Packed pages, each content once.",
+                       [](const StorageUse& use) { return use.payload.value(); }),
+    metric<StorageUse>("pepita_storage_domain_shared_bytes",
+                       "Pages that equal another, not stored again.",
+                       [](const StorageUse& use) { return bytes_of(use.shared); }),
+    metric<StorageUse>("pepita_storage_domain_objects", "Different contents.",
+                       [](const StorageUse& use) { return use.objects; }),
 });
 
-constexpr auto kVolume = std::to_array<VolumeMetric>({
-    {"pepita_storage_volume_capacity_bytes", "Size of the device.",
-     [](const VolumeInfo& volume) { return volume.spec.capacity.value(); }},
-    {"pepita_storage_volume_stored_bytes", "Written and not discarded.",
-     [](const VolumeInfo& volume) { return bytes_of(volume.pages.stored); }},
-    {"pepita_storage_volume_zero_bytes", "Of the stored: zeros.",
-     [](const VolumeInfo& volume) { return bytes_of(volume.pages.zero); }},
-    {"pepita_storage_volume_same_bytes", "Of the stored: one other byte, over and over.",
-     [](const VolumeInfo& volume) { return bytes_of(volume.pages.same); }},
-    {"pepita_storage_volume_raw_bytes", "Of the stored: not compressible.",
-     [](const VolumeInfo& volume) { return bytes_of(volume.pages.raw); }},
-    {"pepita_storage_volume_packed_bytes", "Packed pages, before equal ones are shared.",
-     [](const VolumeInfo& volume) { return volume.pages.packed.value(); }},
-    {"pepita_storage_volume_attached", "Whether a front end serves it.",
-     [](const VolumeInfo& volume) -> std::uint64_t { return volume.attachment ? 1 : 0; }},
+constexpr auto kVolume = std::to_array<Metric<VolumeInfo>>({
+    metric<VolumeInfo>("pepita_storage_volume_capacity_bytes", "Size of the device.",
+                       [](const VolumeInfo& volume) { return volume.spec.capacity.value(); }),
+    metric<VolumeInfo>("pepita_storage_volume_stored_bytes", "Written and not discarded.",
+                       [](const VolumeInfo& volume) { return bytes_of(volume.pages.stored); }),
+    metric<VolumeInfo>("pepita_storage_volume_zero_bytes", "Of the stored: zeros.",
+                       [](const VolumeInfo& volume) { return bytes_of(volume.pages.zero); }),
+    metric<VolumeInfo>("pepita_storage_volume_same_bytes",
+                       "Of the stored: one other byte, over and over.",
+                       [](const VolumeInfo& volume) { return bytes_of(volume.pages.same); }),
+    metric<VolumeInfo>("pepita_storage_volume_raw_bytes", "Of the stored: not compressible.",
+                       [](const VolumeInfo& volume) { return bytes_of(volume.pages.raw); }),
+    metric<VolumeInfo>("pepita_storage_volume_packed_bytes",
+                       "Packed pages, before equal ones are shared.",
+                       [](const VolumeInfo& volume) { return volume.pages.packed.value(); }),
+    metric<VolumeInfo>(
+        "pepita_storage_volume_attached", "Whether a front end serves it.",
+        [](const VolumeInfo& volume) -> std::uint64_t { return volume.attachment ? 1 : 0; }),
 });
 
 void add_head(std::string& text, std::string_view name, std::string_view help) {
@@ -89,24 +95,24 @@ std::string label(std::string_view key, std::string_view value) {
 
 std::string prometheus_text(const StorageStats& stats, std::span<const VolumeInfo> volumes) {
     std::string text;
-    for (const UseMetric& metric : kStore) {
-        add_head(text, metric.name, metric.help);
-        add_sample(text, metric.name, "", metric.value(stats.store));
+    for (const Metric<StorageUse>& each : kStore) {
+        add_head(text, each.name, each.help);
+        add_sample(text, each.name, "", each.value(stats.store));
     }
-    for (const UseMetric& metric : kDomain) {
-        add_head(text, metric.name, metric.help);
+    for (const Metric<StorageUse>& each : kDomain) {
+        add_head(text, each.name, each.help);
         for (const StorageUse& domain : stats.domains) {
-            add_sample(text, metric.name, "{" + label("domain", domain.domain) + "}",
-                       metric.value(domain));
+            add_sample(text, each.name, "{" + label("domain", domain.domain) + "}",
+                       each.value(domain));
         }
     }
-    for (const VolumeMetric& metric : kVolume) {
-        add_head(text, metric.name, metric.help);
+    for (const Metric<VolumeInfo>& each : kVolume) {
+        add_head(text, each.name, each.help);
         for (const VolumeInfo& volume : volumes) {
-            add_sample(text, metric.name,
+            add_sample(text, each.name,
                        "{" + label("volume", volume.spec.name) + "," +
                            label("domain", volume.spec.domain) + "}",
-                       metric.value(volume));
+                       each.value(volume));
         }
     }
     return text;

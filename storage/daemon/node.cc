@@ -78,7 +78,7 @@ void Node::take_over(const std::vector<VolumeInfo>& before) {
         Volume& volume = volumes_[spec.name];
         volume.spec = std::move(spec);
         if (info.attachment) {
-            auto exported = recover({volume.spec, info.attachment, {}});
+            auto exported = recover(volume.spec, *info.attachment);
             if (exported) {
                 volume.how = info.attachment->spec;
                 volume.exported = *std::move(exported);
@@ -93,11 +93,10 @@ void Node::take_over(const std::vector<VolumeInfo>& before) {
     }
 }
 
-Result<std::unique_ptr<Export>> Node::recover(const VolumeInfo& before) {
-    const Attachment& attachment = *before.attachment;
-    Exporter* const exporter = TRY(exporter_of(attachment.spec.front_end));
-    std::shared_ptr<Disk> disk = TRY(parts_.backing->open(before.spec, attachment.spec.read_only));
-    return exporter->recover(before.spec.name, attachment, std::move(disk));
+Result<std::unique_ptr<Export>> Node::recover(const VolumeSpec& spec, const Attachment& before) {
+    Exporter* const exporter = TRY(exporter_of(before.spec.front_end));
+    std::shared_ptr<Disk> disk = TRY(parts_.backing->open(spec, before.spec.read_only));
+    return exporter->recover(spec.name, before, std::move(disk));
 }
 
 Result<Node::Volume*> Node::find(const std::string& name) {

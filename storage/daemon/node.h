@@ -69,7 +69,8 @@ private:
     explicit Node(Parts parts) : parts_(std::move(parts)) {}
     Result<Volume*> find(const std::string& name);
     Result<Exporter*> exporter_of(runtime::FrontEnd front_end) const;
-    Result<std::unique_ptr<Export>> recover(const runtime::VolumeInfo& before);
+    Result<std::unique_ptr<Export>> recover(const runtime::VolumeSpec& spec,
+                                            const runtime::Attachment& before);
     void take_over(const std::vector<runtime::VolumeInfo>& before);
     Result<void> save() const;
 
