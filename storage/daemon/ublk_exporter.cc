@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -42,8 +43,9 @@ Result<UblkId> id_of(const std::string& path) {
     std::uint32_t number = 0;
     const std::string_view text = path;
     const char* const end = text.data() + text.size();
-    if (!text.starts_with(prefix) ||
-        std::from_chars(text.data() + prefix.size(), end, number).ptr != end) {
+    const bool is_ublk = text.starts_with(prefix);
+    const auto read = std::from_chars(is_ublk ? text.data() + prefix.size() : end, end, number);
+    if (read.ec != std::errc() || read.ptr != end) {  // no digits, and too many, are errors
         return Error(Code::DataLoss, "'" + path + "' is no ublk device");
     }
     return UblkId{number};
