@@ -94,6 +94,16 @@ Result<void> compare_type(const ExpectedType& ours, const Found& theirs, Report&
     return {};
 }
 
+/// "IORING_OP_PIPE (Linux 6.16)".
+std::string with_version(const ExpectedEnumerator& ours) {
+    std::string name(ours.name);
+    if (ours.since != abi::Version()) {
+        name += " (Linux " + std::to_string(ours.since.major) + "." +
+                std::to_string(ours.since.minor) + ")";
+    }
+    return name;
+}
+
 }  // namespace
 
 Result<Report> compare(std::span<const ExpectedType> types,
@@ -113,7 +123,7 @@ Result<Report> compare(std::span<const ExpectedType> types,
             theirs = theirs ? theirs : module.own_value_of(ours.name);
         }
         if (!theirs) {
-            report.absent.emplace_back(ours.name);
+            report.absent.push_back(with_version(ours));
         } else if (*theirs == ours.value) {
             ++report.same;
         } else {

@@ -4,10 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
+#include "kernel-abi/abi/members.h"
 #include "kernel-abi/uapi/acpi.h"
+#include "kernel-abi/uapi/blk_mq.h"
+#include "kernel-abi/uapi/io_uring.h"
 #include "kernel-abi/uapi/kvm.h"
 #include "kernel-abi/uapi/pvh.h"
+#include "kernel-abi/uapi/version.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "kernel-abi/uapi/virtio_pci.h"
 #include "kernel-abi/uapi/virtio_ring.h"
@@ -15,17 +20,6 @@
 
 namespace pepita::abi_check {
 namespace {
-
-// A type that is never made; its members' sizes are asked for.
-template <typename T>
-T& some();
-
-// A macro, because offsetof is one: our member, and Linux's name for it.
-#define MEMBER(type, ours, linux_name)                                                          \
-    ExpectedMember {                                                                            \
-        .name = (linux_name), .offset = offsetof(type, ours), .size = sizeof(some<type>().ours) \
-    }
-#define SAME(type, name) MEMBER(type, name, #name)
 
 namespace kvm = abi::kvm;
 namespace pvh = abi::pvh;
@@ -235,18 +229,6 @@ constexpr std::array kMadtIoapic{MEMBER(acpi::MadtIoapic, type, "header.type"),
                                  SAME(acpi::MadtIoapic, address),
                                  MEMBER(acpi::MadtIoapic, first_interrupt, "global_irq_base")};
 
-#undef SAME
-#undef MEMBER
-
-template <typename T>
-constexpr ExpectedType whole(std::string_view name, std::span<const ExpectedMember> members) {
-    return {.name = name, .size = sizeof(T), .length = Length::Exact, .members = members};
-}
-constexpr ExpectedType start_of(std::string_view name, std::size_t size,
-                                std::span<const ExpectedMember> members) {
-    return {.name = name, .size = size, .length = Length::AtLeast, .members = members};
-}
-
 constexpr std::array kTypes{
     whole<kvm::UserMemoryRegion>("kvm_userspace_memory_region", kKvmMemoryRegion),
     whole<kvm::EnableCap>("kvm_enable_cap", kKvmEnableCap),
@@ -299,7 +281,32 @@ constexpr std::array kEnumerators{
 
 }  // namespace
 
-std::span<const ExpectedType> expected_types() { return kTypes; }
-std::span<const ExpectedEnumerator> expected_enumerators() { return kEnumerators; }
+std::span<const ExpectedType> expected_types() {
+    static const std::vector<ExpectedType> all = [] {
+        std::vector<ExpectedType> types(kTypes.begin(), kTypes.end());
+        for (const auto more : {io_uring_types(), ublk_types()}) {
+            types.insert(types.end(), more.begin(), more.end());
+        }
+        return types;
+    }();
+    return all;
+}
+
+std::span<const ExpectedEnumerator> expected_enumerators() {
+    static const std::vector<ExpectedEnumerator> all = [] {
+        std::vector<ExpectedEnumerator> enumerators(kEnumerators.begin(), kEnumerators.end());
+        const auto add = [&](std::span<const abi::Symbol> symbols) {
+            for (const abi::Symbol& symbol : symbols) {
+                enumerators.push_back(
+                    {.name = symbol.linux_name, .value = symbol.value, .since = symbol.since});
+            }
+        };
+        add(abi::kIoUringOps);
+        add(abi::kIoUringRegisterOps);
+        add(abi::kReqOps);
+        return enumerators;
+    }();
+    return all;
+}
 
 }  // namespace pepita::abi_check

@@ -5,6 +5,8 @@
 #include <span>
 #include <string_view>
 
+#include "kernel-abi/uapi/version.h"
+
 namespace pepita::abi_check {
 
 // What our own definitions (kernel-abi/uapi) say, under the names that Linux has for it.
@@ -30,8 +32,13 @@ struct ExpectedType {
 struct ExpectedEnumerator {
     std::string_view name;
     std::uint64_t value;
+    abi::Version since = {};
 };
 
+std::span<const ExpectedType> io_uring_types();
+std::span<const ExpectedType> ublk_types();
+
+/// All of them.
 std::span<const ExpectedType> expected_types();
 std::span<const ExpectedEnumerator> expected_enumerators();
 

@@ -5,6 +5,7 @@
 #include <linux/time_types.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -394,7 +395,7 @@ bool IoRing::command(File file, std::uint32_t operation, std::span<const std::by
     // from byte 48 on. What an earlier operation left there must not be taken for ours.
     auto* room = reinterpret_cast<std::byte*>(entry) + kPayloadOffset;
     std::memset(room, 0, state_->payload_max);
-    std::memcpy(room, payload.data(), payload.size());
+    std::ranges::copy(payload, room);
     return true;
 }
 

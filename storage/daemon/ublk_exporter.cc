@@ -1,5 +1,7 @@
 #include "storage/daemon/ublk_exporter.h"
 
+#include <fcntl.h>
+
 #include <charconv>
 #include <cstdint>
 #include <memory>
@@ -10,6 +12,7 @@
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/storage_api.h"
@@ -26,7 +29,12 @@ public:
     explicit UblkExport(std::unique_ptr<UblkServer> server) : server_(std::move(server)) {}
 
     std::string path() const override { return ublk_block_path(server_->id()); }
-    Result<void> stop() override { return server_->stop(); }
+    Result<void> stop() override {
+        // Exclusive: fails where the kernel itself has it, a mount or a partition, which would lose
+        // its disk.
+        TRY(open_file(path().c_str(), O_RDONLY | O_EXCL), "still in use");
+        return server_->stop();
+    }
     Result<void> leave() override {
         server_->detach();
         return {};

@@ -96,8 +96,7 @@ public:
 
     /// The literals that end the block. False without room.
     bool last(std::span<const std::byte> literals) {
-        if (static_cast<std::size_t>(end_ - at_) <
-            literals.size() + literals.size() / 255 + 2 + kLz4Spare) {
+        if (static_cast<std::size_t>(end_ - at_) < literals.size() + literals.size() / 255 + 2) {
             return false;
         }
         std::byte* const token = at_++;

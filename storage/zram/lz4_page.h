@@ -12,11 +12,12 @@ inline constexpr std::size_t kPageBytes = kPageSize.value();
 using PageView = std::span<const std::byte, kPageBytes>;
 using PageSpan = std::span<std::byte, kPageBytes>;
 
-/// What the encoder may write behind a block's end, because it copies whole words.
-inline constexpr std::size_t kLz4Spare = 16;
+/// More room than the block takes, so that the encoder may copy whole words.
+inline constexpr std::size_t kLz4Spare = 24;
 
 /// Packs a page into one LZ4 block, exactly as the format has it, and gives the block's size; 0
-/// where it does not fit into `into` with kLz4Spare bytes to spare. Bytes behind it mean nothing.
+/// where there is no room. There always is for a block and kLz4Spare bytes more; with less there
+/// may be. Bytes behind the block mean nothing.
 /// Thread: any. Cost: 16 KiB of stack; about 1 ns a byte.
 /// Source: the LZ4 block format description, of the LZ4 project.
 std::size_t lz4_compress_page(PageView page, std::span<std::byte> into);

@@ -18,6 +18,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/units.h"
+#include "test/support/sanitizer.h"
 
 namespace pepita {
 namespace {
@@ -46,6 +47,9 @@ TEST(PageBuffer, IsWholeAlignedZeroPages) {
 }
 
 TEST(PageBuffer, CostsMemoryOnDemandOrFromTheStart) {
+    if (kIsSanitized) {
+        GTEST_SKIP() << "a sanitizer's runtime takes mlock() for itself";
+    }
     const auto lazy = PageBuffer::create({.size = 64_KiB});
     ASSERT_TRUE(lazy.has_value());
     EXPECT_EQ(resident_pages(lazy->bytes()), 0U);
@@ -61,6 +65,9 @@ TEST(PageBuffer, RefusesSizesThatAreNone) {
 }
 
 TEST(PageBuffer, NamesTheLimitThatForbidsPinning) {
+    if (kIsSanitized) {
+        GTEST_SKIP() << "a sanitizer's runtime takes mlock() for itself";
+    }
     if (::geteuid() == 0) {
         ASSERT_EQ(::setegid(65534), 0);
         ASSERT_EQ(::seteuid(65534), 0);  // CAP_IPC_LOCK would know no limit

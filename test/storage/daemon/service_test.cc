@@ -42,7 +42,10 @@ protected:
                         })
                         .has_value());
     }
-    ~ServiceTest() override { std::filesystem::remove_all(directory_); }
+    ~ServiceTest() override {
+        worker_.reset();  // before what its tasks use
+        std::filesystem::remove_all(directory_);
+    }
     ServiceTest(const ServiceTest&) = delete;
     ServiceTest& operator=(const ServiceTest&) = delete;
     ServiceTest(ServiceTest&&) = delete;
