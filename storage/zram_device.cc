@@ -58,7 +58,7 @@ void ZramDevice::write_zeroes(Sectors first, Sectors count, std::uint64_t tag) {
 
 /// Whole pages by `on_whole`; of the pages at the two ends, only the sectors that are meant.
 template <typename OnWhole>
-IoStatus ZramDevice::clear_now(Sectors first, Sectors count, OnWhole&& on_whole) {
+IoStatus ZramDevice::clear_now(Sectors first, Sectors count, const OnWhole& on_whole) {
     if (access_ == Access::ReadOnly || !is_within(capacity(), first, count)) {
         return IoStatus::Failed;
     }

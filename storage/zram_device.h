@@ -41,7 +41,7 @@ private:
     IoStatus read_now(std::uint64_t offset, std::span<const Segment> into) const;
     IoStatus write_now(std::uint64_t offset, std::span<const Segment> from);
     template <typename OnWhole>
-    IoStatus clear_now(Sectors first, Sectors count, OnWhole&& on_whole);
+    IoStatus clear_now(Sectors first, Sectors count, const OnWhole& on_whole);
     void finish(std::uint64_t tag, IoStatus status);
 
     std::shared_ptr<ZramVolume> volume_;

@@ -32,18 +32,29 @@ enum class ReqOp : std::uint32_t {
 constexpr std::uint64_t value_of(ReqOp op) { return static_cast<std::uint64_t>(op); }
 
 inline constexpr std::array kReqOps{
-    Symbol{.linux_name = "REQ_OP_READ", .value = value_of(ReqOp::Read), .since = {4, 8}},
-    Symbol{.linux_name = "REQ_OP_WRITE", .value = value_of(ReqOp::Write), .since = {4, 8}},
-    Symbol{.linux_name = "REQ_OP_FLUSH", .value = value_of(ReqOp::Flush), .since = {4, 8}},
-    Symbol{.linux_name = "REQ_OP_DISCARD", .value = value_of(ReqOp::Discard), .since = {4, 8}},
+    Symbol{
+        .linux_name = "REQ_OP_READ", .value = value_of(ReqOp::Read), .since = linux_version(4, 8)},
+    Symbol{.linux_name = "REQ_OP_WRITE",
+           .value = value_of(ReqOp::Write),
+           .since = linux_version(4, 8)},
+    Symbol{.linux_name = "REQ_OP_FLUSH",
+           .value = value_of(ReqOp::Flush),
+           .since = linux_version(4, 8)},
+    Symbol{.linux_name = "REQ_OP_DISCARD",
+           .value = value_of(ReqOp::Discard),
+           .since = linux_version(4, 8)},
     Symbol{.linux_name = "REQ_OP_SECURE_ERASE",
            .value = value_of(ReqOp::SecureErase),
-           .since = {4, 8}},
+           .since = linux_version(4, 8)},
     Symbol{.linux_name = "REQ_OP_WRITE_ZEROES",
            .value = value_of(ReqOp::WriteZeroes),
-           .since = {4, 10}},
-    Symbol{.linux_name = "REQ_OP_DRV_IN", .value = value_of(ReqOp::DrvIn), .since = {4, 11}},
-    Symbol{.linux_name = "REQ_OP_DRV_OUT", .value = value_of(ReqOp::DrvOut), .since = {4, 11}},
+           .since = linux_version(4, 10)},
+    Symbol{.linux_name = "REQ_OP_DRV_IN",
+           .value = value_of(ReqOp::DrvIn),
+           .since = linux_version(4, 11)},
+    Symbol{.linux_name = "REQ_OP_DRV_OUT",
+           .value = value_of(ReqOp::DrvOut),
+           .since = linux_version(4, 11)},
 };
 
 /// The same operation in the three numberings; none where a protocol does not have it.

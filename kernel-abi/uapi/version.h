@@ -13,6 +13,10 @@ struct Version {
     friend constexpr auto operator<=>(const Version&, const Version&) = default;
 };
 
+constexpr Version linux_version(std::uint32_t major, std::uint32_t minor) {
+    return {.major = major, .minor = minor};
+}
+
 /// A value that Linux names.
 struct Symbol {
     std::string_view linux_name;

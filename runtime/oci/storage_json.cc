@@ -117,7 +117,7 @@ Result<VolumeInfo> read_volume(const Node& node) {
 Result<std::vector<VolumeInfo>> read_state(std::string_view text) {
     const oci::Json document = TRY(oci::parse_json(text));
     const Object object = TRY(Node(document, "").object());
-    TRY(number_of(object, "version", 1));
+    (void)TRY(number_of(object, "version", 1));
     std::vector<VolumeInfo> volumes;
     for (const Node& node : TRY(TRY(object.require("volumes")).elements())) {
         volumes.push_back(TRY(read_volume(node)));

@@ -191,7 +191,9 @@ IoStatus Volume::write_part(Pages page, std::size_t offset, std::span<const std:
                             std::span<const std::byte> beneath) {
     CHECK(offset <= kPageBytes);
     CHECK(from.size() <= kPageBytes - offset);
-    CHECK(beneath.empty() || beneath.size() == kPageBytes);
+    if (!beneath.empty()) {
+        CHECK(beneath.size() == kPageBytes);
+    }
     __attribute__((uninitialized)) std::array<std::byte, kPageBytes> whole;
     std::optional<Entry> before;
     {

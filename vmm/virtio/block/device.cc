@@ -219,7 +219,8 @@ void Block::on_complete(std::span<const storage::IoCompletion> completions) {
 void Block::finish(const storage::IoCompletion& completion) {
     const std::size_t index = completion.tag >> 16U;
     const std::size_t head = completion.tag & 0xffffU;
-    CHECK(index < queues_.size() && queues_[index] != nullptr);  // or we gave it up too early
+    CHECK(index < queues_.size());
+    CHECK(queues_[index] != nullptr);  // or we gave it up too early
     Queue& queue = *queues_[index];
     CHECK(head < queue.pending.size());
     std::optional<Pending>& place = queue.pending[head];
