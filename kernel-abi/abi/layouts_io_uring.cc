@@ -107,11 +107,9 @@ constexpr std::array kNapi{
     SAME(abi::IoUringNapi, busy_poll_to),
     SAME(abi::IoUringNapi, prefer_busy_poll),
 };
-constexpr std::array kCloneBuffers{
-    SAME(abi::IoUringCloneBuffers, src_fd),  SAME(abi::IoUringCloneBuffers, flags),
-    SAME(abi::IoUringCloneBuffers, src_off), SAME(abi::IoUringCloneBuffers, dst_off),
-    SAME(abi::IoUringCloneBuffers, nr),
-};
+// Linux 6.12 has padding where src_off, dst_off and nr are since 6.13.
+constexpr std::array kCloneBuffers{SAME(abi::IoUringCloneBuffers, src_fd),
+                                   SAME(abi::IoUringCloneBuffers, flags)};
 constexpr std::array kMemRegionReg{
     SAME(abi::IoUringMemRegionReg, region_uptr),
     SAME(abi::IoUringMemRegionReg, flags),
