@@ -159,6 +159,7 @@ Result<std::shared_ptr<ZramVolume>> Store::find(const std::string& name) const {
 std::vector<std::shared_ptr<ZramVolume>> Store::volumes() const {
     const std::scoped_lock lock(mutex_);
     std::vector<std::shared_ptr<ZramVolume>> all;
+    all.reserve(volumes_.size());
     for (const auto& [name, volume] : volumes_) {
         all.push_back(volume);
     }

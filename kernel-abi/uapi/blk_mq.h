@@ -64,11 +64,15 @@ struct BlockOperation {
     std::optional<std::uint32_t> virtio_blk;
 };
 inline constexpr std::array kBlockOperations{
-    BlockOperation{ReqOp::Read, kUblkIoOpRead, kVirtioBlkTIn},
-    BlockOperation{ReqOp::Write, kUblkIoOpWrite, kVirtioBlkTOut},
-    BlockOperation{ReqOp::Flush, kUblkIoOpFlush, kVirtioBlkTFlush},
-    BlockOperation{ReqOp::Discard, kUblkIoOpDiscard, kVirtioBlkTDiscard},
-    BlockOperation{ReqOp::WriteZeroes, kUblkIoOpWriteZeroes, kVirtioBlkTWriteZeroes},
+    BlockOperation{.linux_op = ReqOp::Read, .ublk = kUblkIoOpRead, .virtio_blk = kVirtioBlkTIn},
+    BlockOperation{.linux_op = ReqOp::Write, .ublk = kUblkIoOpWrite, .virtio_blk = kVirtioBlkTOut},
+    BlockOperation{
+        .linux_op = ReqOp::Flush, .ublk = kUblkIoOpFlush, .virtio_blk = kVirtioBlkTFlush},
+    BlockOperation{
+        .linux_op = ReqOp::Discard, .ublk = kUblkIoOpDiscard, .virtio_blk = kVirtioBlkTDiscard},
+    BlockOperation{.linux_op = ReqOp::WriteZeroes,
+                   .ublk = kUblkIoOpWriteZeroes,
+                   .virtio_blk = kVirtioBlkTWriteZeroes},
 };
 
 /// The most that a blk-mq tag set may have; ublk's is kUblkQueueDepthMax.
