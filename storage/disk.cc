@@ -18,15 +18,11 @@
 namespace pepita::storage {
 namespace {
 
-Sectors capacity_of(const ZramVolume& volume) {
-    return Sectors(to_bytes(volume.capacity()).value() / kSectorSize.value());
-}
-
 class ZramDisk final : public Disk {
 public:
     ZramDisk(std::shared_ptr<ZramVolume> volume, Access access)
         : volume_(std::move(volume)), access_(access) {}
-    Sectors capacity() const override { return capacity_of(*volume_); }
+    Sectors capacity() const override { return to_sectors(volume_->capacity()); }
     Access access() const override { return access_; }
     Result<std::unique_ptr<BlockDevice>> open(EventLoop& /*loop*/) override {
         return std::unique_ptr<BlockDevice>(std::make_unique<ZramDevice>(volume_, access_));
@@ -59,7 +55,7 @@ class OverlayDisk final : public Disk {
 public:
     OverlayDisk(std::shared_ptr<Disk> base, std::shared_ptr<ZramVolume> upper)
         : base_(std::move(base)), upper_(std::move(upper)) {}
-    Sectors capacity() const override { return capacity_of(*upper_); }
+    Sectors capacity() const override { return to_sectors(upper_->capacity()); }
     Access access() const override { return Access::ReadWrite; }
     Result<std::unique_ptr<BlockDevice>> open(EventLoop& loop) override {
         return std::unique_ptr<BlockDevice>(

@@ -107,6 +107,7 @@ FileDevice::Slot& FileDevice::take_slot(Kind kind, std::uint64_t tag) {
     slot.tag = tag;
     slot.pieces.clear();
     slot.first_piece = 0;
+    slot.offset = 0;
     slot.left = 0;
     return slot;
 }
@@ -141,22 +142,17 @@ void FileDevice::clear(Sectors first, Sectors count, std::uint64_t tag) {
 
 void FileDevice::move_bytes(Kind kind, Sectors first, std::span<const Segment> segments,
                             std::uint64_t tag) {
-    Slot& slot = take_slot(kind, tag);
-    bool fits = segments.size() <= IOV_MAX;
-    for (const Segment segment : segments) {
-        fits = fits && segment.size() <= to_bytes(capacity_).value() - slot.left;
-        if (!fits) {
-            break;
-        }
-        slot.left += segment.size();
-        if (!segment.empty()) {
-            slot.pieces.push_back({.iov_base = segment.data(), .iov_len = segment.size()});
+    const bool fits = segments.size() <= IOV_MAX && is_within(capacity_, first, segments);
+    Slot& slot = take_slot(fits ? kind : Kind::Refusal, tag);
+    if (slot.kind != Kind::Refusal) {
+        slot.offset = to_bytes(first).value();
+        for (const Segment segment : segments) {
+            slot.left += segment.size();
+            if (!segment.empty()) {
+                slot.pieces.push_back({.iov_base = segment.data(), .iov_len = segment.size()});
+            }
         }
     }
-    if (!fits || slot.left == 0 || !is_within(capacity_, first, Bytes(slot.left))) {
-        slot.kind = Kind::Refusal;
-    }
-    slot.offset = slot.kind == Kind::Refusal ? 0 : to_bytes(first).value();
     queue(slot);
 }
 

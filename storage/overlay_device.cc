@@ -39,10 +39,6 @@ OverlayDevice::OverlayDevice(std::unique_ptr<BlockDevice> base, std::shared_ptr<
     });
 }
 
-Sectors OverlayDevice::capacity() const {
-    return Sectors(to_bytes(upper_->capacity()).value() / kSector);
-}
-
 void OverlayDevice::read(Sectors first, std::span<const Segment> into, std::uint64_t tag) {
     begin(Kind::Read, first, into, Sectors(0), tag);
 }

@@ -26,7 +26,7 @@ public:
     OverlayDevice(std::unique_ptr<BlockDevice> base, std::shared_ptr<ZramVolume> upper);
     ~OverlayDevice() override = default;
 
-    Sectors capacity() const override;
+    Sectors capacity() const override { return to_sectors(upper_->capacity()); }
     Access access() const override { return Access::ReadWrite; }
     std::uint32_t depth() const override { return static_cast<std::uint32_t>(slots_.size()); }
     void set_listener(OnComplete listener) override { listener_ = std::move(listener); }

@@ -22,7 +22,11 @@ public:
     std::uint32_t depth() const override { return device_->depth(); }
     void set_listener(OnComplete listener) override {
         listener_ = std::move(listener);
-        device_->set_listener([this](std::span<const IoCompletion> done) { listener_(done); });
+        device_->set_listener([this](std::span<const IoCompletion> done) {
+            if (listener_) {
+                listener_(done);
+            }
+        });
     }
     void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override {
         device_->read(first, into, tag);

@@ -30,10 +30,6 @@ constexpr std::size_t kPage = kPageSize.value();
 
 }  // namespace
 
-Sectors ZramDevice::capacity() const {
-    return Sectors(to_bytes(volume_->capacity()).value() / kSectorSize.value());
-}
-
 void ZramDevice::read(Sectors first, std::span<const Segment> into, std::uint64_t tag) {
     const bool is_possible = is_within(capacity(), first, into);
     finish(tag, is_possible ? read_now(to_bytes(first).value(), into) : IoStatus::Failed);

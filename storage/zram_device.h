@@ -24,7 +24,7 @@ public:
         : volume_(std::move(volume)), access_(access) {}
     ~ZramDevice() override = default;
 
-    Sectors capacity() const override;
+    Sectors capacity() const override { return to_sectors(volume_->capacity()); }
     Access access() const override { return access_; }
     std::uint32_t depth() const override { return kDepth; }
     void set_listener(OnComplete listener) override { listener_ = std::move(listener); }

@@ -84,7 +84,7 @@ public:
     void set_listener(OnComplete listener) override { listener_ = std::move(listener); }
 
     void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override {
-        const bool fits = lies_within(first, into);
+        const bool fits = is_within(disk_.capacity(), first, into);
         for (const Segment segment : into) {
             if (fits) {
                 const std::span<const std::byte> from = disk_.at(first, segment.size());
@@ -95,7 +95,7 @@ public:
         finish(tag, fits ? IoStatus::Ok : IoStatus::Failed);
     }
     void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) override {
-        if (disk_.access() == Access::ReadOnly || !lies_within(first, from)) {
+        if (disk_.access() == Access::ReadOnly || !is_within(disk_.capacity(), first, from)) {
             finish(tag, IoStatus::Failed);
             return;
         }
@@ -120,8 +120,8 @@ public:
         }
     }
     void write_zeroes(Sectors first, Sectors count, std::uint64_t tag) override {
-        const bool fits = disk_.access() == Access::ReadWrite &&
-                          is_within(disk_.capacity(), first, to_bytes(count));
+        const bool fits =
+            disk_.access() == Access::ReadWrite && is_within(disk_.capacity(), first, count);
         if (fits) {
             const std::span<std::byte> into = disk_.at(first, to_bytes(count).value());
             std::memset(into.data(), 0, into.size());
@@ -142,13 +142,6 @@ public:
     }
 
 private:
-    bool lies_within(Sectors first, std::span<const Segment> segments) const {
-        std::uint64_t size = 0;
-        for (const Segment segment : segments) {
-            size += segment.size();
-        }
-        return size > 0 && is_within(disk_.capacity(), first, Bytes(size));
-    }
     void finish(std::uint64_t tag, IoStatus status) {
         done_.push_back({.tag = tag, .status = status});
     }
