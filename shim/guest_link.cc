@@ -59,7 +59,7 @@ Result<void> GuestConnect::begin(EventLoop& loop, const Target& target) {
     socket_ = TRY(connect_unix_at(target.directory, target.name));
     const std::string request = "CONNECT " + std::to_string(target.port) + "\n";
     // A new socket has room for one line.
-    TRY(send_some(socket_.ref(), std::as_bytes(std::span(request))));
+    (void)TRY(send_some(socket_.ref(), std::as_bytes(std::span(request))));
     watch_ = TRY(loop.watch(socket_.ref(), EPOLLIN, [this](std::uint32_t) { on_answer(); }));
     return {};
 }

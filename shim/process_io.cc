@@ -74,8 +74,8 @@ Result<void> ProcessIo::open_terminal(const Fd& console_socket, runtime::WindowS
     Pty pty = TRY(open_pty(window));
     const std::array<FdRef, 1> fds{pty.master.ref()};
     const std::string name = "/dev/ptmx";  // as runc names it; receivers do not read it
-    TRY(send_some(console_socket.ref(), std::as_bytes(std::span(name)), fds),
-        "send the terminal to the console socket");
+    (void)TRY(send_some(console_socket.ref(), std::as_bytes(std::span(name)), fds),
+              "send the terminal to the console socket");
     TRY(watch_window(pty.slave));
     out_.sink = TRY(duplicate(pty.slave.ref()));
     source_ = std::move(pty.slave);

@@ -143,7 +143,9 @@ TEST(ZramRecovery, WhatIsCutOffCostsNothingBeforeAndAfter) {
         ASSERT_TRUE(volume->resize(Pages(1)).has_value());
         EXPECT_LE(blocks(), store->use().used.value());
     }
-    EXPECT_LE(blocks(), 5 * 4096U);  // superblock, volume, page table, object, slot
+    // Superblock, volume, page table, object, slot; and what an object that went left in a page
+    // that is not all free, until its frame is packed anew or opened.
+    EXPECT_LE(blocks(), 6 * 4096U);
     store.reset();
     store = *ZramStore::open(*duplicate(file.ref()));
     EXPECT_LE(blocks(), 5 * 4096U);
