@@ -27,13 +27,13 @@ Fd take(const std::optional<InheritedFd>& fd) { return fd ? take(*fd) : Fd(); }
 
 Result<std::unique_ptr<virtio::Block>> make_disk(EventLoop& loop, const DiskConfig& disk) {
     if (disk.store) {
-        return virtio::Block::create(TRY(make_store_disk(disk.store->size, take(disk.file))),
+        return virtio::Block::create(loop, TRY(make_store_disk(disk.store->size, take(disk.file))),
                                      disk.serial);
     }
     const auto access =
         disk.access == Access::ReadOnly ? storage::Access::ReadOnly : storage::Access::ReadWrite;
-    return virtio::Block::create(TRY(storage::FileDevice::create(take(disk.file), access, loop)),
-                                 disk.serial);
+    return virtio::Block::create(
+        loop, TRY(storage::FileDevice::create(take(disk.file), access, loop)), disk.serial);
 }
 
 Result<std::unique_ptr<virtio::vsock::VsockDevice>> make_vsock(EventLoop& loop,
@@ -62,7 +62,7 @@ Result<std::vector<ConfiguredDevice>> make_devices(EventLoop& loop, const Machin
     }
     if (config.entropy) {
         devices.push_back({.name = "entropy",
-                           .device = std::make_unique<virtio::Entropy>(),
+                           .device = std::make_unique<virtio::Entropy>(loop),
                            .front_end = take(config.entropy->vhost_user)});
     }
     return devices;

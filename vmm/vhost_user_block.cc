@@ -52,8 +52,8 @@ VhostUserBlock::~VhostUserBlock() { stop(); }
 
 Result<void> VhostUserBlock::set_up() {
     auto served = std::make_unique<Served>();
-    served->device =
-        TRY(virtio::Block::create(TRY(disk_->open(*loop_)), options_.serial, options_.queues));
+    served->device = TRY(
+        virtio::Block::create(*loop_, TRY(disk_->open(*loop_)), options_.serial, options_.queues));
     served->server = TRY(virtio::VhostUserServer::create(
         *loop_, *served->device, {.socket = options_.socket, .mode = options_.mode}));
     served_ = std::move(served);

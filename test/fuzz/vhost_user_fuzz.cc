@@ -38,7 +38,7 @@ struct Front {
     test::GuestRam ram{64_KiB};
     Fd event = test::make_eventfd();
     vmm::virtio::InflightRegions::Made books = *vmm::virtio::InflightRegions::make(1, 8);
-    vmm::virtio::Entropy device;
+    vmm::virtio::Entropy device{*loop};
     std::unique_ptr<vmm::virtio::VhostUserTransport> transport;
     std::unique_ptr<test::VhostUserFront> front;
 

@@ -47,7 +47,7 @@ struct Bench {
         CHECK(::ftruncate(file.ref().number(), kDiskBytes) == 0);
         auto disk = pepita::storage::FileDevice::create(*pepita::duplicate(file.ref()),
                                                         pepita::storage::Access::ReadWrite, *loop);
-        block = *Block::create(*std::move(disk), "fuzz");
+        block = *Block::create(*loop, *std::move(disk), "fuzz");
     }
     std::unique_ptr<EventLoop> loop = *EventLoop::create();
     pepita::Fd file{::memfd_create("disk", MFD_CLOEXEC)};

@@ -65,7 +65,7 @@ protected:
     // Declared before the carrier, so that they outlive it.
     std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
     test::GuestRam ram_;
-    Entropy entropy_;
+    Entropy entropy_{*loop_};
     std::unique_ptr<Block> block_;
     std::unique_ptr<test::QueueDriver> queue_;
     std::unique_ptr<test::Carrier> carrier_;
@@ -171,7 +171,7 @@ protected:
     void SetUp() override {
         auto disk = std::make_unique<test::FakeBlockDevice>(Sectors(16));
         disk_ = disk.get();
-        block_ = *Block::create(std::move(disk), "disk-1");
+        block_ = *Block::create(*loop_, std::move(disk), "disk-1");
         carry(*block_);
     }
     // Where the status byte of the request will stand.

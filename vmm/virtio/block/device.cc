@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,7 +15,9 @@
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "storage/block_device.h"
 #include "vmm/virtio/block/config.h"
@@ -35,9 +38,14 @@ std::uint64_t tag_of(std::uint16_t queue, std::uint16_t head) {
     return static_cast<std::uint64_t>(queue) << 16U | head;
 }
 
+// What a cleared byte counts of a turn, next to one that is moved: a store gives pages back much
+// faster than it fills them.
+constexpr std::uint64_t kClearedBytesPerByte = 64;
+
 }  // namespace
 
-Result<std::unique_ptr<Block>> Block::create(std::unique_ptr<storage::BlockDevice> storage,
+Result<std::unique_ptr<Block>> Block::create(EventLoop& loop,
+                                             std::unique_ptr<storage::BlockDevice> storage,
                                              std::string_view serial, std::uint16_t queues) {
     const bool is_printable =
         std::ranges::all_of(serial, [](char c) { return c > ' ' && c <= '~'; });
@@ -49,12 +57,13 @@ Result<std::unique_ptr<Block>> Block::create(std::unique_ptr<storage::BlockDevic
         return Error(Code::InvalidArgument,
                      std::to_string(queues) + " queues: 1 to " + std::to_string(block::kQueuesMax));
     }
-    return std::unique_ptr<Block>(new Block(std::move(storage), serial, queues));
+    return std::unique_ptr<Block>(new Block(loop, std::move(storage), serial, queues));
 }
 
-Block::Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial,
-             std::uint16_t queues)
-    : storage_(std::move(storage)),
+Block::Block(EventLoop& loop, std::unique_ptr<storage::BlockDevice> storage,
+             std::string_view serial, std::uint16_t queues)
+    : loop_(loop),
+      storage_(std::move(storage)),
       config_(block::make_config(storage_->capacity(), queues)),
       queue_sizes_(queues, block::kQueueSize),
       queues_(queues) {
@@ -112,6 +121,7 @@ void Block::reset() {
         (void)give_up_queue(static_cast<std::uint16_t>(i), Phase::Resetting);
     }
     notifier_ = nullptr;
+    next_turn_.cancel();
 }
 
 void Block::resized() {
@@ -121,9 +131,12 @@ void Block::resized() {
     }
 }
 
-/// Until the storage has nothing to tell any more, and no queue has both chains and room.
+/// Until the storage has nothing to tell any more, and no queue has both chains and room, or the
+/// turn is over.
 void Block::serve() {
     is_serving_ = true;
+    chains_left_ = kChainsPerTurn;
+    bytes_left_ = kBytesPerTurn.value();
     do {
         for (std::size_t i = 0; i < queues_.size(); ++i) {
             if (queues_[i] != nullptr && queues_[i]->has_chains) {
@@ -134,6 +147,9 @@ void Block::serve() {
     } while (storage_->poll());
     is_serving_ = false;
     notify();
+    if (is_turn_over()) {
+        next_turn_ = loop_.after(std::chrono::nanoseconds(0), [this] { serve(); });
+    }
     for (std::size_t i = 0; i < queues_.size(); ++i) {
         Queue* const queue = queues_[i].get();
         if (queue != nullptr && queue->ring.is_broken() &&
@@ -147,15 +163,16 @@ void Block::take_chains(std::uint16_t index) {
     Queue& queue = *queues_[index];
     queue.ring.disable_kicks();
     do {
-        while (has_room()) {
+        while (has_room() && !is_turn_over()) {
             std::optional<Chain> chain = queue.ring.pop();
             if (!chain) {
                 break;
             }
             begin(index, *std::move(chain));
         }
-        // Without room nobody has to kick: we come back by ourselves when a request is done.
-        queue.has_chains = !has_room();
+        // Nobody has to kick then: we come back by ourselves, when a request is done or it is our
+        // turn again.
+        queue.has_chains = !has_room() || is_turn_over();
     } while (!queue.has_chains && queue.ring.enable_kicks());
 }
 
@@ -163,6 +180,7 @@ void Block::begin(std::uint16_t index, Chain chain) {
     Queue& queue = *queues_[index];
     const block::Request request =
         block::parse_request(chain, storage_->capacity(), storage_->access());
+    count(request);
     const std::uint16_t head = chain.head();
     const std::uint64_t tag = tag_of(index, head);
     Answered data{.written = 0, .room = static_cast<std::uint32_t>(request.room.value())};
@@ -199,6 +217,13 @@ void Block::begin(std::uint16_t index, Chain chain) {
     }
     ++in_flight_;
     queue.pending[head].emplace(std::move(chain), request.kind, data);
+}
+
+void Block::count(const block::Request& request) {
+    --chains_left_;
+    const std::uint64_t bytes =
+        request.length.value() + to_bytes(request.count).value() / kClearedBytesPerByte;
+    bytes_left_ -= std::min(bytes, bytes_left_);
 }
 
 void Block::on_complete(std::span<const storage::IoCompletion> completions) {

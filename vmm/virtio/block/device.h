@@ -10,7 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "storage/block_device.h"
 #include "vmm/virtio/block/config.h"
@@ -29,11 +31,17 @@ namespace pepita::vmm::virtio {
 /// Block with a started queue must go, or be reset, before that RAM does.
 class Block final : public Device {
 public:
+    /// So many requests, or so many bytes, are begun before the loop's other work has its turn: a
+    /// guest that keeps asking must not keep the thread to itself.
+    static constexpr std::size_t kChainsPerTurn = 256;
+    static constexpr Bytes kBytesPerTurn = 16_MiB;
+
     /// `serial` is what the guest sees as the disk's serial number. The storage is ours from here,
-    /// its listener too.
+    /// its listener too. `loop` outlives the Block.
     /// Errors: InvalidArgument where `serial` is longer than 20 bytes or not printable ASCII, or
     /// there are to be no queues or more than block::kQueuesMax.
-    static Result<std::unique_ptr<Block>> create(std::unique_ptr<storage::BlockDevice> storage,
+    static Result<std::unique_ptr<Block>> create(EventLoop& loop,
+                                                 std::unique_ptr<storage::BlockDevice> storage,
                                                  std::string_view serial, std::uint16_t queues = 1);
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
@@ -86,7 +94,7 @@ private:
         bool was_broken = false;
     };
 
-    Block(std::unique_ptr<storage::BlockDevice> storage, std::string_view serial,
+    Block(EventLoop& loop, std::unique_ptr<storage::BlockDevice> storage, std::string_view serial,
           std::uint16_t queues);
     std::uint16_t give_up_queue(std::uint16_t index, Phase phase);
     void serve();
@@ -97,7 +105,10 @@ private:
     static void answer(Queue& queue, Chain chain, abi::VirtioBlkStatus status, Answered data);
     void notify();
     bool has_room() const { return in_flight_ < storage_->depth(); }
+    bool is_turn_over() const { return chains_left_ == 0 || bytes_left_ == 0; }
+    void count(const block::Request& request);
 
+    EventLoop& loop_;
     std::unique_ptr<storage::BlockDevice> storage_;
     abi::VirtioBlkConfig config_;
     std::array<std::byte, abi::kVirtioBlkIdBytes> serial_{};
@@ -105,6 +116,9 @@ private:
     bool can_flush_ = false;        // the session's driver
     Phase phase_ = Phase::Serving;
     bool is_serving_ = false;
+    std::size_t chains_left_ = 0;  // of this turn
+    std::uint64_t bytes_left_ = 0;
+    EventLoop::Timer next_turn_;
     std::uint32_t in_flight_ = 0;  // of all queues
     std::vector<std::uint16_t> queue_sizes_;
     std::vector<std::unique_ptr<Queue>> queues_;  // null while stopped

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -59,6 +60,29 @@ void Entropy::kick(std::uint16_t queue) {
 void Entropy::reset() {
     queue_.reset();
     notifier_ = nullptr;
+    next_turn_.cancel();
+}
+
+/// True where the turn ended before the chains did.
+bool Entropy::fill_chains(Ring& ring) {
+    ring.disable_kicks();
+    for (std::size_t i = 0; i < kChainsPerTurn; ++i) {
+        std::optional<Chain> chain = ring.pop();
+        if (!chain) {
+            if (!ring.enable_kicks()) {
+                return false;
+            }
+            ring.disable_kicks();
+            continue;
+        }
+        std::uint32_t written = 0;
+        for (const Chain::Segment room : chain->take_writable(kRequestMax.value())) {
+            fill_random(room);
+            written += static_cast<std::uint32_t>(room.size());
+        }
+        ring.complete(*std::move(chain), written);
+    }
+    return true;
 }
 
 void Entropy::serve() {
@@ -66,17 +90,9 @@ void Entropy::serve() {
         return;
     }
     Ring& ring = queue_->ring;
-    ring.disable_kicks();
-    do {
-        while (std::optional<Chain> chain = ring.pop()) {
-            std::uint32_t written = 0;
-            for (const Chain::Segment room : chain->take_writable(kRequestMax.value())) {
-                fill_random(room);
-                written += static_cast<std::uint32_t>(room.size());
-            }
-            ring.complete(*std::move(chain), written);
-        }
-    } while (ring.enable_kicks());
+    if (fill_chains(ring)) {
+        next_turn_ = loop_.after(std::chrono::nanoseconds(0), [this] { serve(); });
+    }
     if (ring.should_interrupt()) {
         notifier_->queue_used(0);
     }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/units.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/ring.h"
@@ -18,7 +19,11 @@ public:
     /// So much at most for one request, however large its buffer is.
     static constexpr Bytes kRequestMax = 64_KiB;
 
-    Entropy() = default;
+    /// And so many requests before the loop's other work has its turn.
+    static constexpr std::size_t kChainsPerTurn = 16;
+
+    /// `loop` outlives the device.
+    explicit Entropy(EventLoop& loop) : loop_(loop) {}
     ~Entropy() override = default;
 
     DeviceType type() const override { return DeviceType::Entropy; }
@@ -39,8 +44,11 @@ private:
         bool was_broken = false;
     };
 
+    static bool fill_chains(Ring& ring);
     void serve();
 
+    EventLoop& loop_;
+    EventLoop::Timer next_turn_;
     Notifier* notifier_ = nullptr;  // the session's; null outside of one
     std::unique_ptr<Queue> queue_;  // null while stopped
 };

@@ -97,7 +97,7 @@ protected:
     void make(Access access, std::uint32_t depth = 64) {
         auto fake = std::make_unique<FakeBlockDevice>(Sectors(16), access, depth);
         disk_ = fake.get();
-        block_ = *Block::create(std::move(fake), "disk-1");
+        block_ = *Block::create(*loop_, std::move(fake), "disk-1");
         start(block_->features() | test::kRingFeatures);
     }
     void start(std::uint64_t features) {
@@ -113,6 +113,7 @@ protected:
         EXPECT_EQ(guest_.queue.collect()->id, asked.head);
     }
 
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
     BlockGuest guest_;
     FakeBlockDevice* disk_ = nullptr;
     std::unique_ptr<Block> block_;
@@ -139,8 +140,9 @@ TEST_F(BlockTest, OffersFlushOrReadOnly) {
 }
 
 TEST(Block, SerialIsUpToTwentyPrintableCharacters) {
-    const auto create = [](std::string_view serial) {
-        return Block::create(std::make_unique<FakeBlockDevice>(Sectors(1)), serial);
+    const auto loop = *EventLoop::create();
+    const auto create = [&](std::string_view serial) {
+        return Block::create(*loop, std::make_unique<FakeBlockDevice>(Sectors(1)), serial);
     };
     EXPECT_TRUE(create("").has_value());
     EXPECT_TRUE(create("12345678901234567890").has_value());
@@ -252,7 +254,7 @@ TEST_F(BlockTest, WhatTheDiskCannotDoIsUnsupported) {
 TEST_F(BlockTest, SeveralQueuesShareTheDisk) {
     auto fake = std::make_unique<FakeBlockDevice>(Sectors(16), Access::ReadWrite, 2);
     disk_ = fake.get();
-    block_ = *Block::create(std::move(fake), "disk-1", 2);
+    block_ = *Block::create(*loop_, std::move(fake), "disk-1", 2);
     EXPECT_NE(block_->features() & abi::kVirtioBlkFMq, 0U);
     EXPECT_EQ(block_->queue_sizes().size(), 2U);
     BlockGuest other;  // with a queue of its own; only its rings and memory matter here
@@ -274,9 +276,12 @@ TEST_F(BlockTest, SeveralQueuesShareTheDisk) {
     EXPECT_EQ(guest_.status(first), kOk);
     EXPECT_EQ(other.status(third), kOk);
     EXPECT_EQ(block_->stop_queue(1), 2U);
-    EXPECT_EQ(Block::create(std::make_unique<FakeBlockDevice>(Sectors(1)), "x", 0).error().code(),
-              Code::InvalidArgument);
-    EXPECT_EQ(Block::create(std::make_unique<FakeBlockDevice>(Sectors(1)), "x", 65).error().code(),
+    EXPECT_EQ(
+        Block::create(*loop_, std::make_unique<FakeBlockDevice>(Sectors(1)), "x", 0).error().code(),
+        Code::InvalidArgument);
+    EXPECT_EQ(Block::create(*loop_, std::make_unique<FakeBlockDevice>(Sectors(1)), "x", 65)
+                  .error()
+                  .code(),
               Code::InvalidArgument);
 }
 
@@ -356,7 +361,8 @@ TEST(Block, RequestAsLongAsTheLimitIsTakenAndALongerOneIsNot) {
     BlockGuest guest;
     auto fake = std::make_unique<FakeBlockDevice>(Sectors(16384));
     FakeBlockDevice* disk = fake.get();
-    auto block = *Block::create(std::move(fake), "");
+    const auto loop = *EventLoop::create();
+    auto block = *Block::create(*loop, std::move(fake), "");
     block->start({.memory = guest.ram.memory(), .features = 0, .notifier = guest.notifier});
     block->start_queue(0, guest.queue.open_ring());
     constexpr std::uint32_t limit = 126 * 32768;
@@ -433,6 +439,45 @@ TEST_F(BlockTest, TakesNoMoreThanTheDiskDoesAtOnceAndGoesOnByItself) {
     EXPECT_TRUE(guest_.queue.needs_kick()) << "kicks are on again";
 }
 
+// There are always more chains than the disk has room for, and it is done at once.
+TEST_F(BlockTest, AGuestThatKeepsAskingLetsOthersHaveTheirTurn) {
+    constexpr std::uint16_t asked = 2 * Block::kChainsPerTurn + 1;
+    make(Access::ReadWrite, 2);
+    for (int i = 0; i < 3; ++i) {
+        guest_.read(0);
+    }
+    disk_->on_finish = [&] {
+        (void)guest_.queue.collect();
+        if (disk_->finished + 2 < asked) {
+            guest_.read(0);
+        }
+    };
+    disk_->is_instant = true;
+    block_->kick(0);
+    EXPECT_EQ(disk_->finished, Block::kChainsPerTurn);
+    ASSERT_TRUE(loop_->run_once(std::chrono::seconds(0)).has_value());
+    EXPECT_EQ(disk_->finished, 2 * Block::kChainsPerTurn);
+    ASSERT_TRUE(loop_->run_once(std::chrono::seconds(0)).has_value());
+    EXPECT_EQ(disk_->finished, asked);
+    EXPECT_EQ(loop_->until_deadline(), std::nullopt) << "and then it waits for a kick";
+}
+
+TEST_F(BlockTest, LargeClearsFillATurnSooner) {
+    constexpr std::uint32_t gib = 2U << 20U;
+    auto fake = std::make_unique<FakeBlockDevice>(Sectors(gib));
+    disk_ = fake.get();
+    block_ = *Block::create(*loop_, std::move(fake), "disk-1");
+    start(block_->features() | test::kRingFeatures);
+    guest_.clear(abi::kVirtioBlkTDiscard, {.sector = 0, .sectors = gib, .flags = 0});
+    guest_.clear(abi::kVirtioBlkTDiscard, {.sector = 0, .sectors = gib, .flags = 0});
+    block_->kick(0);
+    EXPECT_EQ(disk_->waiting.size(), 1U);
+    ASSERT_TRUE(loop_->run_once(std::chrono::seconds(0)).has_value());
+    EXPECT_EQ(disk_->waiting.size(), 2U);
+    disk_->finish(0);
+    disk_->finish(0);
+}
+
 TEST_F(BlockTest, InterruptsOnlyWhereTheDriverWantsThem) {
     guest_.queue.refuse_interrupts();
     guest_.flush();
@@ -501,7 +546,7 @@ protected:
     void SetUp() override {
         ASSERT_EQ(::ftruncate(file_.ref().number(), kSectors * 512), 0);
         auto disk = storage::FileDevice::create(*duplicate(file_.ref()), Access::ReadWrite, *loop_);
-        block_ = *Block::create(*std::move(disk), "file");
+        block_ = *Block::create(*loop_, *std::move(disk), "file");
         block_->start({.memory = guest_.ram.memory(),
                        .features = block_->features() | test::kRingFeatures,
                        .notifier = guest_.notifier});

@@ -3,11 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "test/support/driver.h"
 #include "vmm/guest_memory.h"
 
@@ -37,9 +41,10 @@ protected:
     }
 
     test::GuestRam ram_;
-    test::QueueDriver queue_{ram_};
+    test::QueueDriver queue_{ram_, {.size = 64}};
     test::CountingNotifier notifier_;
-    Entropy entropy_;
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+    Entropy entropy_{*loop_};
 };
 
 TEST_F(EntropyTest, FillsTheBuffer) {
@@ -74,8 +79,33 @@ TEST_F(EntropyTest, ChainWithNothingToFillGoesBackEmpty) {
     EXPECT_EQ(queue_.collect()->length, 0U);
 }
 
+// A guest that keeps asking has its turn, and then others have theirs.
+TEST_F(EntropyTest, AFullQueueTakesSeveralTurns) {
+    constexpr std::uint16_t asked = 2 * Entropy::kChainsPerTurn + 1;
+    for (std::uint16_t i = 0; i < asked; ++i) {
+        queue_.add({{.at = ram_.allocate(8), .length = 8, .direction = Direction::FromDevice}});
+    }
+    entropy_.kick(0);
+    EXPECT_EQ(queue_.used_idx(), Entropy::kChainsPerTurn);
+    ASSERT_TRUE(loop_->run_once(std::chrono::seconds(0)).has_value());
+    EXPECT_EQ(queue_.used_idx(), 2 * Entropy::kChainsPerTurn);
+    ASSERT_TRUE(loop_->run_once(std::chrono::seconds(0)).has_value());
+    EXPECT_EQ(queue_.used_idx(), asked);
+    EXPECT_EQ(loop_->until_deadline(), std::nullopt) << "and then it waits for a kick";
+}
+
+TEST_F(EntropyTest, NoTurnComesAfterReset) {
+    for (std::size_t i = 0; i <= Entropy::kChainsPerTurn; ++i) {
+        queue_.add({{.at = ram_.allocate(8), .length = 8, .direction = Direction::FromDevice}});
+    }
+    entropy_.kick(0);
+    EXPECT_NE(loop_->until_deadline(), std::nullopt);
+    entropy_.reset();
+    EXPECT_EQ(loop_->until_deadline(), std::nullopt);
+}
+
 TEST_F(EntropyTest, BrokenRingIsToldOnce) {
-    queue_.publish(8);
+    queue_.publish(64);
     entropy_.kick(0);
     entropy_.kick(0);
     EXPECT_EQ(notifier_.broken[0], 1);
