@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 
 #include "kernel-abi/sys/units.h"
 
@@ -16,6 +18,22 @@ enum class IoStatus : std::uint8_t {
     Failed,
     NoSpace,      // what backs the device is full; nothing was changed
     Unsupported,  // the device cannot do this
+};
+
+enum class IoOperation : std::uint8_t { Read, Write, Flush, Discard, WriteZeroes };
+
+/// How an operator reads it.
+constexpr std::string_view name_of(IoOperation operation) {
+    constexpr std::array<std::string_view, 5> names{"read", "write", "flush", "discard",
+                                                    "write zeroes"};
+    return names.at(static_cast<std::size_t>(operation));
+}
+
+/// How large a request may become by putting several together that lie one behind the other.
+/// No segments: it does not pay.
+struct MergeLimits {
+    std::size_t segments = 0;
+    Bytes bytes;
 };
 
 /// A request that is done, by the tag it was made with.
@@ -67,6 +85,9 @@ public:
     virtual Access access() const = 0;
     /// So many requests may be under way at once; one more is the caller's bug.
     virtual std::uint32_t depth() const = 0;
+    /// What a RequestQueue in front of the device shall merge; nothing, where a request costs no
+    /// more than its bytes do.
+    virtual MergeLimits merge_limits() const { return {}; }
 
     /// Whom to tell, before the first request. One listener; a second takes its place.
     virtual void set_listener(OnComplete listener) = 0;

@@ -20,6 +20,7 @@ public:
     Sectors capacity() const override { return device_->capacity(); }
     Access access() const override { return Access::ReadOnly; }
     std::uint32_t depth() const override { return device_->depth(); }
+    MergeLimits merge_limits() const override { return device_->merge_limits(); }
     void set_listener(OnComplete listener) override {
         listener_ = std::move(listener);
         device_->set_listener([this](std::span<const IoCompletion> done) {

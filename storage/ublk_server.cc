@@ -24,6 +24,7 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
 #include "storage/disk.h"
+#include "storage/tag_set.h"
 #include "storage/ublk/parameters.h"
 #include "storage/ublk/queue.h"
 #include "storage/ublk_control.h"
@@ -209,13 +210,14 @@ Result<std::unique_ptr<UblkServer>> UblkServer::recover(UblkControl& control, Ub
 
 Result<void> UblkServer::serve(const abi::UblkDeviceInfo& info) {
     ended_ = TRY(create_eventfd());
+    tags_.emplace(TRY(TagSet::create({.queues = info.nr_hw_queues, .depth = info.queue_depth})));
     for (std::uint16_t number = 0; number < info.nr_hw_queues; ++number) {
         Worker::Options options{
             .disk = *disk_,
             .queue = {.device = device_.ref(),
                       .number = number,
-                      .depth = info.queue_depth,
                       .request_max = Bytes(info.max_io_buf_bytes),
+                      .tags = tags_->queue(number),
                       .copies_itself = (info.flags & abi::kUblkFUserCopy) != 0},
             .name = "ublk" + std::to_string(info.dev_id) + "-" + std::to_string(number),
             .processors = TRY(control_.queue_processors(id_, number)),

@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/disk.h"
+#include "storage/tag_set.h"
 #include "storage/ublk_control.h"
 
 namespace pepita::storage {
@@ -97,6 +98,7 @@ private:
     std::shared_ptr<Disk> disk_;
     Fd ended_;
     Fd device_;
+    std::optional<TagSet> tags_;  // of the queues; serve() makes it
     std::vector<std::unique_ptr<Worker>> workers_;
     bool is_served_ = false;
 };

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -19,12 +20,15 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/ring.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
 #include "storage/disk.h"
+#include "storage/request_queue.h"
+#include "storage/tag_set.h"
 #include "storage/ublk/request.h"
 
 // The thread waits in the ring, never in epoll: one system call hands over what was served, waits,
@@ -46,37 +50,59 @@ bool has_data(const Request& request) {
 
 Result<std::unique_ptr<Queue>> Queue::create(Disk& disk, const Options& options) {
     std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
-    IoRing ring = TRY(IoRing::create(
-        {.entries = options.depth + 2U, .issuer = IoRing::Issuer::One}));  // and the loop's poll
+    IoRing ring = TRY(IoRing::create({.entries = options.tags.depth() + 2U,
+                                      .issuer = IoRing::Issuer::One}));  // and the loop's poll
     std::unique_ptr<Queue> queue(new Queue(options, std::move(loop), std::move(ring)));
     TRY(queue->prepare(disk), "queue ", std::to_string(options.number));
     return queue;
 }
 
 Queue::Queue(const Options& options, std::unique_ptr<EventLoop> loop, IoRing ring)
-    : options_(options), loop_(std::move(loop)), slots_(options.depth), ring_(std::move(ring)) {}
+    : options_(options),
+      loop_(std::move(loop)),
+      asked_(options.tags.depth()),
+      ring_(std::move(ring)) {}
 
 Queue::~Queue() { ring_.abandon(); }
 
 Result<void> Queue::prepare(Disk& disk) {
-    descriptors_ = TRY(Mapping::shared_read_only(options_.device, descriptors_size(options_.depth),
-                                                 descriptors_offset(options_.number)),
+    descriptors_ = TRY(Mapping::shared_read_only(
+                           options_.device, descriptors_size(static_cast<std::uint16_t>(depth())),
+                           descriptors_offset(options_.number)),
                        "map the descriptors");
-    buffers_ = TRY(Mapping::anonymous(Bytes(options_.depth * options_.request_max.value())));
-    device_ = TRY(disk.open(*loop_));
-    if (device_->depth() < options_.depth) {
-        return Error(Code::InvalidArgument, "the disk takes " + std::to_string(device_->depth()) +
+    buffers_ = TRY(Mapping::anonymous(Bytes(depth() * options_.request_max.value())));
+    std::unique_ptr<BlockDevice> device = TRY(disk.open(*loop_));
+    if (device->depth() < depth()) {
+        return Error(Code::InvalidArgument, "the disk takes " + std::to_string(device->depth()) +
                                                 " requests at once, not " +
-                                                std::to_string(options_.depth));
+                                                std::to_string(depth()));
     }
-    device_->set_listener([this](std::span<const IoCompletion> done) {
-        for (const IoCompletion& one : done) {
-            on_done(one);
-        }
-    });
+    requests_ = std::make_unique<RequestQueue>(
+        std::move(device),
+        RequestQueue::Options{
+            .loop = *loop_,
+            .tags = options_.tags,
+            .on_complete =
+                [this](std::span<const IoCompletion> done) {
+                    for (const IoCompletion& one : done) {
+                        const auto tag = static_cast<Tag>(one.tag);
+                        options_.tags.give_back(tag);
+                        commit(tag, result_of(tag, one.status));
+                    }
+                },
+            .on_late =
+                [this](const RequestQueue::Late& late) {
+                    log::warn(
+                        "a ublk queue's disk takes long; its requests wait on",
+                        {{"queue", options_.number},
+                         {"requests", late.count},
+                         {"oldest", name_of(late.operation)},
+                         {"seconds",
+                          std::chrono::duration_cast<std::chrono::seconds>(late.age).count()}});
+                }});
     const std::array<FdRef, 1> files{options_.device};
     TRY(ring_.register_files(files));
-    for (std::uint32_t tag = 0; tag < options_.depth; ++tag) {
+    for (std::uint32_t tag = 0; tag < depth(); ++tag) {
         command(static_cast<std::uint16_t>(tag), abi::UblkIoCommand::FetchReq, 0);
     }
     TRY(ring_.submit());
@@ -88,14 +114,14 @@ Result<void> Queue::prepare(Disk& disk) {
 }
 
 Result<void> Queue::run() {
-    while (gone_ < options_.depth && !is_leaving_) {
+    while (gone_ < depth() && !is_leaving_) {
         do {
-            device_->submit();
-        } while (device_->poll());
+            requests_->submit();
+        } while (requests_->poll());
         TRY(wait());
         ring_.reap([this](const IoRing::Completion& operation) { on_operation(operation); });
     }
-    device_->drain();
+    requests_->drain();
     if (is_leaving_) {
         (void)ring_.submit();  // what was served is not served again by the next server
     }
@@ -112,6 +138,10 @@ Result<void> Queue::wait() {
         return ring_.wait();
     }
     TRY(ring_.wait_for(*deadline));
+    // Its descriptors come through the ring; only a deadline does not.
+    if (loop_->until_deadline() != EventLoop::Clock::duration::zero()) {
+        return {};
+    }
     return loop_->run_once(EventLoop::Clock::duration::zero());
 }
 
@@ -144,46 +174,22 @@ void Queue::begin(std::uint16_t tag) {
         commit(tag, -EIO);
         return;
     }
-    slots_[tag] = {.request = *request};
-    const BlockDevice::Segment segment = data(tag);
-    switch (request->operation) {
-        case Operation::Read:
-            device_->read(request->first, {&segment, 1}, tag);
-            break;
-        case Operation::Write:
-            if (!fetch_data(tag)) {
-                commit(tag, -EIO);
-                return;
-            }
-            device_->write(request->first, {&segment, 1}, tag);
-            break;
-        case Operation::Flush:
-            device_->flush(tag);
-            break;
-        case Operation::Discard:
-            device_->discard(request->first, request->count, tag);
-            break;
-        case Operation::WriteZeroes:
-            device_->write_zeroes(request->first, request->count, tag);
-            break;
-    }
-}
-
-void Queue::on_done(const IoCompletion& done) {
-    const auto tag = static_cast<std::uint16_t>(done.tag);
-    Slot& slot = slots_[tag];
-    const bool changes =
-        slot.request.operation != Operation::Read && slot.request.operation != Operation::Flush;
-    if (done.status == IoStatus::Ok && slot.request.is_forced && changes && !slot.flushes) {
-        slot.flushes = true;
-        device_->flush(tag);
+    asked_[tag] = *request;
+    if (request->operation == Operation::Write && !fetch_data(tag)) {
+        commit(tag, -EIO);
         return;
     }
-    commit(tag, result_of(tag, done.status));
+    options_.tags.claim(tag);  // of the kernel's set, which has as many
+    const BlockDevice::Segment segment = data(tag);
+    requests_->start(tag, {.operation = request->operation,
+                           .first = request->first,
+                           .count = request->count,
+                           .segments = {&segment, 1},
+                           .is_forced = request->is_forced});
 }
 
 std::int32_t Queue::result_of(std::uint16_t tag, IoStatus status) {
-    const Request& request = slots_[tag].request;
+    const Request& request = asked_[tag];
     switch (status) {
         case IoStatus::Ok:
             if (request.operation == Operation::Read && !give_data(tag)) {
@@ -207,7 +213,7 @@ std::span<std::byte> Queue::buffer(std::uint16_t tag) const {
 }
 
 std::span<std::byte> Queue::data(std::uint16_t tag) const {
-    const Request& request = slots_[tag].request;
+    const Request& request = asked_[tag];
     return buffer(tag).first(has_data(request) ? to_bytes(request.count).value() : 0);
 }
 

@@ -16,6 +16,8 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
 #include "storage/disk.h"
+#include "storage/request_queue.h"
+#include "storage/tag_set.h"
 #include "storage/ublk/request.h"
 
 namespace pepita::storage::ublk {
@@ -28,8 +30,8 @@ public:
     struct Options {
         FdRef device;  // /dev/ublkcN; stays open until the queue is gone
         std::uint16_t number = 0;
-        std::uint16_t depth = 0;
         Bytes request_max;
+        TagSet::Queue& tags;         // outlives the queue, which is its only user
         bool copies_itself = false;  // kUblkFUserCopy
     };
 
@@ -52,19 +54,14 @@ public:
     void leave() { is_leaving_ = true; }
 
 private:
-    struct Slot {
-        Request request;
-        bool flushes = false;  // a forced write that is done; its flush is under way
-    };
-
     Queue(const Options& options, std::unique_ptr<EventLoop> loop, IoRing ring);
+    std::uint32_t depth() const { return options_.tags.depth(); }
     Result<void> prepare(Disk& disk);
     std::span<std::byte> buffer(std::uint16_t tag) const;
     std::span<std::byte> data(std::uint16_t tag) const;
     void command(std::uint16_t tag, abi::UblkIoCommand command, std::int32_t result);
     void on_operation(const IoRing::Completion& operation);
     void begin(std::uint16_t tag);
-    void on_done(const IoCompletion& done);
     void commit(std::uint16_t tag, std::int32_t result);
     std::int32_t result_of(std::uint16_t tag, IoStatus status);
     bool fetch_data(std::uint16_t tag);
@@ -75,13 +72,13 @@ private:
     std::unique_ptr<EventLoop> loop_;
     Mapping descriptors_;
     Mapping buffers_;
-    std::vector<Slot> slots_;
-    std::uint32_t gone_ = 0;    // tags that will not be fetched again
-    std::int32_t refusal_ = 0;  // what the kernel said to a tag's first fetch, or 0
+    std::vector<Request> asked_;  // by tag
+    std::uint32_t gone_ = 0;      // tags that will not be fetched again
+    std::int32_t refusal_ = 0;    // what the kernel said to a tag's first fetch, or 0
     bool is_polling_ = false;
     bool is_leaving_ = false;
     IoRing ring_;
-    std::unique_ptr<BlockDevice> device_;  // last: it may still write to the buffers
+    std::unique_ptr<RequestQueue> requests_;  // last: the disk may still write to the buffers
 };
 
 }  // namespace pepita::storage::ublk

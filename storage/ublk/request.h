@@ -5,10 +5,11 @@
 
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/ublk.h"
+#include "storage/block_device.h"
 
 namespace pepita::storage::ublk {
 
-enum class Operation : std::uint8_t { Read, Write, Flush, Discard, WriteZeroes };
+using Operation = IoOperation;
 
 /// A request of the kernel's, checked as far as that goes without knowing the disk.
 struct Request {

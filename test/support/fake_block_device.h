@@ -33,6 +33,7 @@ public:
     Sectors capacity() const override { return Sectors(bytes.size() / kSectorSize.value()); }
     storage::Access access() const override { return access_; }
     std::uint32_t depth() const override { return depth_; }
+    storage::MergeLimits merge_limits() const override { return merging; }
     void set_listener(OnComplete listener) override { listener_ = std::move(listener); }
     void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override {
         ask(Kind::Read, first, into, tag);
@@ -78,6 +79,7 @@ public:
 
     std::vector<std::byte> bytes;
     std::vector<Asked> waiting;
+    storage::MergeLimits merging;
     int submits = 0;
     std::uint64_t finished = 0;
     bool is_instant = false;  // poll() finishes all that waits

@@ -16,10 +16,13 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "storage/block_device.h"
+#include "storage/request_queue.h"
+#include "storage/tag_set.h"
 #include "vmm/virtio/block/config.h"
 #include "vmm/virtio/block/request.h"
 #include "vmm/virtio/chain.h"
@@ -30,17 +33,42 @@ namespace pepita::vmm::virtio {
 
 using abi::VirtioBlkStatus;
 using Kind = block::Request::Kind;
+using storage::IoOperation;
 
 namespace {
-
-// A request is known to the storage by its queue and its chain's head.
-std::uint64_t tag_of(std::uint16_t queue, std::uint16_t head) {
-    return static_cast<std::uint64_t>(queue) << 16U | head;
-}
 
 // What a cleared byte counts of a turn, next to one that is moved: a store gives pages back much
 // faster than it fills them.
 constexpr std::uint64_t kClearedBytesPerByte = 64;
+
+// As long as it is; what follows it is zeros.
+std::string_view text_of(std::span<const std::byte> serial) {
+    const std::size_t length =
+        static_cast<std::size_t>(std::ranges::find(serial, std::byte{0}) - serial.begin());
+    // SAFETY: bytes as characters.
+    return {reinterpret_cast<const char*>(serial.data()), length};
+}
+
+IoOperation operation_of(Kind kind) {
+    switch (kind) {
+        case Kind::Read:
+            return IoOperation::Read;
+        case Kind::Write:
+            return IoOperation::Write;
+        case Kind::Flush:
+            return IoOperation::Flush;
+        case Kind::Discard:
+            return IoOperation::Discard;
+        case Kind::WriteZeroes:
+            return IoOperation::WriteZeroes;
+        case Kind::GetId:
+        case Kind::Unsupported:
+        case Kind::Bad:
+        case Kind::Mute:
+            break;
+    }
+    std::unreachable();
+}
 
 }  // namespace
 
@@ -57,25 +85,35 @@ Result<std::unique_ptr<Block>> Block::create(EventLoop& loop,
         return Error(Code::InvalidArgument,
                      std::to_string(queues) + " queues: 1 to " + std::to_string(block::kQueuesMax));
     }
-    return std::unique_ptr<Block>(new Block(loop, std::move(storage), serial, queues));
+    // The driver cannot have more under way than its queues have places.
+    auto tags = TRY(storage::TagSet::create(
+        {.depth = std::min<std::uint32_t>({storage->depth(), storage::TagSet::kDepthMax,
+                                           std::uint32_t{queues} * block::kQueueSize})}));
+    return std::unique_ptr<Block>(
+        new Block(loop, std::move(storage), serial, queues, std::move(tags)));
 }
 
 Block::Block(EventLoop& loop, std::unique_ptr<storage::BlockDevice> storage,
-             std::string_view serial, std::uint16_t queues)
+             std::string_view serial, std::uint16_t queues, storage::TagSet tags)
     : loop_(loop),
-      storage_(std::move(storage)),
-      config_(block::make_config(storage_->capacity(), queues)),
+      tags_(std::move(tags)),
+      pending_(tags_.queue(0).depth()),
+      config_(block::make_config(storage->capacity(), queues)),
       queue_sizes_(queues, block::kQueueSize),
-      queues_(queues) {
+      queues_(queues),
+      requests_(std::move(storage),
+                {.loop = loop,
+                 .tags = tags_.queue(0),
+                 .on_complete =
+                     [this](std::span<const storage::IoCompletion> done) { on_complete(done); },
+                 .on_late = [this](const storage::RequestQueue::Late& late) { on_late(late); }}) {
     std::ranges::copy(std::as_bytes(std::span(serial)), serial_.begin());
-    storage_->set_listener(
-        [this](std::span<const storage::IoCompletion> completions) { on_complete(completions); });
 }
 
 Block::~Block() { reset(); }
 
 std::uint64_t Block::features() const {
-    return block::offered_features(storage_->access(), config_.num_queues);
+    return block::offered_features(requests_.device().access(), config_.num_queues);
 }
 
 std::span<const std::byte> Block::config() const { return std::as_bytes(std::span(&config_, 1)); }
@@ -101,9 +139,9 @@ std::uint16_t Block::give_up_queue(std::uint16_t index, Phase phase) {
         return 0;
     }
     phase_ = phase;
-    storage_->drain();
+    requests_.drain();
     phase_ = Phase::Serving;
-    CHECK(in_flight_ == 0);
+    CHECK(tags_.queue(0).in_use() == 0);
     const std::uint16_t next = queues_[index]->ring.next_available();
     queues_[index].reset();
     return next;
@@ -125,7 +163,8 @@ void Block::reset() {
 }
 
 void Block::resized() {
-    const std::uint64_t before = std::exchange(config_.capacity, storage_->capacity().value());
+    const std::uint64_t before =
+        std::exchange(config_.capacity, requests_.device().capacity().value());
     if (config_.capacity != before && notifier_ != nullptr) {
         notifier_->config_changed();
     }
@@ -143,8 +182,8 @@ void Block::serve() {
                 take_chains(static_cast<std::uint16_t>(i));
             }
         }
-        storage_->submit();
-    } while (storage_->poll());
+        requests_.submit();
+    } while (requests_.poll());
     is_serving_ = false;
     notify();
     if (is_turn_over()) {
@@ -178,29 +217,18 @@ void Block::take_chains(std::uint16_t index) {
 
 void Block::begin(std::uint16_t index, Chain chain) {
     Queue& queue = *queues_[index];
-    const block::Request request =
-        block::parse_request(chain, storage_->capacity(), storage_->access());
+    const storage::BlockDevice& disk = requests_.device();
+    const block::Request request = block::parse_request(chain, disk.capacity(), disk.access());
     count(request);
-    const std::uint16_t head = chain.head();
-    const std::uint64_t tag = tag_of(index, head);
     Answered data{.written = 0, .room = static_cast<std::uint32_t>(request.room.value())};
     switch (request.kind) {
         case Kind::Read:
-            data.written = data.room;
-            storage_->read(request.first, chain.take_writable(request.length.value()), tag);
-            break;
         case Kind::Write:
-            storage_->write(request.first, chain.take_readable(request.length.value()), tag);
-            break;
         case Kind::Flush:
-            storage_->flush(tag);
-            break;
         case Kind::Discard:
-            storage_->discard(request.first, request.count, tag);
-            break;
         case Kind::WriteZeroes:
-            storage_->write_zeroes(request.first, request.count, tag);
-            break;
+            start_request(index, std::move(chain), request);
+            return;
         case Kind::GetId:
             data.written = static_cast<std::uint32_t>(chain.write(serial_));
             answer(queue, std::move(chain), VirtioBlkStatus::Ok, data);
@@ -215,8 +243,28 @@ void Block::begin(std::uint16_t index, Chain chain) {
             queue.ring.complete(std::move(chain), 0);
             return;
     }
-    ++in_flight_;
-    queue.pending[head].emplace(std::move(chain), request.kind, data);
+}
+
+void Block::start_request(std::uint16_t index, Chain chain, const block::Request& request) {
+    const IoOperation operation = operation_of(request.kind);
+    std::vector<storage::BlockDevice::Segment> segments;
+    if (operation == IoOperation::Read) {
+        segments = chain.take_writable(request.length.value());
+    } else if (operation == IoOperation::Write) {
+        segments = chain.take_readable(request.length.value());
+    }
+    const auto room = static_cast<std::uint32_t>(request.room.value());
+    const storage::Tag tag = tags_.queue(0).take().value();  // there was room
+    pending_[tag].emplace(
+        index, std::move(chain),
+        Answered{.written = operation == IoOperation::Read ? room : 0, .room = room});
+    requests_.start(tag, {.operation = operation,
+                          .first = request.first,
+                          .count = request.count,
+                          .segments = segments,
+                          // virtio 1.2 §5.2.6.2: to a driver that cannot flush, a write that is
+                          // done is on the disk.
+                          .is_forced = !can_flush_});
 }
 
 void Block::count(const block::Request& request) {
@@ -235,32 +283,30 @@ void Block::on_complete(std::span<const storage::IoCompletion> completions) {
     }
     if (phase_ == Phase::Serving) {
         serve();
-        return;
+    } else {
+        notify();
     }
-    storage_->submit();
-    notify();
+}
+
+void Block::on_late(const storage::RequestQueue::Late& late) const {
+    log::warn("a disk takes long; its requests wait on",
+              {{"serial", text_of(serial_)},
+               {"requests", late.count},
+               {"oldest", storage::name_of(late.operation)},
+               {"seconds", std::chrono::duration_cast<std::chrono::seconds>(late.age).count()}});
 }
 
 void Block::finish(const storage::IoCompletion& completion) {
-    const std::size_t index = completion.tag >> 16U;
-    const std::size_t head = completion.tag & 0xffffU;
-    CHECK(index < queues_.size());
-    CHECK(queues_[index] != nullptr);  // or we gave it up too early
-    Queue& queue = *queues_[index];
-    CHECK(head < queue.pending.size());
-    std::optional<Pending>& place = queue.pending[head];
+    const auto tag = static_cast<storage::Tag>(completion.tag);
+    std::optional<Pending>& place = pending_[tag];
     CHECK(place.has_value());
-    const bool is_ok = completion.status == storage::IoStatus::Ok;
-    // virtio 1.2 §5.2.6.2: to a driver that cannot flush, a write that is done is on the disk.
-    if (is_ok && place->kind != Kind::Read && place->kind != Kind::Flush && !can_flush_) {
-        place->kind = Kind::Flush;
-        storage_->flush(completion.tag);
-        return;
-    }
+    CHECK(queues_[place->queue] != nullptr);  // or we gave it up too early
+    Queue& queue = *queues_[place->queue];
     Chain chain = std::move(place->chain);
     Answered data = place->data;
     place.reset();
-    --in_flight_;
+    tags_.queue(0).give_back(tag);
+    const bool is_ok = completion.status == storage::IoStatus::Ok;
     if (!is_ok) {
         data.written = 0;
     }

@@ -15,6 +15,8 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "storage/block_device.h"
+#include "storage/request_queue.h"
+#include "storage/tag_set.h"
 #include "vmm/virtio/block/config.h"
 #include "vmm/virtio/block/request.h"
 #include "vmm/virtio/chain.h"
@@ -75,41 +77,42 @@ private:
         std::uint32_t room;
     };
 
-    /// A request that the storage works on. It keeps its place, found by queue and head, until
-    /// the storage gives it back.
+    /// A request that the storage works on. It keeps its place, found by its tag, until the
+    /// storage gives it back.
     struct Pending {
+        std::uint16_t queue;
         Chain chain;
-        block::Request::Kind kind;
         Answered data;  // if all goes well
     };
 
     /// All that belongs to a started queue, and goes with it.
     struct Queue {
-        explicit Queue(Ring its_ring) : ring(std::move(its_ring)), pending(ring.size()) {}
+        explicit Queue(Ring its_ring) : ring(std::move(its_ring)) {}
 
         Ring ring;
-        std::vector<std::optional<Pending>> pending;  // by head
-        std::uint32_t in_flight = 0;
         bool has_chains = true;  // some may wait: it was kicked, or the storage had no room
         bool was_broken = false;
     };
 
     Block(EventLoop& loop, std::unique_ptr<storage::BlockDevice> storage, std::string_view serial,
-          std::uint16_t queues);
+          std::uint16_t queues, storage::TagSet tags);
     std::uint16_t give_up_queue(std::uint16_t index, Phase phase);
     void serve();
     void take_chains(std::uint16_t index);
     void begin(std::uint16_t index, Chain chain);
+    void start_request(std::uint16_t index, Chain chain, const block::Request& request);
     void on_complete(std::span<const storage::IoCompletion> completions);
     void finish(const storage::IoCompletion& completion);
     static void answer(Queue& queue, Chain chain, abi::VirtioBlkStatus status, Answered data);
     void notify();
-    bool has_room() const { return in_flight_ < storage_->depth(); }
+    void on_late(const storage::RequestQueue::Late& late) const;
+    bool has_room() { return !tags_.queue(0).is_full(); }
     bool is_turn_over() const { return chains_left_ == 0 || bytes_left_ == 0; }
     void count(const block::Request& request);
 
     EventLoop& loop_;
-    std::unique_ptr<storage::BlockDevice> storage_;
+    storage::TagSet tags_;                         // one queue: the virtqueues share the device
+    std::vector<std::optional<Pending>> pending_;  // by tag
     abi::VirtioBlkConfig config_;
     std::array<std::byte, abi::kVirtioBlkIdBytes> serial_{};
     Notifier* notifier_ = nullptr;  // the session's; null outside of one
@@ -119,9 +122,9 @@ private:
     std::size_t chains_left_ = 0;  // of this turn
     std::uint64_t bytes_left_ = 0;
     EventLoop::Timer next_turn_;
-    std::uint32_t in_flight_ = 0;  // of all queues
     std::vector<std::uint16_t> queue_sizes_;
     std::vector<std::unique_ptr<Queue>> queues_;  // null while stopped
+    storage::RequestQueue requests_;
 };
 
 }  // namespace pepita::vmm::virtio
