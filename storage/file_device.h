@@ -37,6 +37,9 @@ public:
     Sectors capacity() const override { return capacity_; }
     Access access() const override { return access_; }
     std::uint32_t depth() const override { return kDepth; }
+    /// An operation of the kernel's costs about as much as the 4 KiB that it moves
+    /// (test/bench/storage/merge_bench.cc).
+    MergeLimits merge_limits() const override { return {.segments = 256, .bytes = 1_MiB}; }
     void set_listener(OnComplete listener) override { listener_ = std::move(listener); }
     void read(Sectors first, std::span<const Segment> into, std::uint64_t tag) override;
     void write(Sectors first, std::span<const Segment> from, std::uint64_t tag) override;
