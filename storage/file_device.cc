@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstddef>
@@ -19,10 +20,13 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/memory.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/ring.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
+#include "storage/file/alignment.h"
+#include "storage/segment_cursor.h"
 
 namespace pepita::storage {
 namespace {
@@ -59,10 +63,28 @@ Result<void> check_flags(FdRef file, Access access) {
     if ((flags & O_APPEND) != 0) {  // pwrite(2): it would ignore our offsets
         return Error(Code::InvalidArgument, "file was opened for appending");
     }
-    if ((flags & O_DIRECT) != 0) {  // a guest's buffers are aligned as the guest likes
-        return Error(Code::InvalidArgument, "file was opened with O_DIRECT");
-    }
     return {};
+}
+
+// What is moved through memory of ours: so much at once, and so many requests.
+constexpr std::size_t kBounceBytes = 128U << 10U;
+constexpr std::size_t kBounces = 16;
+// Zeros that are written where the file system has no better way: this memory, which nobody writes
+// and which costs nothing therefore, several times in one operation.
+constexpr std::size_t kZeroBytes = 64U << 10U;
+constexpr std::size_t kZeroTimes = 16;
+
+IoStatus status_of(std::int32_t error) {
+    switch (error) {
+        case 0:
+            return IoStatus::Ok;
+        case -ENOSPC:
+            return IoStatus::NoSpace;
+        case -EOPNOTSUPP:
+            return IoStatus::Unsupported;
+        default:
+            return IoStatus::Failed;
+    }
 }
 
 }  // namespace
@@ -80,20 +102,46 @@ Result<Sectors> FileDevice::check(FdRef file, Access access) {
 Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, EventLoop& loop) {
     const Sectors capacity = TRY(check(file.ref(), access));
     IoRing ring = TRY(IoRing::create(kDepth));
+    Memory memory = TRY(make_memory(file.ref()));
     std::unique_ptr<FileDevice> device(
-        new FileDevice(std::move(file), access, capacity, std::move(ring)));
+        new FileDevice(std::move(file), access, capacity, std::move(ring), std::move(memory)));
     FileDevice* self = device.get();  // the watch ends before the device does
     device->watch_ =
         TRY(loop.watch(self->ring_.fd(), EPOLLIN, [self](std::uint32_t) { (void)self->poll(); }));
     return device;
 }
 
-FileDevice::FileDevice(Fd file, Access access, Sectors capacity, IoRing ring)
+Result<FileDevice::Memory> FileDevice::make_memory(FdRef file) {
+    Memory memory;
+    memory.zeros = TRY(PageBuffer::create({.size = Bytes(kZeroBytes)}));
+    if ((::fcntl(file.number(), F_GETFL) & O_DIRECT) == 0) {
+        return memory;
+    }
+    memory.alignment = TRY(file::direct_alignment(file), "O_DIRECT");
+    if (memory.alignment.offset > kSectorSize.value()) {
+        return Error(Code::Unsupported, "direct I/O of this file is in blocks of " +
+                                            std::to_string(memory.alignment.offset) +
+                                            " B, a disk's in sectors of 512");
+    }
+    if (memory.alignment.memory > kPageSize.value()) {
+        return Error(Code::Unsupported, "direct I/O of this file wants memory aligned to " +
+                                            std::to_string(memory.alignment.memory) + " B");
+    }
+    memory.bounce = TRY(PageBuffer::create({.size = Bytes(kBounces * kBounceBytes)}));
+    return memory;
+}
+
+FileDevice::FileDevice(Fd file, Access access, Sectors capacity, IoRing ring, Memory memory)
     : file_(std::move(file)),
       access_(access),
       capacity_(capacity),
+      memory_(std::move(memory)),
+      zeros_(kZeroTimes, {.iov_base = memory_.zeros.bytes().data(), .iov_len = kZeroBytes}),
       slots_(kDepth),
       ring_(std::move(ring)) {
+    for (std::size_t at = 0; at < memory_.bounce.bytes().size(); at += kBounceBytes) {
+        free_bounces_.push_back(memory_.bounce.bytes().subspan(at, kBounceBytes));
+    }
     for (std::uint32_t i = kDepth; i > 0; --i) {
         free_.push_back(i - 1);
     }
@@ -109,6 +157,8 @@ FileDevice::Slot& FileDevice::take_slot(Kind kind, std::uint64_t tag) {
     slot.first_piece = 0;
     slot.offset = 0;
     slot.left = 0;
+    slot.rest = 0;
+    slot.is_bounced = false;
     return slot;
 }
 
@@ -122,36 +172,60 @@ void FileDevice::write(Sectors first, std::span<const Segment> from, std::uint64
 
 void FileDevice::flush(std::uint64_t tag) { queue(take_slot(Kind::Flush, tag)); }
 
-// A hole reads as zeros, in a file and of a block device, so one operation does for both.
+// A hole reads as zeros, in a file and of a block device.
 void FileDevice::discard(Sectors first, Sectors count, std::uint64_t tag) {
-    clear(first, count, tag);
+    clear(Kind::Discard, first, count, tag);
 }
 void FileDevice::write_zeroes(Sectors first, Sectors count, std::uint64_t tag) {
-    clear(first, count, tag);
+    clear(Kind::WriteZeroes, first, count, tag);
 }
 
-void FileDevice::clear(Sectors first, Sectors count, std::uint64_t tag) {
+void FileDevice::clear(Kind kind, Sectors first, Sectors count, std::uint64_t tag) {
     const bool is_possible = access_ == Access::ReadWrite && is_within(capacity_, first, count);
-    Slot& slot = take_slot(is_possible ? Kind::Clear : Kind::Refusal, tag);
+    Slot& slot = take_slot(is_possible ? kind : Kind::Refusal, tag);
     if (is_possible) {
         slot.offset = to_bytes(first).value();
         slot.left = to_bytes(count).value();
     }
-    queue(slot);
+    if (slot.kind == Kind::WriteZeroes) {
+        write_zeros(slot);
+    } else {
+        queue(slot);
+    }
+}
+
+/// As the file does it, as far as we know by now.
+void FileDevice::write_zeros(Slot& slot) {
+    slot.zeroing = zeroing_;
+    if (zeroing_ == Zeroing::Bytes) {
+        next_zeros(slot);
+    } else {
+        queue(slot);
+    }
 }
 
 void FileDevice::move_bytes(Kind kind, Sectors first, std::span<const Segment> segments,
                             std::uint64_t tag) {
     const bool fits = segments.size() <= IOV_MAX && is_within(capacity_, first, segments);
     Slot& slot = take_slot(fits ? kind : Kind::Refusal, tag);
-    if (slot.kind != Kind::Refusal) {
-        slot.offset = to_bytes(first).value();
-        for (const Segment segment : segments) {
-            slot.left += segment.size();
-            if (!segment.empty()) {
-                slot.pieces.push_back({.iov_base = segment.data(), .iov_len = segment.size()});
-            }
+    if (slot.kind == Kind::Refusal) {
+        queue(slot);
+        return;
+    }
+    slot.offset = to_bytes(first).value();
+    slot.is_bounced = !file::is_aligned(segments, memory_.alignment);
+    for (const Segment segment : segments) {
+        slot.left += segment.size();
+        if (!segment.empty() && !slot.is_bounced) {
+            slot.pieces.push_back({.iov_base = segment.data(), .iov_len = segment.size()});
         }
+    }
+    if (slot.is_bounced) {
+        slot.rest = std::exchange(slot.left, 0);
+        slot.segments.assign(segments.begin(), segments.end());
+        slot.cursor = SegmentCursor(slot.segments);
+        next_bounce(slot);
+        return;
     }
     queue(slot);
 }
@@ -170,9 +244,9 @@ void FileDevice::queue(const Slot& slot) {
         case Kind::Flush:
             is_queued = ring_.fdatasync(file_.ref(), index);
             break;
-        case Kind::Clear:
-            is_queued = ring_.fallocate(file_.ref(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                        slot.offset, slot.left, index);
+        case Kind::Discard:
+        case Kind::WriteZeroes:
+            is_queued = queue_clear(slot, index);
             break;
         case Kind::Refusal:  // through the ring as well, so that no completion comes from a request
             is_queued = ring_.nop(index);
@@ -181,12 +255,78 @@ void FileDevice::queue(const Slot& slot) {
     CHECK(is_queued);  // the ring has an entry for every slot
 }
 
+bool FileDevice::queue_clear(const Slot& slot, std::uint64_t index) {
+    const bool is_punched = slot.kind == Kind::Discard || slot.zeroing == Zeroing::PunchHole;
+    const int mode = is_punched ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+    return ring_.fallocate(file_.ref(), mode | FALLOC_FL_KEEP_SIZE, slot.offset, slot.left, index);
+}
+
+/// Zeros from `offset` on, as a write like any other.
+void FileDevice::next_zeros(Slot& slot) {
+    const std::uint64_t all = slot.left + slot.rest;
+    slot.kind = Kind::Write;
+    slot.left = std::min<std::uint64_t>(all, kZeroTimes * kZeroBytes);
+    slot.rest = all - slot.left;
+    slot.pieces.assign(
+        zeros_.begin(),
+        zeros_.begin() + static_cast<std::ptrdiff_t>((slot.left + kZeroBytes - 1) / kZeroBytes));
+    slot.pieces.back().iov_len = slot.left - (slot.pieces.size() - 1) * kZeroBytes;
+    slot.first_piece = 0;
+    queue(slot);
+}
+
+/// The next piece of a request whose memory is not aligned, once there is memory for it.
+void FileDevice::next_bounce(Slot& slot) {
+    if (slot.bounce.empty()) {
+        if (free_bounces_.empty()) {
+            bounce_waiters_.push_back(static_cast<std::uint32_t>(&slot - slots_.data()));
+            return;
+        }
+        slot.bounce = free_bounces_.back();
+        free_bounces_.pop_back();
+    }
+    slot.left = std::min<std::uint64_t>(slot.rest, kBounceBytes);
+    slot.rest -= slot.left;
+    const std::span<std::byte> piece = slot.bounce.first(slot.left);
+    if (slot.kind == Kind::Write) {
+        slot.cursor.copy_out(piece);
+    }
+    slot.pieces.assign(1, {.iov_base = piece.data(), .iov_len = piece.size()});
+    slot.first_piece = 0;
+    queue(slot);
+}
+
+/// Whether a request that moved all of an operation has another to make, and makes it.
+bool FileDevice::goes_on(Slot& slot) {
+    if (slot.is_bounced && slot.kind == Kind::Read) {
+        const iovec& piece = slot.pieces.front();  // its end is the end of what was read
+        const auto* const end = static_cast<const std::byte*>(piece.iov_base) + piece.iov_len;
+        slot.cursor.copy_in(slot.bounce.first(static_cast<std::size_t>(end - slot.bounce.data())));
+    }
+    if (slot.rest == 0) {
+        return false;
+    }
+    slot.offset += std::exchange(slot.left, 0);
+    if (slot.is_bounced) {
+        next_bounce(slot);
+    } else {
+        next_zeros(slot);
+    }
+    return true;
+}
+
 /// The one place where short transfers are dealt with: what is left of the request goes out again.
 void FileDevice::on_operation(const IoRing::Completion& operation) {
     Slot& slot = slots_[operation.tag];
     const bool moves_bytes = slot.kind == Kind::Read || slot.kind == Kind::Write;
     if (operation.result == -EINTR || operation.result == -EAGAIN) {
         queue(slot);
+        return;
+    }
+    if (operation.result == -EOPNOTSUPP && slot.kind == Kind::WriteZeroes) {
+        const bool was_punched = slot.zeroing == Zeroing::PunchHole;
+        zeroing_ = std::max(zeroing_, was_punched ? Zeroing::ZeroRange : Zeroing::Bytes);
+        write_zeros(slot);
         return;
     }
     std::uint64_t moved = operation.result > 0 ? static_cast<std::uint64_t>(operation.result) : 0;
@@ -203,25 +343,30 @@ void FileDevice::on_operation(const IoRing::Completion& operation) {
         queue(slot);
         return;
     }
-    switch (slot.kind) {
-        case Kind::Read:
-        case Kind::Write:  // Nothing moved: a file that was cut short behind our back.
-            return finish(operation.tag, moved == slot.left            ? IoStatus::Ok
-                                         : operation.result == -ENOSPC ? IoStatus::NoSpace
-                                                                       : IoStatus::Failed);
-        case Kind::Flush:
-        case Kind::Clear:
-            return finish(operation.tag, operation.result == 0             ? IoStatus::Ok
-                                         : operation.result == -EOPNOTSUPP ? IoStatus::Unsupported
-                                                                           : IoStatus::Failed);
-        case Kind::Refusal:
-            return finish(operation.tag, IoStatus::Failed);
+    if (moves_bytes && moved == slot.left) {
+        if (!goes_on(slot)) {
+            finish(operation.tag, IoStatus::Ok);
+        }
+        return;
     }
+    // Nothing moved: a file that was cut short behind our back.
+    const bool fails = moves_bytes || slot.kind == Kind::Refusal;
+    const std::int32_t error = fails && operation.result >= 0 ? -EIO : operation.result;
+    finish(operation.tag, status_of(error));
 }
 
 void FileDevice::finish(std::uint64_t slot, IoStatus status) {
     done_.push_back({.tag = slots_[slot].tag, .status = status});
     free_.push_back(static_cast<std::uint32_t>(slot));
+    if (slots_[slot].bounce.empty()) {
+        return;
+    }
+    free_bounces_.push_back(std::exchange(slots_[slot].bounce, {}));
+    if (!bounce_waiters_.empty()) {
+        Slot& next = slots_[bounce_waiters_.front()];
+        bounce_waiters_.pop_front();
+        next_bounce(next);
+    }
 }
 
 bool FileDevice::poll() {

@@ -4,30 +4,38 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/memory.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/ring.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
+#include "storage/file/alignment.h"
+#include "storage/segment_cursor.h"
 
 namespace pepita::storage {
 
 /// A raw file or block device as a disk: sector N of the disk is sector N of the file, whatever is
 /// written there. No image format is looked for, now or ever: a guest that may write its own disk
 /// could write the header of a format that names other files of the host.
+///
+/// A file that was opened with O_DIRECT is read and written past the page cache. What a guest asks
+/// with memory that is not aligned as the file wants goes through memory of ours, in pieces.
 class FileDevice final : public BlockDevice {
 public:
     static constexpr std::uint32_t kDepth = 256;
 
     /// `loop` outlives the device and is where completions come from.
     /// Errors: InvalidArgument where `file` is neither a regular file nor a block device, is empty,
-    /// is no whole number of sectors long, was opened for appending or with O_DIRECT;
-    /// PermissionDenied where it was not opened for what `access` says; IoRing::create()'s.
+    /// is no whole number of sectors long, or was opened for appending; Unsupported where it was
+    /// opened with O_DIRECT and takes that not at all, or not for single sectors; PermissionDenied
+    /// where it was not opened for what `access` says; IoRing::create()'s, PageBuffer::create()'s.
     static Result<std::unique_ptr<FileDevice>> create(Fd file, Access access, EventLoop& loop);
 
     /// Whether create() would take the file, and how large it is then. Errors: as create()'s.
@@ -51,7 +59,9 @@ public:
     void drain() override;
 
 private:
-    enum class Kind : std::uint8_t { Read, Write, Flush, Clear, Refusal };
+    enum class Kind : std::uint8_t { Read, Write, Flush, Discard, WriteZeroes, Refusal };
+    /// How zeros are written: the first that the file does, and then always that.
+    enum class Zeroing : std::uint8_t { PunchHole, ZeroRange, Bytes };
     /// One place in the slab; its index is the operation's tag in the ring. Free only after the
     /// kernel gave the operation back.
     struct Slot {
@@ -60,20 +70,43 @@ private:
         std::uint64_t offset = 0;
         std::vector<iovec> pieces;  // what is left to move begins at first_piece
         std::size_t first_piece = 0;
-        std::uint64_t left = 0;
+        std::uint64_t left = 0;  // of the operation that is under way
+        std::uint64_t rest = 0;  // of the request, behind it
+        Zeroing zeroing = Zeroing::PunchHole;
+        // A request whose memory is not aligned, and what it is moved through, a piece at a time.
+        bool is_bounced = false;
+        std::vector<Segment> segments;
+        SegmentCursor cursor;
+        std::span<std::byte> bounce;
+    };
+    struct Memory {
+        file::Alignment alignment;  // 1 and 1: the page cache takes all as it comes
+        PageBuffer bounce;          // none for the page cache
+        PageBuffer zeros;
     };
 
-    FileDevice(Fd file, Access access, Sectors capacity, IoRing ring);
+    FileDevice(Fd file, Access access, Sectors capacity, IoRing ring, Memory memory);
+    static Result<Memory> make_memory(FdRef file);
     Slot& take_slot(Kind kind, std::uint64_t tag);
     void move_bytes(Kind kind, Sectors first, std::span<const Segment> segments, std::uint64_t tag);
     void queue(const Slot& slot);
     void on_operation(const IoRing::Completion& operation);
-    void clear(Sectors first, Sectors count, std::uint64_t tag);
+    void clear(Kind kind, Sectors first, Sectors count, std::uint64_t tag);
+    bool queue_clear(const Slot& slot, std::uint64_t index);
+    void write_zeros(Slot& slot);
+    void next_zeros(Slot& slot);
+    void next_bounce(Slot& slot);
+    bool goes_on(Slot& slot);
     void finish(std::uint64_t slot, IoStatus status);
 
     Fd file_;
     Access access_;
     Sectors capacity_;
+    Memory memory_;
+    std::vector<std::span<std::byte>> free_bounces_;
+    std::deque<std::uint32_t> bounce_waiters_;  // slots
+    std::vector<iovec> zeros_;                  // the same memory over and over
+    Zeroing zeroing_ = Zeroing::PunchHole;
     OnComplete listener_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;

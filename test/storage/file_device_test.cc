@@ -3,15 +3,20 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <utility>
@@ -20,8 +25,11 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/memory.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
+#include "storage/request_queue.h"
+#include "storage/tag_set.h"
 
 namespace pepita::storage {
 namespace {
@@ -204,6 +212,209 @@ TEST_F(FileDeviceTest, DestructorLeavesNoDescriptorOpen) {
     (void)::close(after);
     EXPECT_LE(after, before);
 }
+
+// --- merging
+
+TEST_F(FileDeviceTest, MergedRequestsMoveTheSameBytes) {
+    file_ = memory_file(1U << 20U);
+    open(Access::ReadWrite);
+    TagSet tags = *TagSet::create({.depth = 64});
+    std::vector<IoCompletion> told;
+    RequestQueue queue(std::move(device_),
+                       {.loop = *loop_,
+                        .tags = tags.queue(0),
+                        .on_complete = [&](std::span<const IoCompletion> done) {
+                            told.insert(told.end(), done.begin(), done.end());
+                            for (const IoCompletion& one : done) {
+                                tags.queue(0).give_back(static_cast<Tag>(one.tag));
+                            }
+                        }});
+    std::array<std::byte, 64 * 512> written{};
+    std::ranges::generate(written, [n = 0]() mutable { return static_cast<std::byte>(n++ / 100); });
+    std::array<std::byte, 64 * 512> read{};
+    const auto all = [&](IoOperation operation, std::span<std::byte> memory) {
+        for (std::uint64_t i = 0; i < 64; ++i) {
+            const BlockDevice::Segment segment = memory.subspan(i * 512, 512);
+            queue.start(
+                tags.queue(0).take().value(),
+                {.operation = operation, .first = Sectors(100 + i), .segments = {&segment, 1}});
+        }
+        queue.drain();
+    };
+    all(IoOperation::Write, written);
+    all(IoOperation::Read, read);
+    EXPECT_EQ(told.size(), 128U);
+    EXPECT_TRUE(std::ranges::all_of(
+        told, [](const IoCompletion& one) { return one.status == IoStatus::Ok; }));
+    EXPECT_EQ(queue.statistics().merged, 126U);
+    EXPECT_EQ(read, written);
+}
+
+// --- file systems that lack something
+
+/// A file system of its own, mounted nowhere; nothing where this process may not.
+std::optional<Fd> file_on(const char* type, const char* size) {
+    const Fd context(static_cast<int>(::syscall(SYS_fsopen, type, FSOPEN_CLOEXEC)));
+    if (!context) {
+        return std::nullopt;
+    }
+    const int number = context.ref().number();
+    if (size != nullptr) {
+        EXPECT_EQ(::syscall(SYS_fsconfig, number, FSCONFIG_SET_STRING, "size", size, 0), 0);
+    }
+    EXPECT_EQ(::syscall(SYS_fsconfig, number, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0), 0);
+    const Fd mounted(static_cast<int>(::syscall(SYS_fsmount, number, FSMOUNT_CLOEXEC, 0)));
+    if (!mounted) {
+        return std::nullopt;
+    }
+    return Fd(::openat(mounted.ref().number(), "disk", O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+}
+
+// ramfs neither punches holes nor zeroes ranges.
+TEST_F(FileDeviceTest, ZerosAreWrittenWhereTheFileSystemHasNoBetterWay) {
+    std::optional<Fd> file = file_on("ramfs", nullptr);
+    if (!file) {
+        GTEST_SKIP() << "mounting ramfs needs privileges";
+    }
+    constexpr std::uint64_t size = 4U << 20U;  // several writes of zeros
+    file_ = *std::move(file);
+    const std::vector<char> ones(size, '1');
+    ASSERT_EQ(::pwrite(file_.ref().number(), ones.data(), size, 0), static_cast<ssize_t>(size));
+    open(Access::ReadWrite);
+    constexpr std::uint64_t sectors = size / 512;
+    device_->discard(Sectors(0), Sectors(1), 1);
+    EXPECT_EQ(next().status, IoStatus::Unsupported);
+    // Two at once: both find out.
+    device_->write_zeroes(Sectors(1), Sectors(sectors / 2), 2);
+    device_->write_zeroes(Sectors(sectors / 2 + 1), Sectors(sectors / 2 - 2), 3);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    std::vector<char> now(size);
+    ASSERT_EQ(::pread(file_.ref().number(), now.data(), size, 0), static_cast<ssize_t>(size));
+    std::vector<char> expected(size, '\0');
+    std::fill_n(expected.begin(), 512, '1');
+    std::fill_n(expected.end() - 512, 512, '1');
+    EXPECT_TRUE(now == expected);
+}
+
+TEST_F(FileDeviceTest, AFullFileSystemHasNoSpace) {
+    std::optional<Fd> file = file_on("tmpfs", "64k");
+    if (!file) {
+        GTEST_SKIP() << "mounting tmpfs needs privileges";
+    }
+    file_ = *std::move(file);
+    ASSERT_EQ(::ftruncate(file_.ref().number(), 1 << 20), 0);
+    open(Access::ReadWrite);
+    std::vector<std::byte> data(64U << 10U, std::byte{'x'});
+    const std::array<BlockDevice::Segment, 1> from{data};
+    device_->write(Sectors(0), from, 1);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    device_->write(Sectors(512), from, 2);
+    EXPECT_EQ(next().status, IoStatus::NoSpace);
+    device_->write_zeroes(Sectors(0), Sectors(128), 3);  // holes, which make room
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    device_->write(Sectors(512), from, 4);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+}
+
+// --- past the page cache
+
+class DirectFileTest : public FileDeviceTest, public testing::WithParamInterface<const char*> {
+protected:
+    static constexpr std::uint64_t kBytes = 2U << 20U;
+
+    void SetUp() override {
+        file_ = Fd(::open(GetParam(), O_RDWR | O_TMPFILE | O_DIRECT | O_CLOEXEC, 0600));
+        if (!file_) {
+            GTEST_SKIP() << GetParam() << " has no file for direct I/O";
+        }
+        ASSERT_EQ(::ftruncate(file_.ref().number(), kBytes), 0);
+        auto device = FileDevice::create(*duplicate(file_.ref()), Access::ReadWrite, *loop_);
+        if (!device && device.error().code() == Code::Unsupported) {
+            GTEST_SKIP() << GetParam() << ": " << device.error().message();
+        }
+        ASSERT_TRUE(device.has_value()) << device.error().message();
+        open(Access::ReadWrite);
+    }
+    std::span<std::byte> fill(std::span<std::byte> memory, unsigned seed) {
+        std::mt19937 random(seed);
+        std::ranges::generate(memory, [&] { return static_cast<std::byte>(random()); });
+        return memory;
+    }
+};
+
+TEST_P(DirectFileTest, AlignedMemoryIsMovedAsItLies) {
+    const PageBuffer memory = *PageBuffer::create({.size = Bytes(16384)});
+    const std::array<BlockDevice::Segment, 1> from{fill(memory.bytes().first(8192), 1)};
+    const std::array<BlockDevice::Segment, 1> into{memory.bytes().subspan(8192)};
+    device_->write(Sectors(8), from, 1);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    device_->read(Sectors(8), into, 2);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    EXPECT_TRUE(std::ranges::equal(from[0], into[0]));
+}
+
+// A guest's memory lies as the guest likes: odd places, odd lengths, more than one piece of ours.
+TEST_P(DirectFileTest, MemoryThatIsNotAlignedIsMovedThroughOurs) {
+    constexpr std::size_t length = 600U << 10U;
+    std::vector<std::byte> out(length + 64);
+    std::vector<std::byte> in(length + 64);
+    const std::span<std::byte> data = fill(std::span(out).subspan(1, length), 2);
+    const std::array<BlockDevice::Segment, 3> from{data.first(700), data.subspan(700, 100'000),
+                                                   data.subspan(100'700)};
+    const std::span<std::byte> back = std::span(in).subspan(3, length);
+    const std::array<BlockDevice::Segment, 2> into{back.first(300'001), back.subspan(300'001)};
+    device_->write(Sectors(3), from, 1);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    device_->read(Sectors(3), into, 2);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    EXPECT_TRUE(std::ranges::equal(data, back));
+    EXPECT_EQ(in[2], std::byte{0});
+    EXPECT_EQ(in[3 + length], std::byte{0});
+}
+
+TEST_P(DirectFileTest, AsManyAsItTakesAtOnceWaitForOurMemory) {
+    std::vector<std::byte> memory(256 * 1024 + 1);
+    const std::span<std::byte> data = fill(std::span(memory).subspan(1), 3);
+    for (std::uint32_t i = 0; i < FileDevice::kDepth; ++i) {
+        const std::array<BlockDevice::Segment, 1> from{data.subspan(i * 1024UL, 1024)};
+        device_->write(Sectors(2UL * i), from, i);
+    }
+    device_->drain();
+    ASSERT_EQ(done_.size(), FileDevice::kDepth);
+    EXPECT_TRUE(std::ranges::all_of(
+        done_, [](const IoCompletion& one) { return one.status == IoStatus::Ok; }));
+    std::vector<std::byte> back(256 * 1024 + 1);
+    const std::array<BlockDevice::Segment, 1> into{std::span(back).subspan(1)};
+    device_->read(Sectors(0), into, 1);
+    device_->drain();
+    EXPECT_TRUE(std::ranges::equal(data, into[0]));
+}
+
+TEST_P(DirectFileTest, ZerosAndDiscardsNeedNoMemory) {
+    const PageBuffer memory = *PageBuffer::create({.size = Bytes(4096)});
+    const std::array<BlockDevice::Segment, 1> all{fill(memory.bytes(), 4)};
+    device_->write(Sectors(0), all, 1);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    device_->write_zeroes(Sectors(1), Sectors(3), 2);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    const std::byte kept = memory.bytes()[511];
+    device_->read(Sectors(0), all, 3);
+    EXPECT_EQ(next().status, IoStatus::Ok);
+    EXPECT_EQ(memory.bytes()[511], kept);
+    EXPECT_EQ(std::ranges::count(memory.bytes().subspan(512, 3UL * 512), std::byte{0}), 3 * 512);
+}
+
+TEST_P(DirectFileTest, DestructorWaitsForWhatGoesThroughOurMemory) {
+    std::vector<std::byte> memory(1U << 20U);
+    const std::array<BlockDevice::Segment, 1> into{std::span(memory).subspan(1, 512UL * 1024)};
+    device_->read(Sectors(0), into, 1);
+    device_->submit();
+    device_.reset();
+    EXPECT_TRUE(done_.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(FileSystems, DirectFileTest, testing::Values("/var/tmp", "/dev/shm"));
 
 class FileDeviceRefuses : public testing::Test {
 protected:
