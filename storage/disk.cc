@@ -59,7 +59,7 @@ public:
     Access access() const override { return Access::ReadWrite; }
     Result<std::unique_ptr<BlockDevice>> open(EventLoop& loop) override {
         return std::unique_ptr<BlockDevice>(
-            std::make_unique<OverlayDevice>(TRY(base_->open(loop)), upper_));
+            std::make_unique<OverlayDevice>(loop, TRY(base_->open(loop)), upper_));
     }
 
 private:

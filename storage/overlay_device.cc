@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/segment_cursor.h"
@@ -23,8 +25,9 @@ constexpr std::uint64_t kSector = kSectorSize.value();
 
 }  // namespace
 
-OverlayDevice::OverlayDevice(std::unique_ptr<BlockDevice> base, std::shared_ptr<ZramVolume> upper)
-    : upper_(std::move(upper)), slots_(base->depth()), base_(std::move(base)) {
+OverlayDevice::OverlayDevice(EventLoop& loop, std::unique_ptr<BlockDevice> base,
+                             std::shared_ptr<ZramVolume> upper)
+    : loop_(loop), upper_(std::move(upper)), slots_(base->depth()), base_(std::move(base)) {
     for (auto i = static_cast<std::uint32_t>(slots_.size()); i > 0; --i) {
         free_.push_back(i - 1);
     }
@@ -80,11 +83,30 @@ void OverlayDevice::begin(Kind kind, Sectors first, std::span<const Segment> seg
         slot.end += segment.size();
     }
     slot.asked = 0;
+    if (kind == Kind::Clear && !paused_.empty()) {
+        pause(slot);  // not before those that wait
+        return;
+    }
     advance(slot);
 }
 
 void OverlayDevice::advance(Slot& slot) {
+    std::uint64_t clearable = kClearedPerTurn.value();
     while (slot.at < slot.end) {
+        const bool clears_pages = slot.kind == Kind::Clear && slot.at % kPage == 0;
+        const std::uint64_t pages = clears_pages ? (slot.end - slot.at) / kPage : 0;
+        if (pages > 0 && clearable == 0) {
+            pause(slot);
+            return;
+        }
+        if (pages > 0) {
+            const std::uint64_t count = std::min(pages, clearable);
+            if (!clear_pages(slot, count)) {
+                return;
+            }
+            clearable -= count;
+            continue;
+        }
         if (!(slot.kind == Kind::Read ? step_read(slot) : step_write(slot))) {
             return;
         }
@@ -134,21 +156,53 @@ bool OverlayDevice::step_write(Slot& slot) {
     return write_piece(slot, length, slot.page);
 }
 
+bool OverlayDevice::clear_pages(Slot& slot, std::uint64_t count) {
+    const IoStatus status = upper_->write_zeroes(Pages(slot.at / kPage), Pages(count));
+    if (status != IoStatus::Ok) {
+        finish(slot, status);
+        return false;
+    }
+    slot.at += count * kPage;
+    return true;
+}
+
+void OverlayDevice::pause(const Slot& slot) {
+    paused_.push_back(static_cast<std::uint32_t>(&slot - slots_.data()));
+    if (paused_.size() == 1) {
+        ask_for_turn();
+    }
+}
+
+void OverlayDevice::ask_for_turn() {
+    next_turn_ = loop_.after(std::chrono::nanoseconds(0), [this] {
+        take_turn();
+        base_->submit();
+        (void)tell();
+    });
+}
+
+void OverlayDevice::take_turn() {
+    Slot& slot = slots_[paused_.front()];
+    paused_.pop_front();
+    advance(slot);
+    if (paused_.empty()) {
+        next_turn_.cancel();
+    } else {
+        ask_for_turn();
+    }
+}
+
 bool OverlayDevice::write_piece(Slot& slot, std::size_t length,
                                 std::span<const std::byte> beneath) {
     const Pages page(slot.at / kPage);
-    IoStatus status = IoStatus::Ok;
-    if (slot.kind == Kind::Clear && length == kPage) {
-        status = upper_->write_zeroes(page, Pages(1));
-    } else {
-        std::array<std::byte, kPage> content{};
-        const std::span<std::byte> part = std::span(content).first(length);
-        if (slot.kind == Kind::Write) {
-            slot.cursor.copy_out(part);
-        }
-        status = length == kPage ? upper_->write(page, part)
-                                 : upper_->write_part(page, slot.at % kPage, part, beneath);
+    std::array<std::byte, kPage> content{};
+    const std::span<std::byte> part = std::span(content).first(length);
+    if (slot.kind == Kind::Write) {
+        slot.cursor.copy_out(part);
     }
+    const IoStatus status = length == kPage
+                                ? upper_->write(page, part)
+                                : upper_->write_part(page, slot.at % kPage, part, beneath);
     if (status != IoStatus::Ok) {
         finish(slot, status);
         return false;
@@ -223,6 +277,9 @@ bool OverlayDevice::tell() {
 void OverlayDevice::drain() {
     while (free_.size() < slots_.size() || !done_.empty()) {
         base_->drain();
+        if (!paused_.empty()) {
+            take_turn();
+        }
         (void)poll();
     }
 }

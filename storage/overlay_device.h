@@ -3,10 +3,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/segment_cursor.h"
@@ -21,9 +23,16 @@ namespace pepita::storage {
 /// once at a time, so the base needs no more depth than this has. Two requests that write parts of
 /// one page, here or through another door, both read the base, and the volume puts each into what
 /// the page is by then.
+///
+/// A clear, which may be of a GiB, is done in turns, from the event loop.
 class OverlayDevice final : public BlockDevice {
 public:
-    OverlayDevice(std::unique_ptr<BlockDevice> base, std::shared_ptr<ZramVolume> upper);
+    /// What is cleared before the loop's other work has its turn: a millisecond's worth or less.
+    static constexpr Pages kClearedPerTurn{4096};
+
+    /// `loop` is the base's, and outlives the device.
+    OverlayDevice(EventLoop& loop, std::unique_ptr<BlockDevice> base,
+                  std::shared_ptr<ZramVolume> upper);
     ~OverlayDevice() override = default;
 
     Sectors capacity() const override { return to_sectors(upper_->capacity()); }
@@ -61,18 +70,25 @@ private:
     /// Goes on behind `at`; false while the base reads, or when the request has failed.
     bool step_read(Slot& slot);
     bool step_write(Slot& slot);
+    bool clear_pages(Slot& slot, std::uint64_t count);
+    void pause(const Slot& slot);
+    void ask_for_turn();
+    void take_turn();
     bool write_piece(Slot& slot, std::size_t length, std::span<const std::byte> beneath);
     bool ask_base(Slot& slot, std::uint64_t from, std::uint64_t to);
     void on_base(const IoCompletion& done);
     void finish(Slot& slot, IoStatus status);
     bool tell();
 
+    EventLoop& loop_;
     std::shared_ptr<ZramVolume> upper_;
     OnComplete listener_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     std::vector<IoCompletion> done_;
     bool is_polling_ = false;
+    std::deque<std::uint32_t> paused_;  // slots of clears that are to go on, one in each turn
+    EventLoop::Timer next_turn_;
     std::unique_ptr<BlockDevice> base_;  // first to go: it may still write to the slots' memory
 };
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
@@ -39,7 +41,7 @@ protected:
         std::ranges::copy(base->bytes, model_.begin());
         store_ = *ZramStore::create(Fd(::memfd_create("store", MFD_CLOEXEC)), 8_MiB);
         volume_ = *store_->create_volume({.name = "upper", .capacity = Pages(32)});
-        device_ = std::make_unique<OverlayDevice>(std::move(base), volume_);
+        device_ = std::make_unique<OverlayDevice>(*loop_, std::move(base), volume_);
         device_->set_listener([this](std::span<const IoCompletion> done) {
             for (const IoCompletion& one : done) {
                 done_[one.tag] = one.status;
@@ -73,6 +75,7 @@ protected:
                 model_.begin() + static_cast<std::ptrdiff_t>(from + length)};
     }
 
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
     FakeBlockDevice* base_ = nullptr;
     std::shared_ptr<ZramStore> store_;
     std::shared_ptr<ZramVolume> volume_;
@@ -115,6 +118,43 @@ TEST_F(OverlayTest, TwoPartsOfOnePageInFlightAreBothKept) {
     std::ranges::copy(one, model_.begin() + 16 * 512);
     std::ranges::copy(two, model_.begin() + 18 * 512);
     EXPECT_EQ(read(0, kDisk), model(0, kDisk));
+}
+
+// A GiB at once would keep the thread from all else for as long.
+TEST_F(OverlayTest, ALongClearIsDoneInTurnsAndOthersGoOnMeanwhile) {
+    constexpr std::uint64_t turn = OverlayDevice::kClearedPerTurn.value();
+    ASSERT_TRUE(volume_->resize(Pages(4 * turn)).has_value());
+    device_->write_zeroes(Sectors(1), Sectors(8 * (2 * turn + 1)), 1);
+    base_->finish(0);  // of the page that is cleared in part
+    device_->discard(Sectors(8 * 3 * turn), Sectors(8), 2);
+    EXPECT_TRUE(volume_->contains(Pages(turn)));
+    EXPECT_FALSE(volume_->contains(Pages(turn + 1)));
+    std::vector<std::byte> bytes(4096, std::byte{5});
+    const BlockDevice::Segment segment = bytes;
+    device_->write(Sectors(8 * 3 * turn + 8), {&segment, 1}, 3);
+    EXPECT_TRUE(device_->poll());
+    EXPECT_FALSE(device_->poll()) << "who polls until nothing is left can go back to the loop";
+    EXPECT_EQ(done_, (std::map<std::uint64_t, IoStatus>{{3, IoStatus::Ok}}));
+    while (loop_->until_deadline()) {
+        ASSERT_TRUE(loop_->run_once(std::chrono::seconds(1)).has_value());
+    }
+    EXPECT_EQ(done_.size(), 3U);
+    EXPECT_EQ(done_[1], IoStatus::Ok);
+    EXPECT_EQ(done_[2], IoStatus::Ok);
+    // The last page, cleared in part, lies behind the base; and the one that was discarded.
+    EXPECT_EQ(volume_->statistics().zero, 2 * turn + 2);
+}
+
+TEST_F(OverlayTest, DrainDoesNotLeaveAClearHalfDone) {
+    constexpr std::uint64_t turn = OverlayDevice::kClearedPerTurn.value();
+    ASSERT_TRUE(volume_->resize(Pages(4 * turn)).has_value());
+    device_->write_zeroes(Sectors(0), Sectors(8 * 3 * turn), 1);
+    device_->write_zeroes(Sectors(8 * 3 * turn), Sectors(8 * turn), 2);
+    EXPECT_FALSE(device_->poll());
+    device_->drain();
+    EXPECT_EQ(done_.size(), 2U);
+    EXPECT_EQ(volume_->statistics().zero, 4 * turn);
+    EXPECT_EQ(loop_->until_deadline(), std::nullopt);
 }
 
 TEST_F(OverlayTest, WhatIsDiscardedDoesNotShowTheBaseAgain) {
