@@ -177,9 +177,12 @@ void Block::serve() {
     chains_left_ = kChainsPerTurn;
     bytes_left_ = kBytesPerTurn.value();
     do {
+        // Another one begins each time, or the first could take all turns and all room.
+        first_queue_ = (first_queue_ + 1) % queues_.size();
         for (std::size_t i = 0; i < queues_.size(); ++i) {
-            if (queues_[i] != nullptr && queues_[i]->has_chains) {
-                take_chains(static_cast<std::uint16_t>(i));
+            const std::size_t index = (first_queue_ + i) % queues_.size();
+            if (queues_[index] != nullptr && queues_[index]->has_chains) {
+                take_chains(static_cast<std::uint16_t>(index));
             }
         }
         requests_.submit();

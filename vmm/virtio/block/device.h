@@ -119,6 +119,7 @@ private:
     bool can_flush_ = false;        // the session's driver
     Phase phase_ = Phase::Serving;
     bool is_serving_ = false;
+    std::size_t first_queue_ = 0;  // whose chains are taken first
     std::size_t chains_left_ = 0;  // of this turn
     std::uint64_t bytes_left_ = 0;
     EventLoop::Timer next_turn_;

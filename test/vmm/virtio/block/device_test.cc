@@ -462,6 +462,28 @@ TEST_F(BlockTest, AGuestThatKeepsAskingLetsOthersHaveTheirTurn) {
     EXPECT_EQ(loop_->until_deadline(), std::nullopt) << "and then it waits for a kick";
 }
 
+TEST_F(BlockTest, AQueueThatKeepsAskingLeavesTurnsToTheOthers) {
+    auto fake = std::make_unique<FakeBlockDevice>(Sectors(16), Access::ReadWrite, 2);
+    disk_ = fake.get();
+    block_ = *Block::create(*loop_, std::move(fake), "disk-1", 2);
+    start(block_->features() | test::kRingFeatures);
+    BlockGuest other;
+    block_->start_queue(1, other.queue.open_ring());
+    for (int i = 0; i < 3; ++i) {
+        guest_.read(0);
+    }
+    disk_->on_finish = [&] {
+        (void)guest_.queue.collect();
+        guest_.read(0);
+    };
+    disk_->is_instant = true;
+    const auto late = other.read(1);
+    block_->kick(0);
+    block_->kick(1);
+    EXPECT_EQ(other.status(late), kOk);
+    disk_->on_finish = nullptr;
+}
+
 TEST_F(BlockTest, LargeClearsFillATurnSooner) {
     constexpr std::uint32_t gib = 2U << 20U;
     auto fake = std::make_unique<FakeBlockDevice>(Sectors(gib));
