@@ -13,22 +13,28 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "storage/block_device.h"
 #include "storage/file_device.h"
+#include "storage/zram_device.h"
+#include "storage/zram_store.h"
 #include "vmm/guest_memory.h"
 #include "vmm/virtio/block/device.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/ring.h"
 
-// The input: one byte that chooses features, then guest RAM with a ring of 8 laid out at its start,
-// then pairs (place, byte) that the guest writes into the ring while requests are in flight. The
-// disk is a file of 8 sectors behind a real io_uring.
+// The input: one byte that chooses, then guest RAM with the rings of 8 laid out at its start, 256
+// bytes each, then pairs (place, byte) that the guest writes into one ring after the other while
+// requests are in flight. The byte's bits: 0 the driver can flush; 1 and 2 how many queues, less
+// one; 3 the disk is a store in memory, not a file of 8 sectors behind a real io_uring.
 
 namespace {
 
 using pepita::EventLoop;
+using pepita::storage::ZramStore;
 using pepita::vmm::GuestAddress;
 using pepita::vmm::GuestMemory;
 using pepita::vmm::virtio::Block;
@@ -36,6 +42,8 @@ using pepita::vmm::virtio::Ring;
 
 constexpr std::size_t kRamBytes = 4096;
 constexpr std::size_t kDiskBytes = 8UL * 512;
+constexpr std::uint16_t kQueues = 4;
+constexpr std::size_t kRingBytes = 256;
 
 class Silent final : public pepita::vmm::virtio::Notifier {
     void queue_used(std::uint16_t /*queue*/) override {}
@@ -47,13 +55,32 @@ struct Bench {
         CHECK(::ftruncate(file.ref().number(), kDiskBytes) == 0);
         auto disk = pepita::storage::FileDevice::create(*pepita::duplicate(file.ref()),
                                                         pepita::storage::Access::ReadWrite, *loop);
-        block = *Block::create(*loop, *std::move(disk), "fuzz");
+        on_file = *Block::create(*loop, *std::move(disk), "fuzz", kQueues);
+        const auto store = *ZramStore::create(pepita::Fd(::memfd_create("store", MFD_CLOEXEC)),
+                                              pepita::Bytes(16U << 20U));
+        const auto volume =
+            *store->create_volume({.name = "disk", .capacity = pepita::Pages(kDiskBytes / 4096)});
+        on_store = *Block::create(*loop, std::make_unique<pepita::storage::ZramDevice>(volume),
+                                  "fuzz", kQueues);
     }
     std::unique_ptr<EventLoop> loop = *EventLoop::create();
     pepita::Fd file{::memfd_create("disk", MFD_CLOEXEC)};
-    std::unique_ptr<Block> block;
+    std::unique_ptr<Block> on_file;
+    std::unique_ptr<Block> on_store;
     Silent notifier;
 };
+
+pepita::Result<Ring> open_ring(const GuestMemory& memory, std::uint16_t queue,
+                               std::uint64_t features) {
+    const std::uint64_t at = queue * kRingBytes;
+    return Ring::open(memory,
+                      {.size = 8,
+                       .descriptors = GuestAddress{at},
+                       .available = GuestAddress{at + 128},
+                       .used = GuestAddress{at + 160},
+                       .next = 0},
+                      features);
+}
 
 }  // namespace
 
@@ -64,7 +91,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     std::uint64_t features = pepita::abi::kVirtioFEventIdx | pepita::abi::kVirtioFIndirectDesc;
-    features |= (std::to_integer<unsigned>(input[0]) & 1U) != 0 ? pepita::abi::kVirtioBlkFFlush : 0;
+    const auto choice = std::to_integer<unsigned>(input[0]);
+    features |= (choice & 1U) != 0 ? pepita::abi::kVirtioBlkFFlush : 0;
+    const auto queues = static_cast<std::uint16_t>(1 + (choice >> 1U & 3U));
+    Block& block = (choice & 8U) != 0 ? *bench.on_store : *bench.on_file;
     input = input.subspan(1);
     // Exactly as long as RAM is, so that ASan sees a step beyond it.
     const auto ram = std::make_unique<std::array<std::byte, kRamBytes>>();
@@ -73,22 +103,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     input = input.subspan(first);
 
     const auto memory = GuestMemory::create({{.start = GuestAddress{0}, .bytes = *ram}});
-    auto ring = Ring::open(*memory,
-                           {.size = 8,
-                            .descriptors = GuestAddress{0},
-                            .available = GuestAddress{128},
-                            .used = GuestAddress{160},
-                            .next = 0},
-                           features);
-    CHECK(ring.has_value());
-    bench.block->start({.memory = *memory, .features = features, .notifier = bench.notifier});
-    bench.block->start_queue(0, *std::move(ring));
-    while (input.size() >= 2) {
-        (*ram)[std::to_integer<std::size_t>(input[0])] = input[1];
+    block.start({.memory = *memory, .features = features, .notifier = bench.notifier});
+    for (std::uint16_t queue = 0; queue < queues; ++queue) {
+        auto ring = open_ring(*memory, queue, features);
+        CHECK(ring.has_value());
+        block.start_queue(queue, *std::move(ring));
+    }
+    for (std::uint16_t queue = 0; input.size() >= 2; queue = (queue + 1) % queues) {
+        (*ram)[queue * kRingBytes + std::to_integer<std::size_t>(input[0])] = input[1];
         input = input.subspan(2);
-        bench.block->kick(0);
+        block.kick(queue);
         (void)bench.loop->run_once(std::chrono::milliseconds(0)).has_value();
     }
-    bench.block->reset();
+    block.reset();
     return 0;
 }
