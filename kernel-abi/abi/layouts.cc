@@ -10,7 +10,6 @@
 #include "kernel-abi/uapi/acpi.h"
 #include "kernel-abi/uapi/blk_mq.h"
 #include "kernel-abi/uapi/io_uring.h"
-#include "kernel-abi/uapi/kvm.h"
 #include "kernel-abi/uapi/pvh.h"
 #include "kernel-abi/uapi/version.h"
 #include "kernel-abi/uapi/virtio_blk.h"
@@ -21,76 +20,8 @@
 namespace pepita::abi_check {
 namespace {
 
-namespace kvm = abi::kvm;
 namespace pvh = abi::pvh;
 namespace acpi = abi::acpi;
-
-constexpr std::array kKvmMemoryRegion{
-    SAME(kvm::UserMemoryRegion, slot), SAME(kvm::UserMemoryRegion, flags),
-    SAME(kvm::UserMemoryRegion, guest_phys_addr), SAME(kvm::UserMemoryRegion, memory_size),
-    SAME(kvm::UserMemoryRegion, userspace_addr)};
-constexpr std::array kKvmEnableCap{SAME(kvm::EnableCap, cap), SAME(kvm::EnableCap, flags),
-                                   SAME(kvm::EnableCap, args), SAME(kvm::EnableCap, pad)};
-constexpr std::array kKvmCpuidEntry{
-    SAME(kvm::CpuidEntry, function), SAME(kvm::CpuidEntry, index),  SAME(kvm::CpuidEntry, flags),
-    SAME(kvm::CpuidEntry, eax),      SAME(kvm::CpuidEntry, ebx),    SAME(kvm::CpuidEntry, ecx),
-    SAME(kvm::CpuidEntry, edx),      SAME(kvm::CpuidEntry, padding)};
-constexpr std::array kKvmCpuid{MEMBER(kvm::Cpuid, count, "nent"), SAME(kvm::Cpuid, padding)};
-constexpr std::array kKvmMsrEntry{SAME(kvm::MsrEntry, index), SAME(kvm::MsrEntry, reserved),
-                                  SAME(kvm::MsrEntry, data)};
-constexpr std::array kKvmMsrs{MEMBER(kvm::Msrs, count, "nmsrs"), MEMBER(kvm::Msrs, padding, "pad")};
-constexpr std::array kKvmRegs{SAME(kvm::Regs, rax), SAME(kvm::Regs, rbx), SAME(kvm::Regs, rcx),
-                              SAME(kvm::Regs, rdx), SAME(kvm::Regs, rsi), SAME(kvm::Regs, rdi),
-                              SAME(kvm::Regs, rsp), SAME(kvm::Regs, rbp), SAME(kvm::Regs, r8),
-                              SAME(kvm::Regs, r9),  SAME(kvm::Regs, r10), SAME(kvm::Regs, r11),
-                              SAME(kvm::Regs, r12), SAME(kvm::Regs, r13), SAME(kvm::Regs, r14),
-                              SAME(kvm::Regs, r15), SAME(kvm::Regs, rip), SAME(kvm::Regs, rflags)};
-constexpr std::array kKvmSegment{
-    SAME(kvm::Segment, base),   SAME(kvm::Segment, limit),   SAME(kvm::Segment, selector),
-    SAME(kvm::Segment, type),   SAME(kvm::Segment, present), SAME(kvm::Segment, dpl),
-    SAME(kvm::Segment, db),     SAME(kvm::Segment, s),       SAME(kvm::Segment, l),
-    SAME(kvm::Segment, g),      SAME(kvm::Segment, avl),     SAME(kvm::Segment, unusable),
-    SAME(kvm::Segment, padding)};
-constexpr std::array kKvmDescriptorTable{SAME(kvm::DescriptorTable, base),
-                                         SAME(kvm::DescriptorTable, limit),
-                                         SAME(kvm::DescriptorTable, padding)};
-constexpr std::array kKvmSregs{
-    SAME(kvm::Sregs, cs),   SAME(kvm::Sregs, ds),        SAME(kvm::Sregs, es),
-    SAME(kvm::Sregs, fs),   SAME(kvm::Sregs, gs),        SAME(kvm::Sregs, ss),
-    SAME(kvm::Sregs, tr),   SAME(kvm::Sregs, ldt),       SAME(kvm::Sregs, gdt),
-    SAME(kvm::Sregs, idt),  SAME(kvm::Sregs, cr0),       SAME(kvm::Sregs, cr2),
-    SAME(kvm::Sregs, cr3),  SAME(kvm::Sregs, cr4),       SAME(kvm::Sregs, cr8),
-    SAME(kvm::Sregs, efer), SAME(kvm::Sregs, apic_base), SAME(kvm::Sregs, interrupt_bitmap)};
-constexpr std::array kKvmIoEventFd{SAME(kvm::IoEventFd, datamatch), SAME(kvm::IoEventFd, addr),
-                                   SAME(kvm::IoEventFd, len),       SAME(kvm::IoEventFd, fd),
-                                   SAME(kvm::IoEventFd, flags),     SAME(kvm::IoEventFd, pad)};
-constexpr std::array kKvmMsi{SAME(kvm::Msi, address_lo), SAME(kvm::Msi, address_hi),
-                             SAME(kvm::Msi, data),       SAME(kvm::Msi, flags),
-                             SAME(kvm::Msi, devid),      SAME(kvm::Msi, pad)};
-constexpr std::array kKvmRun{
-    SAME(kvm::Run, request_interrupt_window),
-    MEMBER(kvm::Run, immediate_exit, "immediate_exit|immediate_exit__unsafe"),
-    SAME(kvm::Run, padding1),
-    SAME(kvm::Run, exit_reason),
-    SAME(kvm::Run, ready_for_interrupt_injection),
-    SAME(kvm::Run, if_flag),
-    SAME(kvm::Run, flags),
-    SAME(kvm::Run, cr8),
-    SAME(kvm::Run, apic_base),
-    SAME(kvm::Run, io.direction),
-    SAME(kvm::Run, io.size),
-    SAME(kvm::Run, io.port),
-    SAME(kvm::Run, io.count),
-    SAME(kvm::Run, io.data_offset),
-    SAME(kvm::Run, mmio.phys_addr),
-    SAME(kvm::Run, mmio.data),
-    SAME(kvm::Run, mmio.len),
-    SAME(kvm::Run, mmio.is_write),
-    MEMBER(kvm::Run, fail_entry.hardware_reason, "fail_entry.hardware_entry_failure_reason"),
-    SAME(kvm::Run, fail_entry.cpu),
-    SAME(kvm::Run, internal.suberror),
-    MEMBER(kvm::Run, internal.count, "internal.ndata"),
-    SAME(kvm::Run, internal.data)};
 
 constexpr std::array kStartInfo{SAME(pvh::StartInfo, magic),
                                 SAME(pvh::StartInfo, version),
@@ -230,17 +161,6 @@ constexpr std::array kMadtIoapic{MEMBER(acpi::MadtIoapic, type, "header.type"),
                                  MEMBER(acpi::MadtIoapic, first_interrupt, "global_irq_base")};
 
 constexpr std::array kTypes{
-    whole<kvm::UserMemoryRegion>("kvm_userspace_memory_region", kKvmMemoryRegion),
-    whole<kvm::EnableCap>("kvm_enable_cap", kKvmEnableCap),
-    whole<kvm::CpuidEntry>("kvm_cpuid_entry2", kKvmCpuidEntry),
-    start_of("kvm_cpuid2", offsetof(kvm::Cpuid, entries), kKvmCpuid),
-    whole<kvm::MsrEntry>("kvm_msr_entry", kKvmMsrEntry),
-    start_of("kvm_msrs", offsetof(kvm::Msrs, entries), kKvmMsrs),
-    whole<kvm::Regs>("kvm_regs", kKvmRegs), whole<kvm::Segment>("kvm_segment", kKvmSegment),
-    whole<kvm::DescriptorTable>("kvm_dtable", kKvmDescriptorTable),
-    whole<kvm::Sregs>("kvm_sregs", kKvmSregs),
-    whole<kvm::IoEventFd>("kvm_ioeventfd", kKvmIoEventFd), whole<kvm::Msi>("kvm_msi", kKvmMsi),
-    start_of("kvm_run", sizeof(kvm::Run), kKvmRun),
     whole<pvh::StartInfo>("hvm_start_info", kStartInfo),
     whole<pvh::Module>("hvm_modlist_entry", kModule),
     whole<pvh::MemoryMapEntry>("hvm_memmap_table_entry", kMemoryMapEntry),
@@ -284,7 +204,7 @@ constexpr std::array kEnumerators{
 std::span<const ExpectedType> expected_types() {
     static const std::vector<ExpectedType> all = [] {
         std::vector<ExpectedType> types(kTypes.begin(), kTypes.end());
-        for (const auto more : {io_uring_types(), ublk_types()}) {
+        for (const auto more : {io_uring_types(), kvm_types(), ublk_types()}) {
             types.insert(types.end(), more.begin(), more.end());
         }
         return types;

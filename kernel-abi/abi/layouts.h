@@ -36,6 +36,7 @@ struct ExpectedEnumerator {
 };
 
 std::span<const ExpectedType> io_uring_types();
+std::span<const ExpectedType> kvm_types();
 std::span<const ExpectedType> ublk_types();
 
 /// All of them.

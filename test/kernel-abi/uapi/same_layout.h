@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>  // IWYU pragma: keep
+
+// How a test says that a layout of ours is Linux's. Members may be paths ("io.port").
+
+// NOLINTBEGIN(cppcoreguidelines-macro-usage): offsetof is a macro.
+
+#define SAME_SIZE(ours, theirs) static_assert(sizeof(ours) == sizeof(theirs))
+
+/// Where a member is, and how many bytes it has.
+#define SAME_PLACE(ours, our_member, theirs, their_member)                        \
+    static_assert(offsetof(ours, our_member) == offsetof(theirs, their_member) && \
+                  sizeof(static_cast<ours*>(nullptr)->our_member) ==              \
+                      sizeof(static_cast<theirs*>(nullptr)->their_member))
+
+/// The same, for what Debian 12's header does not have yet.
+#define AT(ours, member, offset, size)                  \
+    static_assert(offsetof(ours, member) == (offset) && \
+                  sizeof(static_cast<ours*>(nullptr)->member) == (size))
+
+// NOLINTEND(cppcoreguidelines-macro-usage)
