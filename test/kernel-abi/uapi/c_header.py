@@ -15,7 +15,9 @@ class Member:
     members: tuple["Member", ...] = ()
 
     def paths(self) -> list[str]:
-        """Its own name, and those of what is in it: "io", "io.port". What is in an array has none."""
+        """Its own name, and those of what is in it: "io", "io.port". A flexible array has none: it begins where its struct ends."""
+        if self.extents and self.extents[0] in ("", "0"):
+            return []
         inner = [path for member in self.members for path in member.paths()]
         if not self.name:
             return inner

@@ -264,6 +264,7 @@ static_assert(kCpuidFlagStatefulFunc == KVM_CPUID_FLAG_STATEFUL_FUNC);
 static_assert(kCpuidFlagStateReadNext == KVM_CPUID_FLAG_STATE_READ_NEXT);
 
 static_assert(offsetof(Cpuid, entries) == 8);
+static_assert(sizeof(Cpuid) == 8 + 256 * sizeof(CpuidEntry));
 SAME_PLACE(Cpuid, count, kvm_cpuid2, nent);
 SAME_PLACE(Cpuid, padding, kvm_cpuid2, padding);
 
@@ -273,6 +274,7 @@ SAME_PLACE(MsrEntry, reserved, kvm_msr_entry, reserved);
 SAME_PLACE(MsrEntry, data, kvm_msr_entry, data);
 
 static_assert(offsetof(Msrs, entries) == 8);
+static_assert(sizeof(Msrs) == 8 + 8 * sizeof(MsrEntry));
 SAME_PLACE(Msrs, count, kvm_msrs, nmsrs);
 SAME_PLACE(Msrs, padding, kvm_msrs, pad);
 

@@ -1,0 +1,60 @@
+"""Which headers of kernel-abi/uapi mirror which of Linux, and what of those is left out, with its reason.
+
+A family is switched on here: coverage_test.py and mutation_test.py go through this table.
+"""
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    name: str
+    linux: tuple[str, ...]  # headers of Linux, as they are included; none: only mutated
+    ours: tuple[str, ...]  # of kernel-abi/uapi, without .h; each with a test NAME_test.cc
+    macros: dict[str, str] = dataclasses.field(default_factory=dict)  # pattern of a name -> why it is left out
+    members: dict[str, str] = dataclasses.field(default_factory=dict)  # the same for "struct.path" and "struct"
+
+
+OTHER_CPU = "of another processor"
+FAMILIES = (
+    Family(
+        name="kvm",
+        linux=("linux/kvm.h", "asm/kvm.h"),
+        ours=("kvm", "kvm_capability", "kvm_irq", "kvm_memory", "kvm_nested", "kvm_run", "kvm_vcpu", "kvm_vm"),
+        macros={
+            r"__KVM_\w*": "says only which parts the header has",
+            r"KVMIO": "the type of requests; part of each number that is asserted",
+            r"KVM_(CAP_)?(S390|PPC|ARM|MIPS|RISCV|LOONGARCH|SPAPR)\w*": OTHER_CPU,
+            r"KVM_(DEV|VM|REG|EXIT|SYSTEM_EVENT|INTERNAL)(_TYPE)?_(S390|PPC|ARM|MIPS|RISCV|LOONGARCH|IA64)\w*": OTHER_CPU,
+            r"KVM_REG_ARM64|KVM_PV_\w*": OTHER_CPU,
+            r"KVM_CAP_IRQ_(MPIC|XICS)|KVM_CAP_COUNTER_OFFSET": OTHER_CPU,
+            r"KVM_DEV_TYPE_(FSL_MPIC_20|FSL_MPIC_42|XICS|XIVE|FLIC)|KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE": OTHER_CPU,
+            r"KVM_(CREATE_SPAPR_TCE\w*|ALLOCATE_RMA|DIRTY_TLB|MMU_FSL_\w*)": OTHER_CPU,
+            r"KVM_DEV_TYPE_MAX": "counts the others",
+            r"KVM_TRC_\w*|KVM_TRACE_\w*": "of a tracer that Linux 2.6.31 took out",
+            r"KVM_(DE)?ASSIGN_\w*|KVM_DEV_(IRQ|ASSIGN)_\w*|KVM_MAX_MSIX_PER_DEV": "assigned devices went in Linux 4.12; VFIO is there",
+            r"KVM_SET_MEMORY_(REGION|ALIAS)|KVM_DEBUG_GUEST": "Linux refuses them; SET_USER_MEMORY_REGION and SET_GUEST_DEBUG came after",
+            r"KVM_SEV_\w*|KVM_TDX_\w*|KVM_X86_(SEV_VMSA_FEATURES|SNP_POLICY_BITS|SEV_SNP_REQ_CERTS)": "pepita has no encrypted guests",
+            r"KVM_XEN_\w*": "pepita has no guests of Xen; the requests and exits are there",
+            r"KVM_HYPERV_\w*": "pepita has no guests of Hyper-V; the requests and exits are there",
+            r"KVM_X86_DISABLE_VALID_EXITS": "a mask that grows from version to version",
+            r"KVM_COALESCED_MMIO_MAX": "needs PAGE_SIZE, which the header does not have",
+            r"kvm_ioeventfd_flag_nr_\w*": "numbers of bits, asserted as the flags",
+        },
+        members={
+            r"kvm_(s390|ppc|arm|riscv|mips|loongarch|spapr|rtas|vfio_spapr|create_spapr)\w*": OTHER_CPU,
+            r"kvm_(allocate_rma|get_htab_\w*|config_tlb|dirty_tlb|pv_cmd)": OTHER_CPU,
+            r"kvm_run\.(s390_\w*|dcr|osi|papr_hcall|epr|arm_\w*|riscv_\w*|iocsr_io)(\..*)?": OTHER_CPU,
+            r"kvm_run\.(tdx|snp_req_certs)(\..*)?|kvm_exit_snp_req_certs": "pepita has no encrypted guests",
+            r"kvm_(sev|tdx)_\w*": "pepita has no encrypted guests",
+            r"kvm_xen_(hvm|vcpu)_\w*": "pepita has no guests of Xen; the requests and exits are there",
+            r"kvm_hyperv_eventfd": "pepita has no guests of Hyper-V; the requests and exits are there",
+            r"kvm_memory_(region|alias)|kvm_debug_guest|kvm_breakpoint": "of requests that Linux refuses",
+            r"kvm_assigned_\w*": "assigned devices went in Linux 4.12",
+            r"kvm_trace_rec|kvm_user_trace_setup": "of a tracer that Linux 2.6.31 took out",
+            r"kvm_run\.hypercall\.pad": "half of the flags since Linux 6.5",
+            r"kvm_nested_state\.data": "what follows, not counted",
+            r"kvm_ioapic_state\.redirtbl\..*": "parts of a register that is asserted as a whole",
+            r"kvm_svm_nested_state_hdr\.gpat|kvm_nested_state\.hdr\.svm": "as AT, which has the numbers of Linux 7.3",
+        },
+    ),
+)
