@@ -39,10 +39,10 @@ public:
 
     struct Request {
         IoOperation operation = IoOperation::Flush;
-        Sectors first = {};
-        Sectors count = {};                      // of a Discard or WriteZeroes
-        std::span<const Segment> segments = {};  // of a Read or Write; the span may go at once
-        bool is_forced = false;                  // FUA; means nothing for a Read or Flush
+        Sectors first = Sectors(0);
+        Sectors count = Sectors(0);         // of a Discard or WriteZeroes
+        std::span<const Segment> segments;  // of a Read or Write; the span may go at once
+        bool is_forced = false;             // FUA; means nothing for a Read or Flush
     };
     /// Requests beyond the deadline of which nobody was told yet.
     struct Late {
@@ -56,7 +56,7 @@ public:
         EventLoop& loop;      // the device's; outlives the queue
         TagSet::Queue& tags;  // outlives the queue; the device has its depth or more
         OnComplete on_complete;
-        OnLate on_late = {};
+        OnLate on_late = nullptr;
         Clock::duration deadline = std::chrono::seconds(30);  // as Linux has it
     };
     struct Statistics {
@@ -106,7 +106,7 @@ private:
         bool is_forced = false;
         bool is_told = false;  // to be late
         Tag next = kNone;
-        Sectors first = {};
+        Sectors first;
         Bytes length;
         Clock::time_point begun;
         std::vector<Segment> segments;  // where the device merges

@@ -229,14 +229,16 @@ TEST_F(FileDeviceTest, MergedRequestsMoveTheSameBytes) {
                                 tags.queue(0).give_back(static_cast<Tag>(one.tag));
                             }
                         }});
-    std::array<std::byte, 64 * 512> written{};
+    std::array<std::byte, 64UL * 512> written{};
     std::ranges::generate(written, [n = 0]() mutable { return static_cast<std::byte>(n++ / 100); });
-    std::array<std::byte, 64 * 512> read{};
+    std::array<std::byte, 64UL * 512> read{};
     const auto all = [&](IoOperation operation, std::span<std::byte> memory) {
         for (std::uint64_t i = 0; i < 64; ++i) {
             const BlockDevice::Segment segment = memory.subspan(i * 512, 512);
+            const std::optional<Tag> tag = tags.queue(0).take();
+            ASSERT_TRUE(tag.has_value());
             queue.start(
-                tags.queue(0).take().value(),
+                *tag,
                 {.operation = operation, .first = Sectors(100 + i), .segments = {&segment, 1}});
         }
         queue.drain();

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
@@ -54,9 +55,10 @@ protected:
                 .deadline = deadline});
     }
     Tag start(const RequestQueue::Request& request) {
-        const Tag tag = tags_.queue(0).take().value();
-        queue_->start(tag, request);
-        return tag;
+        const std::optional<Tag> tag = tags_.queue(0).take();
+        CHECK(tag.has_value());
+        queue_->start(*tag, request);
+        return *tag;
     }
     Tag move(IoOperation operation, std::uint64_t sector, std::span<std::byte> bytes,
              bool is_forced = false) {
@@ -76,9 +78,10 @@ protected:
     Tag write(std::uint64_t sector, std::size_t index) {
         return move(IoOperation::Write, sector, memory(index));
     }
-    Tag flush() { return start({.operation = IoOperation::Flush}); }
+    Tag flush() { return start({.operation = IoOperation::Flush, .segments = {}}); }
     std::vector<Tag> told() const {
         std::vector<Tag> tags;
+        tags.reserve(told_.size());
         for (const IoCompletion& one : told_) {
             tags.push_back(static_cast<Tag>(one.tag));
         }
@@ -92,7 +95,7 @@ protected:
 
     std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
     TagSet tags_ = *TagSet::create({.depth = 64});
-    std::vector<std::byte> memory_ = std::vector<std::byte>(64 * 16 * kSector);
+    std::vector<std::byte> memory_ = std::vector<std::byte>(64UL * 16 * kSector);
     std::vector<IoCompletion> told_;
     std::vector<RequestQueue::Late> late_;
     FakeBlockDevice* disk_ = nullptr;
@@ -137,7 +140,10 @@ TEST_F(RequestQueueTest, WhatDoesNotBelongTogetherIsNotMerged) {
     write(3, 2);                                   // another operation
     move(IoOperation::Write, 4, memory(3), true);  // forced
     write(5, 4);                                   // behind a forced one
-    start({.operation = IoOperation::Discard, .first = Sectors(6), .count = Sectors(1)});
+    start({.operation = IoOperation::Discard,
+           .first = Sectors(6),
+           .count = Sectors(1),
+           .segments = {}});
     write(7, 5);
     flush();
     write(8, 6);  // behind a flush
@@ -211,6 +217,7 @@ TEST_F(RequestQueueTest, AForcedDiscardIsFlushedAndAForcedReadIsNot) {
     start({.operation = IoOperation::Discard,
            .first = Sectors(0),
            .count = Sectors(1),
+           .segments = {},
            .is_forced = true});
     const Tag read = move(IoOperation::Read, 9, memory(0), true);
     queue_->submit();
@@ -324,8 +331,8 @@ TEST_F(RequestQueueTest, ADiskThatIsDoneAtOnceNeedsNoTimer) {
 
 TEST_F(RequestQueueTest, ATagIsUsedOnceAtATime) {
     const Tag tag = read(0, 0);
-    EXPECT_DEATH(queue_->start(tag, {.operation = IoOperation::Flush}), "Idle");
-    EXPECT_DEATH(queue_->start(63, {.operation = IoOperation::Flush}), "is_taken");
+    EXPECT_DEATH(queue_->start(tag, {.operation = IoOperation::Flush, .segments = {}}), "Idle");
+    EXPECT_DEATH(queue_->start(63, {.operation = IoOperation::Flush, .segments = {}}), "is_taken");
 }
 
 // --- whatever is merged, results are those of a disk that does one request after the other

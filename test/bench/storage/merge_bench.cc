@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -102,9 +103,11 @@ struct Bench {
                         order == Order::Sequential ? page++ : random() % (kSize / kPage);
                     const BlockDevice::Segment segment =
                         memory.bytes().subspan(2 * i * kPage, kPage);
-                    queue.start(tags.queue(0).take().value(), {.operation = operation,
-                                                               .first = Sectors(at * 8),
-                                                               .segments = {&segment, 1}});
+                    const std::optional<Tag> tag = tags.queue(0).take();
+                    CHECK(tag.has_value());
+                    queue.start(*tag, {.operation = operation,
+                                       .first = Sectors(at * 8),
+                                       .segments = {&segment, 1}});
                 }
                 queue.drain();
             }

@@ -47,7 +47,7 @@ INSTANTIATE_TEST_SUITE_P(FileSystems, DirectAlignmentTest,
                          testing::Values("/var/tmp", "/dev/shm", "/tmp"));
 
 TEST(Alignment, ConcernsEachPieceOfMemory) {
-    constexpr Alignment sectors{.memory = 8, .offset = 512};
+    static constexpr Alignment sectors{.memory = 8, .offset = 512};
     alignas(512) std::array<std::byte, 2048> memory{};
     const std::span<std::byte> all(memory);
     const auto aligned = [](std::span<std::byte> first, std::span<std::byte> second) {

@@ -257,7 +257,9 @@ void Block::start_request(std::uint16_t index, Chain chain, const block::Request
         segments = chain.take_readable(request.length.value());
     }
     const auto room = static_cast<std::uint32_t>(request.room.value());
-    const storage::Tag tag = tags_.queue(0).take().value();  // there was room
+    const std::optional<storage::Tag> free = tags_.queue(0).take();
+    CHECK(free.has_value());  // there was room
+    const storage::Tag tag = *free;
     pending_[tag].emplace(
         index, std::move(chain),
         Answered{.written = operation == IoOperation::Read ? room : 0, .room = room});
