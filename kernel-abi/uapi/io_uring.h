@@ -9,7 +9,7 @@
 #include "kernel-abi/uapi/version.h"
 
 /// io_uring: system calls that are asked for in one ring of shared memory and answered in another.
-/// Source: Linux include/uapi/linux/io_uring.h; the newest seen is Linux 6.18's.
+/// Source: Linux include/uapi/linux/io_uring.h; the newest seen is Linux 7.3's.
 namespace pepita::abi {
 
 enum class IoUringOp : std::uint8_t {
@@ -76,6 +76,8 @@ enum class IoUringOp : std::uint8_t {
     ReadvFixed = 60,
     WritevFixed = 61,
     Pipe = 62,
+    Nop128 = 63,
+    UringCmd128 = 64,
 };
 constexpr std::uint64_t value_of(IoUringOp op) { return static_cast<std::uint64_t>(op); }
 
@@ -270,6 +272,12 @@ inline constexpr std::array kIoUringOps{
     Symbol{.linux_name = "IORING_OP_PIPE",
            .value = value_of(IoUringOp::Pipe),
            .since = linux_version(6, 16)},
+    Symbol{.linux_name = "IORING_OP_NOP128",
+           .value = value_of(IoUringOp::Nop128),
+           .since = linux_version(6, 19)},
+    Symbol{.linux_name = "IORING_OP_URING_CMD128",
+           .value = value_of(IoUringOp::UringCmd128),
+           .since = linux_version(6, 19)},
 };
 
 /// io_uring_register(2).
@@ -310,6 +318,8 @@ enum class IoUringRegisterOp : std::uint32_t {
     ResizeRings = 33,
     MemRegion = 34,
     Query = 35,
+    ZcrxCtrl = 36,
+    BpfFilter = 37,
 };
 constexpr std::uint64_t value_of(IoUringRegisterOp op) { return static_cast<std::uint64_t>(op); }
 
@@ -422,6 +432,12 @@ inline constexpr std::array kIoUringRegisterOps{
     Symbol{.linux_name = "IORING_REGISTER_QUERY",
            .value = value_of(IoUringRegisterOp::Query),
            .since = linux_version(6, 18)},
+    Symbol{.linux_name = "IORING_REGISTER_ZCRX_CTRL",
+           .value = value_of(IoUringRegisterOp::ZcrxCtrl),
+           .since = linux_version(6, 19)},
+    Symbol{.linux_name = "IORING_REGISTER_BPF_FILTER",
+           .value = value_of(IoUringRegisterOp::BpfFilter),
+           .since = linux_version(7, 0)},
 };
 
 /// IoUringSqe::flags.
@@ -499,6 +515,9 @@ inline constexpr std::uint32_t kIoUringSetupNoMmap = 1U << 14U;            // 6.
 inline constexpr std::uint32_t kIoUringSetupRegisteredFdOnly = 1U << 15U;  // 6.5
 inline constexpr std::uint32_t kIoUringSetupNoSqarray = 1U << 16U;         // 6.6
 inline constexpr std::uint32_t kIoUringSetupHybridIopoll = 1U << 17U;      // 6.13
+inline constexpr std::uint32_t kIoUringSetupCqeMixed = 1U << 18U;          // 6.18
+inline constexpr std::uint32_t kIoUringSetupSqeMixed = 1U << 19U;          // 6.19
+inline constexpr std::uint32_t kIoUringSetupSqRewind = 1U << 20U;          // 7.0
 
 struct IoUringSqOffsets {
     std::uint32_t head;
@@ -604,7 +623,8 @@ struct IoUringBufReg {
     std::uint32_t ring_entries;
     std::uint16_t bgid;
     std::uint16_t flags;
-    std::uint64_t resv[3];  // NOLINT(*-avoid-c-arrays): a layout
+    std::uint32_t min_left;  // 7.2
+    std::uint32_t resv[5];   // NOLINT(*-avoid-c-arrays): a layout
 };
 static_assert(sizeof(IoUringBufReg) == 40);
 

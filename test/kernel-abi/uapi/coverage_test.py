@@ -27,7 +27,7 @@ class Asserted:
     def __init__(self, family: Family):
         tests = [SOURCE / f"test/kernel-abi/uapi/{name}_test.cc" for name in family.ours]
         text = without_comments("\n".join(test.read_text() for test in tests))
-        places = re.findall(r"\bSAME_PLACE\(\s*[\w:]+,\s*[\w.]+,\s*(\w+),\s*([\w.]+)\s*\)", text)
+        places = re.findall(r"\bSAME_(?:PLACE|START)\(\s*[\w:]+,\s*[\w.]+,\s*(\w+),\s*([\w.]+)\s*\)", text)
         self.places = {f"{struct}.{path}" for struct, path in places}
         # A name in a #if is no assertion, nor is one in the body of a test.
         lines = [line for line in text.splitlines() if not line.startswith("#")]

@@ -15,7 +15,27 @@ class Family:
 
 
 OTHER_CPU = "of another processor"
+NEWER_PADDING = "padding that has got names since Linux 6.1; as AT"
 FAMILIES = (
+    Family(
+        name="io_uring",
+        linux=("linux/io_uring.h",),
+        ours=("io_uring", "io_uring_flags", "io_uring_register"),
+        macros={
+            r"IOSQE_\w*_BIT": "numbers of bits, asserted as the flags",
+            r"IORING_(OP|REGISTER|RESTRICTION)_LAST|IORING_RESTRICTION_LAST": "counts the others, and grows",
+        },
+        members={
+            r"io_uring_sqe\.__pad\d": "padding of an arm of a union",
+            r"io_uring_cqe\.big_cqe": "flexible; IoUringCqe32",
+            r"io_uring_buf_reg\.(pad|resv)|io_uring_sync_cancel_reg\.pad2?": NEWER_PADDING,
+            r"io_[sc]qring_offsets\.resv2|io_uring_getevents_arg\.pad": NEWER_PADDING,
+            r"io_uring_probe\.ops|io_uring_buf_ring.*": "what follows, not counted",
+            r"io_uring_sqe\.optname": "the upper half of an address, which has no name here",
+            r"io_timespec": "of no request in this header",
+            r"io_uring_notification_\w*": "of a draft of SEND_ZC; Linux 6.1 itself has no use for them",
+        },
+    ),
     Family(
         name="kvm",
         linux=("linux/kvm.h", "asm/kvm.h"),

@@ -29,7 +29,7 @@ OPTIONS, COMPILER = parser.parse_known_args()
 UAPI = "kernel-abi/uapi/"
 INCLUDE = re.compile(r'^#include ([<"][^>"]*[>"]).*$', re.M)
 NUMBER = re.compile(r"(?<![\w.\"'])(0x[0-9a-fA-F']+|\d[\d']*)(?=[uUlL]*\b)")
-FIELD = re.compile(r"^ +(std::u?int(?:8|16|32|64)_t|std::array<[^;]*>) [\w, ]+;", re.M)
+FIELD = re.compile(r"^ +(std::u?int(?:8|16|32|64)_t|std::array<[^;]*>) [\w, \[\]]+;", re.M)
 WIDER = {"8": "16", "16": "32", "32": "64", "64": "32"}
 
 

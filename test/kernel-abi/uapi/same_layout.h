@@ -14,7 +14,11 @@
                   sizeof(static_cast<ours*>(nullptr)->our_member) ==              \
                       sizeof(static_cast<theirs*>(nullptr)->their_member))
 
-/// The same, for what Debian 12's header does not have yet.
+/// Where a member is, of which Linux's has another length: ours is one for all of a union.
+#define SAME_START(ours, our_member, theirs, their_member) \
+    static_assert(offsetof(ours, our_member) == offsetof(theirs, their_member))
+
+/// The place and size, for what Debian 12's header does not have yet.
 #define AT(ours, member, offset, size)                  \
     static_assert(offsetof(ours, member) == (offset) && \
                   sizeof(static_cast<ours*>(nullptr)->member) == (size))
