@@ -224,6 +224,7 @@ std::span<const ExpectedEnumerator> expected_enumerators() {
         add(abi::kIoUringOps);
         add(abi::kIoUringRegisterOps);
         add(abi::kReqOps);
+        add(abi::kReqFlagBits);
         return enumerators;
     }();
     return all;

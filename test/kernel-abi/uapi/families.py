@@ -77,4 +77,6 @@ FAMILIES = (
             r"kvm_svm_nested_state_hdr\.gpat|kvm_nested_state\.hdr\.svm": "as AT, which has the numbers of Linux 7.3",
         },
     ),
+    # Linux has no header of it for programs: BTF, and each number a second time.
+    Family(name="blk_mq", linux=(), ours=("blk_mq",)),
 )
