@@ -5,6 +5,7 @@
 #include "kernel-abi/abi/layouts.h"
 #include "kernel-abi/abi/members.h"
 #include "kernel-abi/uapi/io_uring.h"
+#include "kernel-abi/uapi/io_uring_register.h"
 
 namespace pepita::abi_check {
 namespace {
@@ -114,6 +115,34 @@ constexpr std::array kMemRegionReg{
     SAME(abi::IoUringMemRegionReg, region_uptr),
     SAME(abi::IoUringMemRegionReg, flags),
 };
+constexpr std::array kFilesUpdate{SAME(abi::IoUringFilesUpdate, offset),
+                                  SAME(abi::IoUringFilesUpdate, resv),
+                                  SAME(abi::IoUringFilesUpdate, fds)};
+constexpr std::array kRsrcUpdate{SAME(abi::IoUringRsrcUpdate, offset),
+                                 SAME(abi::IoUringRsrcUpdate, resv),
+                                 SAME(abi::IoUringRsrcUpdate, data)};
+constexpr std::array kRestriction{
+    SAME(abi::IoUringRestriction, opcode), SAME(abi::IoUringRestriction, register_op),
+    SAME(abi::IoUringRestriction, sqe_op), SAME(abi::IoUringRestriction, sqe_flags),
+    SAME(abi::IoUringRestriction, resv),   SAME(abi::IoUringRestriction, resv2)};
+constexpr std::array kClockRegister{SAME(abi::IoUringClockRegister, clockid)};
+constexpr std::array kBufStatus{SAME(abi::IoUringBufStatus, buf_group),
+                                SAME(abi::IoUringBufStatus, head),
+                                SAME(abi::IoUringBufStatus, resv)};
+constexpr std::array kRegionDesc{
+    SAME(abi::IoUringRegionDesc, user_addr), SAME(abi::IoUringRegionDesc, size),
+    SAME(abi::IoUringRegionDesc, flags), SAME(abi::IoUringRegionDesc, id),
+    SAME(abi::IoUringRegionDesc, mmap_offset)};
+constexpr std::array kRegWait{SAME(abi::IoUringRegWait, ts),
+                              SAME(abi::IoUringRegWait, min_wait_usec),
+                              SAME(abi::IoUringRegWait, flags), SAME(abi::IoUringRegWait, sigmask),
+                              SAME(abi::IoUringRegWait, sigmask_sz)};
+constexpr std::array kRecvmsgOut{
+    SAME(abi::IoUringRecvmsgOut, namelen), SAME(abi::IoUringRecvmsgOut, controllen),
+    SAME(abi::IoUringRecvmsgOut, payloadlen), SAME(abi::IoUringRecvmsgOut, flags)};
+constexpr std::array kAttrPi{SAME(abi::IoUringAttrPi, flags), SAME(abi::IoUringAttrPi, app_tag),
+                             SAME(abi::IoUringAttrPi, len),   SAME(abi::IoUringAttrPi, addr),
+                             SAME(abi::IoUringAttrPi, seed),  SAME(abi::IoUringAttrPi, rsvd)};
 
 constexpr std::array kTypes{
     whole<abi::IoUringSqe>("io_uring_sqe", kSqe),
@@ -133,6 +162,15 @@ constexpr std::array kTypes{
     whole<abi::IoUringNapi>("io_uring_napi", kNapi),
     whole<abi::IoUringCloneBuffers>("io_uring_clone_buffers", kCloneBuffers),
     whole<abi::IoUringMemRegionReg>("io_uring_mem_region_reg", kMemRegionReg),
+    whole<abi::IoUringFilesUpdate>("io_uring_files_update", kFilesUpdate),
+    whole<abi::IoUringRsrcUpdate>("io_uring_rsrc_update", kRsrcUpdate),
+    whole<abi::IoUringRestriction>("io_uring_restriction", kRestriction),
+    whole<abi::IoUringClockRegister>("io_uring_clock_register", kClockRegister),
+    whole<abi::IoUringBufStatus>("io_uring_buf_status", kBufStatus),
+    whole<abi::IoUringRegionDesc>("io_uring_region_desc", kRegionDesc),
+    whole<abi::IoUringRegWait>("io_uring_reg_wait", kRegWait),
+    whole<abi::IoUringRecvmsgOut>("io_uring_recvmsg_out", kRecvmsgOut),
+    whole<abi::IoUringAttrPi>("io_uring_attr_pi", kAttrPi),
 };
 
 }  // namespace

@@ -406,7 +406,8 @@ TEST(IoUringAbi, ACommandStandsWhereTheKernelReadsIt) {
     const auto made = uring_cmd(7, 0x12345678, payload, 42, kUringCmdPayloadMax128);
     ASSERT_TRUE(made.has_value());
     std::array<std::byte, 128> bytes{};
-    std::memcpy(bytes.data(), &*made, sizeof(*made));
+    const IoUringSqe128 entry = made.value_or(IoUringSqe128{});
+    std::memcpy(bytes.data(), &entry, sizeof(entry));
     io_uring_sqe theirs{};
     std::memcpy(&theirs, bytes.data(), sizeof(theirs));
     EXPECT_EQ(theirs.opcode, IORING_OP_URING_CMD);

@@ -185,8 +185,11 @@ TEST_F(KvmCapabilities, WhatThisKernelHasIsNotNewerThanIt) {
     Version running{};
     const std::size_t dot = release.find('.');
     ASSERT_NE(dot, std::string_view::npos);
-    std::from_chars(release.data(), release.data() + dot, running.major);
-    std::from_chars(release.data() + dot + 1, release.data() + release.size(), running.minor);
+    const std::string_view major = release.substr(0, dot);
+    const std::string_view minor = release.substr(dot + 1);
+    std::from_chars(major.data(), major.data() + major.size(), running.major);
+    std::from_chars(minor.data(), minor.data() + minor.size(), running.minor);
+    ASSERT_GT(running.major, 0U);
     for (const Symbol& capability : kCapabilities) {
         const int value = has(static_cast<std::uint32_t>(capability.value));
         EXPECT_GE(value, 0) << capability.linux_name;
