@@ -11,7 +11,6 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/units.h"
-#include "kernel-abi/uapi/kvm.h"
 #include "kernel-abi/uapi/version.h"
 #include "test/kernel-abi/uapi/kvm_machine.h"
 #include "test/kernel-abi/uapi/newer_kvm.h"
