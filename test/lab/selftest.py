@@ -87,6 +87,14 @@ sys.exit(7)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
         self.assertTrue(done.stderr.startswith(b"lab: "), done.stderr)
 
+    def test_says_where_the_archive_of_the_newest_kernel_is_out_of_reach(self):
+        with tempfile.TemporaryDirectory() as empty:
+            done = lab("--kernel", "newest", "--", "true",
+                       env={"PEPITA_LAB_CACHE": empty, "http_proxy": "http://127.0.0.1:9"})
+            self.assertEqual(os.listdir(empty), [])
+        self.assertEqual(done.returncode, 77, done.stderr)
+        self.assertTrue(done.stderr.startswith(b"lab: no newest kernel: apt-get failed: "), done.stderr)
+
     def test_runs_directly_where_the_host_can(self):
         done = lab("--", "sh", "-c", "echo $PEPITA_IN_LAB; exit 3", env={"PEPITA_LAB": "native"})
         self.assertEqual((done.returncode, done.stdout), (3, b"\n"))
