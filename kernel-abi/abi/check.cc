@@ -21,6 +21,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/version.h"
 
 namespace pepita::abi_check {
 namespace {
@@ -64,6 +65,15 @@ Result<btf::Types::Place> place_of(const Found& type, std::string_view names) {
     return place;
 }
 
+/// "IORING_OP_PIPE (Linux 6.16)".
+std::string with_version(std::string_view name, abi::Version since) {
+    std::string text(name);
+    if (since != abi::Version()) {
+        text += " (Linux " + std::to_string(since.major) + "." + std::to_string(since.minor) + ")";
+    }
+    return text;
+}
+
 Result<void> compare_type(const ExpectedType& ours, const Found& theirs, Report& report) {
     const std::string name(ours.name);
     const std::uint64_t size = TRY(theirs.in->size_of(theirs.id), name);
@@ -80,7 +90,9 @@ Result<void> compare_type(const ExpectedType& ours, const Found& theirs, Report&
         if (!place && place.error().code() != Code::NotFound) {
             return Error(place.error().code(), path + ": " + place.error().message());
         }
-        if (!place) {
+        if (!place && member.since != abi::Version()) {
+            report.absent.push_back(with_version(path, member.since));
+        } else if (!place) {
             report.differences.push_back(path + ": the kernel has no such member");
         } else if (*place == btf::Types::Place{.offset_bits = member.offset * 8,
                                                .size_bits = member.size * 8}) {
@@ -92,16 +104,6 @@ Result<void> compare_type(const ExpectedType& ours, const Found& theirs, Report&
         }
     }
     return {};
-}
-
-/// "IORING_OP_PIPE (Linux 6.16)".
-std::string with_version(const ExpectedEnumerator& ours) {
-    std::string name(ours.name);
-    if (ours.since != abi::Version()) {
-        name += " (Linux " + std::to_string(ours.since.major) + "." +
-                std::to_string(ours.since.minor) + ")";
-    }
-    return name;
 }
 
 }  // namespace
@@ -123,7 +125,7 @@ Result<Report> compare(std::span<const ExpectedType> types,
             theirs = theirs ? theirs : module.own_value_of(ours.name);
         }
         if (!theirs) {
-            report.absent.push_back(with_version(ours));
+            report.absent.push_back(with_version(ours.name, ours.since));
         } else if (*theirs == ours.value) {
             ++report.same;
         } else {

@@ -15,6 +15,7 @@ struct ExpectedMember {
     std::string_view name;  // a path; where kernels differ, names with '|' between
     std::size_t offset;     // bytes
     std::size_t size;
+    abi::Version since = {};  // where set, an older kernel may lack it
 };
 
 enum class Length : std::uint8_t {

@@ -19,6 +19,11 @@ T& some();
         .name = (linux_name), .offset = offsetof(type, ours), .size = sizeof(some<type>().ours) \
     }
 #define SAME(type, name) MEMBER(type, name, #name)
+#define SINCE(type, member, major, minor)                                                       \
+    ExpectedMember {                                                                            \
+        .name = #member, .offset = offsetof(type, member), .size = sizeof(some<type>().member), \
+        .since = abi::linux_version(major, minor)                                               \
+    }
 
 template <typename T>
 constexpr ExpectedType whole(std::string_view name, std::span<const ExpectedMember> members) {

@@ -1,14 +1,16 @@
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 /// ublk: block devices that a process serves. Source: Linux include/uapi/linux/ublk_cmd.h; the
-/// version that brought a feature stands beside it, the rest is Linux 6.0's.
+/// version that brought a feature stands beside it, the rest is Linux 6.0's. Complete to Linux 7.3.
 ///
 /// All commands go as IORING_OP_URING_CMD: those of UblkControlCommand to /dev/ublk-control with an
 /// UblkControlRequest as payload (a ring of 128-byte entries), those of UblkIoCommand to
-/// /dev/ublkcN with an UblkIoRequest.
+/// /dev/ublkcN with an UblkIoRequest or, for those of batches, an UblkBatchIo.
 namespace pepita::abi {
 
 /// _IOR('u', nr, payload) and _IOWR('u', nr, payload).
@@ -51,12 +53,15 @@ enum class UblkControlCommand : std::uint32_t {
     DelDevAsync = ublk_ior(0x14, sizeof(UblkControlRequest)),         // 6.9
     UpdateSize = ublk_iowr(0x15, sizeof(UblkControlRequest)),         // 6.16
     QuiesceDev = ublk_iowr(0x16, sizeof(UblkControlRequest)),         // 6.16
+    TryStopDev = ublk_iowr(0x17, sizeof(UblkControlRequest)),         // 7.0
+    RegBuf = ublk_iowr(0x18, sizeof(UblkControlRequest)),             // 7.1
+    UnregBuf = ublk_iowr(0x19, sizeof(UblkControlRequest)),           // 7.1
 };
 static_assert(static_cast<std::uint32_t>(UblkControlCommand::GetDevInfo) == 0x80207502);
 static_assert(static_cast<std::uint32_t>(UblkControlCommand::AddDev) == 0xc0207504);
 
 /// Features, in UblkDeviceInfo::flags and from GET_FEATURES.
-inline constexpr std::uint64_t kUblkFSupportZeroCopy = 1ULL << 0U;
+inline constexpr std::uint64_t kUblkFSupportZeroCopy = 1ULL << 0U;  // works since 6.15
 inline constexpr std::uint64_t kUblkFUringCmdCompInTask = 1ULL << 1U;
 inline constexpr std::uint64_t kUblkFNeedGetData = 1ULL << 2U;
 inline constexpr std::uint64_t kUblkFUserRecovery = 1ULL << 3U;         // 6.1
@@ -67,11 +72,23 @@ inline constexpr std::uint64_t kUblkFUserCopy = 1ULL << 7U;             // 6.5
 inline constexpr std::uint64_t kUblkFZoned = 1ULL << 8U;                // 6.6
 inline constexpr std::uint64_t kUblkFUserRecoveryFailIo = 1ULL << 9U;   // 6.13
 inline constexpr std::uint64_t kUblkFUpdateSize = 1ULL << 10U;          // 6.16
+inline constexpr std::uint64_t kUblkFAutoBufReg = 1ULL << 11U;          // 6.16
+inline constexpr std::uint64_t kUblkFQuiesce = 1ULL << 12U;             // 6.16
+inline constexpr std::uint64_t kUblkFPerIoDaemon = 1ULL << 13U;         // 6.16
+inline constexpr std::uint64_t kUblkFBufRegOffDaemon = 1ULL << 14U;     // 6.17
+inline constexpr std::uint64_t kUblkFBatchIo = 1ULL << 15U;             // 7.0
+inline constexpr std::uint64_t kUblkFIntegrity = 1ULL << 16U;           // 7.0
+inline constexpr std::uint64_t kUblkFSafeStopDev = 1ULL << 17U;         // 7.0
+inline constexpr std::uint64_t kUblkFNoAutoPartScan = 1ULL << 18U;      // 7.0
+inline constexpr std::uint64_t kUblkFShmemZc = 1ULL << 19U;             // 7.1
+inline constexpr std::uint64_t kUblkFIoDescSize = 1ULL << 20U;          // 7.3
+inline constexpr std::uint32_t kUblkFeaturesLength = 8;  // of what GET_FEATURES writes
 
 /// UblkDeviceInfo::state.
 inline constexpr std::uint16_t kUblkStateDead = 0;
 inline constexpr std::uint16_t kUblkStateLive = 1;
 inline constexpr std::uint16_t kUblkStateQuiesced = 2;  // its server is gone, and may come back
+inline constexpr std::uint16_t kUblkStateFailIo = 3;    // 6.13; likewise, and requests fail
 
 inline constexpr std::uint32_t kUblkQueuesMax = 4096;
 inline constexpr std::uint32_t kUblkQueueDepthMax = 4096;
@@ -80,7 +97,7 @@ struct UblkDeviceInfo {
     std::uint16_t nr_hw_queues;
     std::uint16_t queue_depth;
     std::uint16_t state;
-    std::uint16_t pad0;
+    std::uint16_t io_desc_size;  // 7.3, with kUblkFIoDescSize; else 0
     std::uint32_t max_io_buf_bytes;
     std::uint32_t dev_id;
     std::int32_t ublksrv_pid;
@@ -133,36 +150,141 @@ struct UblkParamDevt {
 };
 static_assert(sizeof(UblkParamDevt) == 16);
 
+/// 6.6, with kUblkFZoned.
+struct UblkParamZoned {
+    std::uint32_t max_open_zones;
+    std::uint32_t max_active_zones;
+    std::uint32_t max_zone_append_sectors;
+    std::array<std::uint8_t, 20> reserved;
+};
+static_assert(sizeof(UblkParamZoned) == 32);
+
+/// 6.15: where the bytes of a request may begin in memory.
+struct UblkParamDmaAlign {
+    std::uint32_t alignment;  // a mask: 511
+    std::array<std::uint8_t, 4> pad;
+};
+static_assert(sizeof(UblkParamDmaAlign) == 8);
+
+/// 6.15: how a request's memory may be cut; none of the three is 0.
+struct UblkParamSegment {
+    std::uint64_t seg_boundary_mask;
+    std::uint32_t max_segment_size;
+    std::uint16_t max_segments;
+    std::array<std::uint8_t, 2> pad;
+};
+static_assert(sizeof(UblkParamSegment) == 16);
+inline constexpr std::uint32_t kUblkSegmentSizeMin = 4096;
+
+/// 7.0, with kUblkFIntegrity.
+struct UblkParamIntegrity {
+    std::uint32_t flags;  // LBMD_PI_CAP_* of linux/fs.h
+    std::uint16_t max_integrity_segments;
+    std::uint8_t interval_exp;
+    std::uint8_t metadata_size;
+    std::uint8_t pi_offset;
+    std::uint8_t csum_type;  // LBMD_PI_CSUM_*
+    std::uint8_t tag_size;
+    std::array<std::uint8_t, 5> pad;
+};
+static_assert(sizeof(UblkParamIntegrity) == 16);
+
+/// UblkParams::types.
 inline constexpr std::uint32_t kUblkParamBasic = 1U << 0U;
 inline constexpr std::uint32_t kUblkParamDiscard = 1U << 1U;
 inline constexpr std::uint32_t kUblkParamDevt = 1U << 2U;
+inline constexpr std::uint32_t kUblkParamZoned = 1U << 3U;      // 6.6
+inline constexpr std::uint32_t kUblkParamDmaAlign = 1U << 4U;   // 6.15
+inline constexpr std::uint32_t kUblkParamSegment = 1U << 5U;    // 6.15
+inline constexpr std::uint32_t kUblkParamIntegrity = 1U << 6U;  // 7.0
 
-/// As long as Linux 6.1's: later parameters follow, and `len` says which are there.
+/// A kernel that knows fewer takes the beginning; `len` says how much there is.
 struct UblkParams {
     std::uint32_t len;
     std::uint32_t types;
     UblkParamBasic basic;
     UblkParamDiscard discard;
     UblkParamDevt devt;
+    UblkParamZoned zoned;
+    UblkParamDmaAlign dma;
+    UblkParamSegment seg;
+    UblkParamIntegrity integrity;
 };
 static_assert(offsetof(UblkParams, basic) == 8 && offsetof(UblkParams, discard) == 40 &&
-              offsetof(UblkParams, devt) == 60 && sizeof(UblkParams) == 80);
+              offsetof(UblkParams, devt) == 60 && offsetof(UblkParams, zoned) == 76 &&
+              offsetof(UblkParams, dma) == 108 && offsetof(UblkParams, seg) == 120 &&
+              offsetof(UblkParams, integrity) == 136 && sizeof(UblkParams) == 152);
+
+/// What REG_BUF's `addr` points to (7.1, with kUblkFShmemZc); the answer is the buffer's index.
+struct UblkShmemBufReg {
+    std::uint64_t addr;
+    std::uint64_t len;  // whole pages
+    std::uint32_t flags;
+    std::uint32_t reserved;
+};
+static_assert(sizeof(UblkShmemBufReg) == 24);
+inline constexpr std::uint32_t kUblkShmemBufReadOnly = 1U << 0U;
 
 /// Payload of an I/O command.
 struct UblkIoRequest {
     std::uint16_t q_id;
     std::uint16_t tag;
     std::int32_t result;  // COMMIT: bytes, or a negative errno
-    std::uint64_t addr;   // of the buffer for the next request; 0 with kUblkFUserCopy
+    // Of the buffer for the next request; 0 with kUblkFUserCopy; (UN)REGISTER_IO_BUF: the index in
+    // the ring's table; COMMIT of a ZONE_APPEND: where it went.
+    std::uint64_t addr;
 };
 static_assert(sizeof(UblkIoRequest) == 16);
+
+/// Payload of a command for many (7.0, kUblkFBatchIo): `nr_elem` elements of `elem_bytes` each
+/// stand at the SQE's address: an UblkElemHeader, then what `flags` name, 8 bytes each.
+struct UblkBatchIo {
+    std::uint16_t q_id;
+    std::uint16_t flags;
+    std::uint16_t nr_elem;
+    std::uint8_t elem_bytes;
+    std::uint8_t reserved;
+    std::uint64_t reserved2;
+};
+static_assert(sizeof(UblkBatchIo) == 16);
+inline constexpr std::uint16_t kUblkBatchFHasZoneLba = 1U << 0U;
+inline constexpr std::uint16_t kUblkBatchFHasBufAddr = 1U << 1U;
+inline constexpr std::uint16_t kUblkBatchFAutoBufRegFallback = 1U << 2U;
+
+struct UblkElemHeader {
+    std::uint16_t tag;
+    std::uint16_t buf_index;  // with kUblkFAutoBufReg
+    std::int32_t result;      // COMMIT
+};
+static_assert(sizeof(UblkElemHeader) == 8);
 
 enum class UblkIoCommand : std::uint32_t {
     FetchReq = ublk_iowr(0x20, sizeof(UblkIoRequest)),
     CommitAndFetchReq = ublk_iowr(0x21, sizeof(UblkIoRequest)),
     NeedGetData = ublk_iowr(0x22, sizeof(UblkIoRequest)),
+    RegisterIoBuf = ublk_iowr(0x23, sizeof(UblkIoRequest)),    // 6.15
+    UnregisterIoBuf = ublk_iowr(0x24, sizeof(UblkIoRequest)),  // 6.15
+    PrepIoCmds = ublk_iowr(0x25, sizeof(UblkBatchIo)),         // 7.0
+    CommitIoCmds = ublk_iowr(0x26, sizeof(UblkBatchIo)),       // 7.0; gives the bytes it took
+    FetchIoCmds = ublk_iowr(0x27, sizeof(UblkBatchIo)),        // 7.0; multishot: gives tags
 };
 static_assert(static_cast<std::uint32_t>(UblkIoCommand::FetchReq) == 0xc0107520);
+
+/// With kUblkFAutoBufReg (6.16): where the request's memory goes in the ring's table of buffers. It
+/// stands in the address field of the SQE, as one number.
+struct UblkAutoBufReg {
+    std::uint16_t index;
+    std::uint8_t flags;
+    std::uint8_t reserved0;
+    std::uint32_t reserved1;
+};
+static_assert(sizeof(UblkAutoBufReg) == 8);
+/// Where it cannot be registered, the request comes with kUblkIoFNeedRegBuf; else it fails.
+inline constexpr std::uint8_t kUblkAutoBufRegFallback = 1U << 0U;
+inline constexpr std::uint8_t kUblkAutoBufRegMask = kUblkAutoBufRegFallback;
+constexpr std::uint64_t to_sqe_address(const UblkAutoBufReg& place) {
+    return std::bit_cast<std::uint64_t>(place);
+}
 
 /// What a FETCH comes back with.
 inline constexpr std::int32_t kUblkIoResOk = 0;
@@ -171,10 +293,10 @@ inline constexpr std::int32_t kUblkIoResAbort = -19;  // ENODEV: fetch no more
 
 /// What a request is, at its tag's place in the queue's array, which /dev/ublkcN maps read-only.
 struct UblkIoDescriptor {
-    std::uint32_t op_flags;  // operation in bits 0-7, flags above
-    std::uint32_t nr_sectors;
+    std::uint32_t op_flags;    // operation in bits 0-7, flags above
+    std::uint32_t nr_sectors;  // REPORT_ZONES: how many zones
     std::uint64_t start_sector;
-    std::uint64_t addr;
+    std::uint64_t addr;  // with kUblkIoFShmemZc: ublk_shmem_index() and ublk_shmem_offset()
 };
 static_assert(sizeof(UblkIoDescriptor) == 24);
 
@@ -185,11 +307,35 @@ inline constexpr std::uint32_t kUblkIoOpFlush = 2;
 inline constexpr std::uint32_t kUblkIoOpDiscard = 3;
 inline constexpr std::uint32_t kUblkIoOpWriteSame = 4;
 inline constexpr std::uint32_t kUblkIoOpWriteZeroes = 5;
+inline constexpr std::uint32_t kUblkIoOpZoneOpen = 10;      // 6.6
+inline constexpr std::uint32_t kUblkIoOpZoneClose = 11;     // 6.6
+inline constexpr std::uint32_t kUblkIoOpZoneFinish = 12;    // 6.6
+inline constexpr std::uint32_t kUblkIoOpZoneAppend = 13;    // 6.6
+inline constexpr std::uint32_t kUblkIoOpZoneResetAll = 14;  // 6.6
+inline constexpr std::uint32_t kUblkIoOpZoneReset = 15;     // 6.6
+inline constexpr std::uint32_t kUblkIoOpReportZones = 18;   // 6.6
 
+inline constexpr std::uint32_t kUblkIoFFailfastDev = 1U << 8U;
+inline constexpr std::uint32_t kUblkIoFFailfastTransport = 1U << 9U;
+inline constexpr std::uint32_t kUblkIoFFailfastDriver = 1U << 10U;
 inline constexpr std::uint32_t kUblkIoFMeta = 1U << 11U;
 inline constexpr std::uint32_t kUblkIoFFua = 1U << 13U;
 inline constexpr std::uint32_t kUblkIoFNounmap = 1U << 15U;  // WRITE_ZEROES: keep the space
 inline constexpr std::uint32_t kUblkIoFSwap = 1U << 16U;
+inline constexpr std::uint32_t kUblkIoFNeedRegBuf = 1U << 17U;  // 6.16
+inline constexpr std::uint32_t kUblkIoFIntegrity = 1U << 18U;   // 7.0
+inline constexpr std::uint32_t kUblkIoFShmemZc = 1U << 19U;     // 7.1
+
+/// UblkIoDescriptor::addr with kUblkIoFShmemZc (7.1).
+inline constexpr std::uint64_t kUblkShmemZcOffsetMask = 0xffffffff;
+inline constexpr std::uint32_t kUblkShmemZcIndexShift = 32;
+inline constexpr std::uint64_t kUblkShmemZcIndexMask = 0xffff;
+constexpr std::uint16_t ublk_shmem_index(std::uint64_t addr) {
+    return static_cast<std::uint16_t>(addr >> kUblkShmemZcIndexShift & kUblkShmemZcIndexMask);
+}
+constexpr std::uint32_t ublk_shmem_offset(std::uint64_t addr) {
+    return static_cast<std::uint32_t>(addr & kUblkShmemZcOffsetMask);
+}
 
 /// Offsets in /dev/ublkcN: the queues' descriptors, for mmap; the requests' data, for pread and
 /// pwrite with kUblkFUserCopy.
@@ -197,5 +343,7 @@ inline constexpr std::uint64_t kUblkDescriptorsOffset = 0;
 inline constexpr std::uint64_t kUblkDataOffset = 0x80000000;
 inline constexpr std::uint32_t kUblkDataBits = 25;  // 32 MiB a request at most
 inline constexpr std::uint32_t kUblkTagBits = 16;
+inline constexpr std::uint32_t kUblkQueueBits = 12;
+inline constexpr std::uint64_t kUblkIntegrityOffset = 1ULL << 62U;  // 7.0: the metadata's instead
 
 }  // namespace pepita::abi

@@ -18,6 +18,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
+#include "kernel-abi/uapi/version.h"
 #include "test/support/btf_builder.h"
 
 namespace pepita::abi_check {
@@ -56,9 +57,12 @@ TEST(AbiCheck, WhatAgreesIsCounted) {
 }
 
 TEST(AbiCheck, WhatDiffersIsNamed) {
-    const std::array members{ExpectedMember{.name = "one", .offset = 0, .size = 8},
-                             ExpectedMember{.name = "two__unsafe", .offset = 4, .size = 4},
-                             ExpectedMember{.name = "three", .offset = 12, .size = 4}};
+    const std::array members{
+        ExpectedMember{.name = "one", .offset = 0, .size = 8},
+        ExpectedMember{.name = "two__unsafe", .offset = 4, .size = 4},
+        ExpectedMember{.name = "three", .offset = 12, .size = 4},
+        ExpectedMember{
+            .name = "four", .offset = 16, .size = 4, .since = abi::linux_version(6, 16)}};
     const std::array types{
         ExpectedType{.name = "pair", .size = 12, .length = Length::Exact, .members = members},
         ExpectedType{.name = "pair", .size = 20, .length = Length::AtLeast, .members = {}},
@@ -74,7 +78,8 @@ TEST(AbiCheck, WhatDiffersIsNamed) {
                                         "pair.three: the kernel has no such member",
                                         "pair: ours has 20 B, the kernel's 16 B",
                                         "SEVEN: ours is 8, the kernel's 7"}));
-    EXPECT_EQ(report.absent, (std::vector<std::string>{"triple", "EIGHT"}));
+    EXPECT_EQ(report.absent,
+              (std::vector<std::string>{"pair.four (Linux 6.16)", "triple", "EIGHT"}));
 }
 
 TEST(AbiCheck, KernelThatDoesNotSayIsNotFound) {
