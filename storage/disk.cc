@@ -1,6 +1,9 @@
 #include "storage/disk.h"
 
+#include <fcntl.h>
+
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -44,6 +47,11 @@ public:
         return std::unique_ptr<BlockDevice>(
             TRY(FileDevice::create(std::move(file), access_, loop)));
     }
+    std::optional<FdRef> file() const override {
+        // Past the page cache a request has to lie as the file wants it; the FileDevice sees to it.
+        const bool is_direct = (::fcntl(file_.ref().number(), F_GETFL) & O_DIRECT) != 0;
+        return is_direct ? std::nullopt : std::optional(file_.ref());
+    }
 
 private:
     Fd file_;
@@ -76,6 +84,7 @@ public:
         return std::unique_ptr<BlockDevice>(
             std::make_unique<ReadOnlyDevice>(TRY(disk_->open(loop))));
     }
+    std::optional<FdRef> file() const override { return disk_->file(); }
 
 private:
     std::shared_ptr<Disk> disk_;

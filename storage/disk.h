@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
@@ -28,6 +29,9 @@ public:
     /// One queue's door. `loop` outlives it, and is where its completions may come from. The disk
     /// may go before its doors do.
     virtual Result<std::unique_ptr<BlockDevice>> open(EventLoop& loop) = 0;
+    /// The file whose sectors are the disk's, where there is one: for who can spare the copy
+    /// through memory of ours. Open as long as the disk lives.
+    virtual std::optional<FdRef> file() const { return std::nullopt; }
 };
 
 /// A volume of a compressed store. Its capacity is the volume's.

@@ -18,6 +18,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/thread.h"
@@ -50,6 +51,14 @@ void settle_thread(const std::vector<std::uint32_t>& processors) {
         }
     }
     (void)::sched_setaffinity(0, sizeof(set), &set);
+}
+
+/// Linux sorts what goes to a disk of one queue by place (mq-deadline), which memory does not need.
+/// Seen: 1.3 to 2 times as many random reads without. Best effort.
+void unschedule(UblkId id) {
+    const std::string path =
+        "/sys/block/ublkb" + std::to_string(static_cast<std::uint32_t>(id)) + "/queue/scheduler";
+    (void)write_file(path, "none");
 }
 
 }  // namespace
@@ -154,12 +163,22 @@ Result<std::unique_ptr<UblkServer>> UblkServer::start(UblkControl& control,
     UblkLayout layout{.id = options.id,
                       .queues = options.queues,
                       .depth = options.depth,
-                      .request_max = options.request_max};
+                      .request_max = options.request_max,
+                      .features = control.features() & abi::kUblkFUpdateSize};
     if (options.recovery == Recovery::Reissue && options.owner == Owner::Root) {
         layout.features |= abi::kUblkFUserRecovery | abi::kUblkFUserRecoveryReissue;
     }
     if (options.copy == Copy::ByServer) {
         layout.features |= abi::kUblkFUserCopy;
+    }
+    const bool can_move = disk->file().has_value() && options.owner == Owner::Root &&
+                          (control.features() & abi::kUblkFAutoBufReg) != 0;
+    if (options.copy == Copy::Never && can_move) {
+        // By us, where the kernel cannot register a request's memory.
+        layout.features |= abi::kUblkFAutoBufReg | abi::kUblkFUserCopy;
+    }
+    if (options.commands == Commands::Many) {
+        layout.features |= control.features() & abi::kUblkFBatchIo;
     }
     if (options.owner == Owner::User) {
         layout.features |= abi::kUblkFUnprivilegedDev;
@@ -179,6 +198,7 @@ Result<std::unique_ptr<UblkServer>> UblkServer::start(UblkControl& control,
         ublk::build_parameters(served.capacity(), served.access(), Bytes(info.max_io_buf_bytes))));
     TRY(server->serve(info), "serve ublk device ", std::to_string(info.dev_id));
     TRY(control.start(server->id_));
+    unschedule(server->id_);
     return server;
 }
 
@@ -186,7 +206,7 @@ Result<std::unique_ptr<UblkServer>> UblkServer::recover(UblkControl& control, Ub
                                                         std::shared_ptr<Disk> disk) {
     const std::string name = std::to_string(static_cast<std::uint32_t>(id));
     const abi::UblkParams parameters = TRY(control.parameters(id));
-    if (parameters.basic.dev_sectors != disk->capacity().value()) {
+    if (parameters.basic.dev_sectors > disk->capacity().value()) {
         return Error(Code::FailedPrecondition, "ublk device " + name + " has " +
                                                    std::to_string(parameters.basic.dev_sectors) +
                                                    " sectors, its disk " +
@@ -205,6 +225,10 @@ Result<std::unique_ptr<UblkServer>> UblkServer::recover(UblkControl& control, Ub
         return std::move(served.error()).within("recover ublk device " + name);
     }
     server->is_served_ = true;
+    if (parameters.basic.dev_sectors < server->disk_->capacity().value() &&
+        (info.flags & abi::kUblkFUpdateSize) != 0) {
+        TRY(server->resize());  // the last server was killed before it got to this
+    }
     return server;
 }
 
@@ -218,7 +242,9 @@ Result<void> UblkServer::serve(const abi::UblkDeviceInfo& info) {
                       .number = number,
                       .request_max = Bytes(info.max_io_buf_bytes),
                       .tags = tags_->queue(number),
-                      .copies_itself = (info.flags & abi::kUblkFUserCopy) != 0},
+                      .copies_itself = (info.flags & abi::kUblkFUserCopy) != 0,
+                      .registers_buffers = (info.flags & abi::kUblkFAutoBufReg) != 0,
+                      .batches = (info.flags & abi::kUblkFBatchIo) != 0},
             .name = "ublk" + std::to_string(info.dev_id) + "-" + std::to_string(number),
             .processors = TRY(control_.queue_processors(id_, number)),
             .ended = ended_.ref()};

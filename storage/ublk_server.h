@@ -27,13 +27,21 @@ public:
         Reissue,  // it waits for recover(), and what was under way is asked of the new server
     };
     enum class Copy : std::uint8_t {
+        /// No copy where the disk is a file and the kernel has kUblkFAutoBufReg (Linux 6.16): bytes
+        /// go between its requests and the file's pages. Else ByKernel.
+        Never,
         ByKernel,  // between its requests and our buffers
         ByServer,  // by pread and pwrite, where it has kUblkFUserCopy
+    };
+    enum class Commands : std::uint8_t {
+        Each,  // one for each request
+        Many,  // for all that came, and all that is done, where it has kUblkFBatchIo (Linux 7.0)
     };
     enum class Owner : std::uint8_t {
         Root,
         /// Whoever starts the server, without privileges, where udev lets them open the devices.
-        /// The kernel allows neither Recovery nor Copy::ByServer, and reads no partitions.
+        /// The kernel allows neither Recovery nor Copy::ByServer, makes the copies itself, and
+        /// reads no partitions.
         User,
     };
     struct Options {
@@ -42,7 +50,8 @@ public:
         std::uint16_t depth = 128;  // requests under way at once, in each queue; 1 to 4096
         Bytes request_max{512U << 10U};
         Recovery recovery = Recovery::Reissue;
-        Copy copy = Copy::ByKernel;
+        Copy copy = Copy::Never;
+        Commands commands = Commands::Many;
         Owner owner = Owner::Root;
     };
 
@@ -53,8 +62,9 @@ public:
                                                      const Options& options);
 
     /// Takes a device over whose server's process was killed, or has detached: waits for its end.
-    /// The disk must hold what that one had acknowledged. Errors: FailedPrecondition where the
-    /// device cannot be taken over or is not as large as the disk; then it is as it was.
+    /// The disk must hold what that one had acknowledged. Where it is larger than the device, the
+    /// kernel is told, or, before Linux 6.16, never uses the rest. Errors: FailedPrecondition where
+    /// the device cannot be taken over or is larger than the disk; then it is as it was.
     static Result<std::unique_ptr<UblkServer>> recover(UblkControl& control, UblkId id,
                                                        std::shared_ptr<Disk> disk);
 
@@ -78,8 +88,8 @@ public:
     /// Recovery::Reissue the kernel removes the disk.
     void detach();
 
-    /// Tells the kernel that the disk's capacity has changed. Errors: Unsupported before
-    /// Linux 6.16.
+    /// Tells the kernel that the disk's capacity has changed: the device has it at once, mounted or
+    /// not. Errors: Unsupported before Linux 6.16; then the device keeps the size that it has.
     Result<void> resize();
 
     /// Readable once a queue's thread has ended: somebody else stopped the device.

@@ -23,7 +23,9 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 
 // Setup flags, and why not always the ones that look faster:
 //
@@ -45,6 +47,8 @@ constexpr std::uint64_t kOwnTag = ~std::uint64_t{0};  // of the cancellation at 
 constexpr std::size_t kPayloadOffset = 48;
 constexpr std::size_t kPayloadMax = 16;
 constexpr std::size_t kPayloadMax128 = 80;
+constexpr std::uint16_t kBufferGroup = 0;
+constexpr std::uint32_t kCommandMultishot = 1U << 1U;  // IORING_URING_CMD_MULTISHOT, Linux 6.18
 
 Error setup_error(int sys_errno) {
     if (sys_errno == ENOSYS) {
@@ -124,7 +128,43 @@ struct IoRing::State {
         return {};
     }
 
+    // SAFETY: a ring of io_uring_buf is what the kernel was told stands in this mapping.
+    io_uring_buf_ring* buffer_ring() {
+        return reinterpret_cast<io_uring_buf_ring*>(places.bytes().data());
+    }
+
+    std::span<std::byte> provided_buffer(std::uint16_t buffer) const {
+        return provided.bytes().subspan(buffer * provided_size.value(), provided_size.value());
+    }
+
+    void provide(std::uint16_t buffer) {
+        const std::span<std::byte> bytes = provided_buffer(buffer);
+        ::io_uring_buf_ring_add(buffer_ring(), bytes.data(), static_cast<unsigned>(bytes.size()),
+                                buffer, ::io_uring_buf_ring_mask(provided_count), 0);
+        ::io_uring_buf_ring_advance(buffer_ring(), 1);
+    }
+
+    std::span<const std::byte> provided_bytes(const io_uring_cqe& done) const {
+        if ((done.flags & IORING_CQE_F_BUFFER) == 0) {
+            return {};
+        }
+        const auto buffer = static_cast<std::uint16_t>(done.flags >> IORING_CQE_BUFFER_SHIFT);
+        return provided_buffer(buffer).first(static_cast<std::size_t>(std::max(done.res, 0)));
+    }
+
+    void provide_again(const Completion& done) {
+        if (done.bytes.data() != nullptr) {
+            provide(static_cast<std::uint16_t>(
+                static_cast<std::size_t>(done.bytes.data() - provided.bytes().data()) /
+                provided_size.value()));
+        }
+    }
+
     io_uring ring{};
+    Mapping places;    // of the provided buffers; the kernel reads there which are free
+    Mapping provided;  // the buffers
+    std::uint16_t provided_count = 0;
+    Bytes provided_size{0};
     bool is_open = false;
     std::uint32_t entries = 0;
     std::uint32_t under_way = 0;
@@ -240,7 +280,7 @@ bool IoRing::read_into(RegisteredBuffer buffer, std::span<std::byte> into, File 
 }
 
 bool IoRing::write_from(RegisteredBuffer buffer, std::span<const std::byte> from, File file,
-                        std::uint64_t offset, std::uint64_t tag) {
+                        std::uint64_t offset, std::uint64_t tag, Write how) {
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {
         return false;
@@ -248,6 +288,7 @@ bool IoRing::write_from(RegisteredBuffer buffer, std::span<const std::byte> from
     ::io_uring_prep_write_fixed(entry, file.number(), from.data(),
                                 static_cast<unsigned>(from.size()), offset,
                                 static_cast<int>(buffer));
+    entry->rw_flags = how == Write::Synced ? RWF_DSYNC : 0;
     set_file(*entry, file);
     ::io_uring_sqe_set_data64(entry, tag);
     return true;
@@ -380,8 +421,7 @@ bool IoRing::cancel(std::uint64_t tag_of_other, std::uint64_t tag) {
     return true;
 }
 
-bool IoRing::command(File file, std::uint32_t operation, std::span<const std::byte> payload,
-                     std::uint64_t tag) {
+bool IoRing::queue_command(File file, std::uint32_t operation, std::span<const std::byte> payload) {
     CHECK(payload.size() <= state_->payload_max);
     io_uring_sqe* entry = state_->next_entry();
     if (entry == nullptr) {
@@ -390,12 +430,35 @@ bool IoRing::command(File file, std::uint32_t operation, std::span<const std::by
     ::io_uring_prep_rw(IORING_OP_URING_CMD, entry, file.number(), nullptr, 0, 0);
     entry->cmd_op = operation;
     set_file(*entry, file);
-    ::io_uring_sqe_set_data64(entry, tag);
     // SAFETY: an entry is 64 bytes long, or 128 where payload_max is 80, and the payload stands
     // from byte 48 on. What an earlier operation left there must not be taken for ours.
     auto* room = reinterpret_cast<std::byte*>(entry) + kPayloadOffset;
     std::memset(room, 0, state_->payload_max);
     std::ranges::copy(payload, room);
+    return true;
+}
+
+bool IoRing::command(File file, std::uint32_t operation, std::span<const std::byte> payload,
+                     std::uint64_t tag, std::uint64_t address) {
+    if (!queue_command(file, operation, payload)) {
+        return false;
+    }
+    state_->last->addr = address;
+    ::io_uring_sqe_set_data64(state_->last, tag);
+    return true;
+}
+
+bool IoRing::command_multishot(File file, std::uint32_t operation,
+                               std::span<const std::byte> payload, std::uint64_t tag) {
+    if (!queue_command(file, operation, payload)) {
+        return false;
+    }
+    io_uring_sqe* entry = state_->last;
+    entry->rw_flags = kCommandMultishot;
+    entry->flags = static_cast<std::uint8_t>(entry->flags | IOSQE_BUFFER_SELECT);
+    entry->buf_group = kBufferGroup;
+    ::io_uring_sqe_set_data64(entry, tag);
+    state_->waits_for_others = true;
     return true;
 }
 
@@ -435,6 +498,34 @@ Result<void> IoRing::register_buffers(std::span<const std::span<std::byte>> buff
     return {};
 }
 
+Result<void> IoRing::reserve_buffers(std::uint32_t count) {
+    const int failed = ::io_uring_register_buffers_sparse(&state_->ring, count);
+    if (failed < 0) {
+        return Error::from_errno(-failed, "reserve buffers of io_uring");
+    }
+    return {};
+}
+
+Result<void> IoRing::provide_buffers(std::uint16_t count, Bytes size) {
+    Mapping places = TRY(Mapping::anonymous(Bytes(count * sizeof(io_uring_buf))));
+    state_->provided = TRY(Mapping::anonymous(Bytes(count * size.value())));
+    io_uring_buf_reg request{};
+    request.ring_addr = reinterpret_cast<std::uintptr_t>(places.bytes().data());
+    request.ring_entries = count;
+    request.bgid = kBufferGroup;
+    const int failed = ::io_uring_register_buf_ring(&state_->ring, &request, 0);
+    if (failed < 0) {
+        return Error::from_errno(-failed, "provide buffers to io_uring");
+    }
+    state_->places = std::move(places);
+    state_->provided_count = count;
+    state_->provided_size = size;
+    for (std::uint16_t buffer = 0; buffer < count; ++buffer) {
+        state_->provide(buffer);
+    }
+    return {};
+}
+
 Result<void> IoRing::submit() {
     while (::io_uring_sq_ready(&state_->ring) > 0) {
         const int taken = ::io_uring_submit(&state_->ring);
@@ -461,12 +552,14 @@ std::size_t IoRing::reap(const std::function<void(const Completion&)>& on_comple
             const bool more = (entries[i]->flags & IORING_CQE_F_MORE) != 0;
             completions[i] = {.tag = ::io_uring_cqe_get_data64(entries[i]),
                               .result = entries[i]->res,
-                              .more = more};
+                              .more = more,
+                              .bytes = state_->provided_bytes(*entries[i])};
             state_->under_way -= more ? 0U : 1U;
         }
         ::io_uring_cq_advance(&state_->ring, got);
         for (const Completion& completion : std::span(completions).first(got)) {
             on_complete(completion);
+            state_->provide_again(completion);
         }
         count += got;
     }

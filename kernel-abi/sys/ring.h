@@ -11,6 +11,7 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 
 namespace pepita {
 
@@ -35,12 +36,15 @@ public:
         std::uint64_t tag = 0;
         std::int32_t result = 0;
         bool more = false;  // a multishot goes on; without it, that was its last
+        /// What the kernel wrote to a buffer it took of provide_buffers(); until reap() goes on.
+        std::span<const std::byte> bytes;
     };
 
     enum class EntrySize : std::uint8_t { Bytes64, Bytes128 };
     /// One: only the thread that creates the ring ever uses it, and it waits in wait(): an event
     /// loop that watches fd() sleeps on. Cheaper, where the kernel knows of it (Linux 6.1).
     enum class Issuer : std::uint8_t { Any, One };
+    enum class Write : std::uint8_t { Cached, Synced };
 
     struct Options {
         std::uint32_t entries = 0;  // operations at most that are queued or in flight, 1 to 8192
@@ -80,11 +84,12 @@ public:
     // back.
     bool readv(File file, std::span<const iovec> into, std::uint64_t offset, std::uint64_t tag);
     bool writev(File file, std::span<const iovec> from, std::uint64_t offset, std::uint64_t tag);
-    /// `into` lies within the registered buffer; so does `from`.
+    /// `into` lies within the registered buffer; so does `from`. Memory that a driver registered
+    /// begins at address 0. Synced: done when it is on stable storage.
     bool read_into(RegisteredBuffer buffer, std::span<std::byte> into, File file,
                    std::uint64_t offset, std::uint64_t tag);
     bool write_from(RegisteredBuffer buffer, std::span<const std::byte> from, File file,
-                    std::uint64_t offset, std::uint64_t tag);
+                    std::uint64_t offset, std::uint64_t tag, Write how = Write::Cached);
     bool fsync(File file, std::uint64_t tag);
     bool fdatasync(File file, std::uint64_t tag);
     /// fallocate(2).
@@ -109,9 +114,14 @@ public:
     /// Ends the operation that has `tag_of_other`. Gives 0, or -ENOENT where there is none.
     bool cancel(std::uint64_t tag_of_other, std::uint64_t tag);
     /// IORING_OP_URING_CMD: what a driver understands by `operation`. `payload` is copied: 16 bytes
-    /// at most, 80 in a ring of 128-byte entries.
+    /// at most, 80 in a ring of 128-byte entries. `address`: what a driver looks for there.
     bool command(File file, std::uint32_t operation, std::span<const std::byte> payload,
-                 std::uint64_t tag);
+                 std::uint64_t tag, std::uint64_t address = 0);
+
+    /// The same command, which comes back with bytes in a provided buffer each time that the driver
+    /// has some, until one comes without `more`: -ENOBUFS where no buffer was free.
+    bool command_multishot(File file, std::uint32_t operation, std::span<const std::byte> payload,
+                           std::uint64_t tag);
 
     /// Registers descriptors as RegisteredFile 0, 1, …; the ring keeps the files open. Once.
     /// Errors: io_uring_register(2)'s.
@@ -121,6 +131,12 @@ public:
     /// Registers memory as RegisteredBuffer 0, 1, …, which pins it. Once, and it stays mapped as
     /// long as the ring is. Errors: ENOMEM where it is beyond RLIMIT_MEMLOCK.
     Result<void> register_buffers(std::span<const std::span<std::byte>> buffers);
+    /// RegisteredBuffer 0 to count - 1, which drivers fill. Once, instead of register_buffers().
+    /// Errors: InvalidArgument before Linux 5.19.
+    Result<void> reserve_buffers(std::uint32_t count);
+    /// Buffers for command_multishot(), in memory of the ring's; `count` is a power of two. Once.
+    /// Errors: InvalidArgument before Linux 5.19.
+    Result<void> provide_buffers(std::uint16_t count, Bytes size);
 
     /// Hands what is queued to the kernel; several operations cost one system call. What the kernel
     /// cannot take for the moment stays queued, for the next submit().
@@ -149,6 +165,7 @@ public:
 
 private:
     struct State;
+    bool queue_command(File file, std::uint32_t operation, std::span<const std::byte> payload);
     static Result<void> open(State& state, const Options& options);
     explicit IoRing(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ MOUNT = ROOT / "mount"
 class Ublk(unittest.TestCase):
     def setUp(self):
         MOUNT.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, ROOT)
+        self.addCleanup(subprocess.run, ["umount", "-ql", MOUNT], check=False)
         self.daemon = None
         self.start()
 
@@ -44,6 +47,12 @@ class Ublk(unittest.TestCase):
                               timeout=PATIENCE_S, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, ""), words)
         return done.stdout
+
+    def ask_in_vain(self, *words: str) -> str:
+        done = subprocess.run([PEPITA, "storage", *words, "--socket", ROOT / "s"], capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+        self.assertEqual(done.returncode, 1, words)
+        return done.stderr
 
     def run_done(self, *words):
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=PATIENCE_S,
@@ -69,14 +78,54 @@ class Ublk(unittest.TestCase):
             self.start()
             for written in range(number + 1):
                 self.assertEqual(self.digest(MOUNT / str(written)), wanted)
-        refused = subprocess.run([PEPITA, "storage", "detach", "web", "--socket", ROOT / "s"], capture_output=True,
-                                 text=True, timeout=PATIENCE_S, check=False)
-        self.assertEqual(refused.returncode, 1)
-        self.assertIn("still in use", refused.stderr)
+        self.assertIn("still in use", self.ask_in_vain("detach", "web"))
         self.run_done("umount", MOUNT)
         self.run_done("e2fsck", "-fn", device)
         self.ask("detach", "web")
         self.assertFalse(os.path.exists(device))
+        self.ask("delete", "web")
+        self.end(signal.SIGTERM)
+        self.assertEqual(self.daemon.returncode, 0)
+
+    def has_resize(self) -> bool:
+        """Of ublk: UPDATE_SIZE is of Linux 6.16."""
+        return tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 16)
+
+    def size_of(self, device: str) -> int:
+        return int(pathlib.Path(f"/sys/block/{device.rpartition('/')[2]}/size").read_text()) * 512
+
+    def test_a_mounted_volume_grows(self):
+        self.ask("create", "web", "--size", "16M")
+        device = self.ask("attach", "web", "--front-end", "ublk", "--queues", "1").strip()
+        self.run_done("mkfs.ext4", "-q", device)
+        self.run_done("mount", device, MOUNT)
+        small = os.statvfs(MOUNT)
+        (MOUNT / "before").write_bytes(b"before " * 1_000_000)
+        os.sync()
+        if not self.has_resize():
+            refused = self.ask_in_vain("resize", "web", "64M")
+            self.assertIn("the front end was not told", refused)
+            # The volume is larger than the device now, and the next daemon does not mind.
+            self.end(signal.SIGKILL)
+            self.start()
+            self.assertEqual(self.size_of(device), 16 << 20)
+        else:
+            self.ask("resize", "web", "64M")
+            self.assertEqual(self.size_of(device), 64 << 20)
+            self.run_done("resize2fs", device)
+            large = os.statvfs(MOUNT)
+            self.assertGreater(large.f_blocks, 3 * small.f_blocks)
+            (MOUNT / "behind").write_bytes(os.urandom(24 << 20))
+            behind = self.digest(MOUNT / "behind")
+            os.sync()
+            self.end(signal.SIGKILL)
+            self.start()
+            self.assertEqual(self.digest(MOUNT / "behind"), behind)
+        self.assertEqual((MOUNT / "before").read_bytes(), b"before " * 1_000_000)
+        self.assertIn("is attached", self.ask_in_vain("resize", "web", "8M"))
+        self.run_done("umount", MOUNT)
+        self.run_done("e2fsck", "-fn", device)
+        self.ask("detach", "web")
         self.ask("delete", "web")
         self.end(signal.SIGTERM)
         self.assertEqual(self.daemon.returncode, 0)

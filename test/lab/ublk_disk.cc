@@ -10,8 +10,9 @@
 //       recover=ID     takes that device over
 //       devices=N      as many, each with memory of its own
 //       queues=N depth=N pages=N (then no space) limit=SECONDS (for the end)
-//       recovery=no  copy=server  owner=user  access=read-only  namespace=own
+//       recovery=no  copy=server|kernel  commands=each  owner=user  access=read-only  namespace=own
 //   ublk_disk list                    "ID STATE QUEUES DEPTH FLAGS" a line
+//   ublk_disk features                what the kernel has, as one number
 //   ublk_disk delete ID
 //   ublk_disk cycle N                 adds, serves, reads and deletes a device N times; the process
 //                                     must have as many descriptors and threads as before
@@ -127,6 +128,12 @@ Result<UblkServer::Options> server_options(const Arguments& arguments) {
     }
     if (is(arguments, "copy", "server")) {
         options.copy = UblkServer::Copy::ByServer;
+    }
+    if (is(arguments, "copy", "kernel")) {
+        options.copy = UblkServer::Copy::ByKernel;
+    }
+    if (is(arguments, "commands", "each")) {
+        options.commands = UblkServer::Commands::Each;
     }
     if (is(arguments, "owner", "user")) {
         options.owner = UblkServer::Owner::User;
@@ -260,6 +267,11 @@ Result<void> run(std::span<const std::string_view> words) {
     if (verb == "list") {
         return list();
     }
+    if (verb == "features") {
+        (void)std::printf("%#llx\n",
+                          static_cast<unsigned long long>(TRY(UblkControl::open()).features()));
+        return {};
+    }
     if (verb == "cycle" && words.size() == 2) {
         return cycle(TRY(number(words[1])));
     }
@@ -269,7 +281,7 @@ Result<void> run(std::span<const std::string_view> words) {
         return control.remove(UblkId(id));
     }
     if (verb != "serve") {
-        return Error(Code::InvalidArgument, "serve, list, delete ID or cycle N");
+        return Error(Code::InvalidArgument, "serve, list, features, delete ID or cycle N");
     }
     Arguments arguments;
     for (const std::string_view word : words.subspan(1)) {

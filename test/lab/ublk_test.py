@@ -68,7 +68,7 @@ class Server:
             pipe.close()
 
 
-class Ublk(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         began = time.monotonic()
         self.addCleanup(lambda: print(f"{time.monotonic() - began:.1f} s", file=sys.stderr))
@@ -97,7 +97,7 @@ class Ublk(unittest.TestCase):
     def mount_point(self) -> str:
         path = f"/run/{self.id().rpartition('.')[2]}"
         os.mkdir(path)
-        self.addCleanup(os.rmdir, path)
+        self.addCleanup(lambda: os.path.exists(path) and os.rmdir(path))
         self.addCleanup(run, "umount", path)
         return path
 
@@ -112,6 +112,53 @@ class Ublk(unittest.TestCase):
     def queue(self, server: Server, name: str) -> str:
         return pathlib.Path(f"/sys/block/ublkb{server.id}/queue/{name}").read_text().strip()
 
+    def write_direct(self, fd: int, offset: int, data: bytes):
+        with mmap.mmap(-1, len(data)) as buffer:
+            buffer.write(data)
+            self.assertEqual(os.pwritev(fd, [buffer], offset), len(data))
+
+    def read_direct(self, fd: int, offset: int, size: int) -> bytes:
+        with mmap.mmap(-1, size) as buffer:
+            self.assertEqual(os.preadv(fd, [buffer], offset), size)
+            return buffer[:]
+
+    def flags(self, server: Server) -> int:
+        lines = [line.split() for line in ublk_disk("list").stdout.splitlines()]
+        return next(int(words[4], 16) for words in lines if int(words[0]) == server.id)
+
+    def written(self, server: Server) -> int:
+        return int(pathlib.Path(f"/sys/block/ublkb{server.id}/stat").read_text().split()[6])
+
+    def kill_under_load(self, *disk: str):
+        server = self.serve(*disk, "queues=4")
+        load = subprocess.Popen(self.fio(server.path, "--rw=randwrite", "--size=4M", "--numjobs=2",
+                                         "--offset_increment=8M", "--iodepth=8", "--loops=1000000",
+                                         "--time_based", f"--runtime={OPTIONS.kills * 3 + 5}",
+                                         "--verify_backlog=64"), text=True,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # Where this fails, the load would wait for a server that does not come back.
+        self.addCleanup(load.stderr.close)
+        self.addCleanup(load.wait, PATIENCE_S)
+        self.addCleanup(ublk_disk, "delete", str(server.id))
+        longest = 0.0
+        for number in range(OPTIONS.kills + 1):
+            # The last one goes of its own accord, without taking the device away.
+            how = signal.SIGKILL if number < OPTIONS.kills else signal.SIGHUP
+            before = self.written(server)
+            wait_until(lambda: self.written(server) > before + 500, "no load")
+            self.assertIsNone(load.poll(), "the load has ended")
+            began = time.monotonic()
+            self.assertEqual(server.end(how), -signal.SIGKILL if how == signal.SIGKILL else 0)
+            server = self.serve(*disk, f"recover={server.id}")
+            longest = max(longest, time.monotonic() - began)
+        self.assertIsNone(load.poll(), "the load ended before the last kill")
+        self.assertEqual(load.wait(OPTIONS.kills * 3 + PATIENCE_S), 0)
+        self.assertEqual(load.stderr.read(), "")
+        print(f"{OPTIONS.kills} kills, the longest recovery {longest * 1000:.0f} ms", file=sys.stderr)
+        self.ends_well(server)
+
+
+class Ublk(Case):
     def test_a_file_system_keeps_its_files(self):
         server = self.serve("size=64")
         mount = self.mount_point()
@@ -190,22 +237,13 @@ class Ublk(unittest.TestCase):
         self.assertNotEqual(self.queue(server, "write_zeroes_max_bytes"), "0")
         self.ends_well(server)
 
-    def write_direct(self, fd: int, offset: int, data: bytes):
-        with mmap.mmap(-1, len(data)) as buffer:
-            buffer.write(data)
-            self.assertEqual(os.pwritev(fd, [buffer], offset), len(data))
-
-    def read_direct(self, fd: int, offset: int, size: int) -> bytes:
-        with mmap.mmap(-1, size) as buffer:
-            self.assertEqual(os.preadv(fd, [buffer], offset), size)
-            return buffer[:]
-
     def test_flush_and_fua_reach_the_disk(self):
         flushes = []
         for count in (0, 5):
             server = self.serve("size=4")
             self.assertEqual(self.queue(server, "fua"), "1")
             self.assertEqual(self.queue(server, "write_cache"), "write back")
+            self.assertIn("[none]", self.queue(server, "scheduler"))
             device = os.open(server.path, os.O_RDWR | os.O_DIRECT)
             forced = os.open(server.path, os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
             self.write_direct(device, 0, b"w" * 4096)
@@ -263,9 +301,6 @@ class Ublk(unittest.TestCase):
                     self.assertNotEqual(load.returncode, 0)
                 self.nothing_is_left()
 
-    def written(self, server: Server) -> int:
-        return int(pathlib.Path(f"/sys/block/ublkb{server.id}/stat").read_text().split()[6])
-
     def test_others_may_delete_it(self):
         server = self.serve("size=4")
         self.assert_done(ublk_disk("delete", str(server.id)))
@@ -304,34 +339,6 @@ class Ublk(unittest.TestCase):
     def test_killed_store_under_verified_load_and_recovered(self):
         self.kill_under_load(f"store={self.memory(0)}", "size=16")
 
-    def kill_under_load(self, *disk: str):
-        server = self.serve(*disk, "queues=4")
-        load = subprocess.Popen(self.fio(server.path, "--rw=randwrite", "--size=4M", "--numjobs=2",
-                                         "--offset_increment=8M", "--iodepth=8", "--loops=1000000",
-                                         "--time_based", f"--runtime={OPTIONS.kills * 3 + 5}",
-                                         "--verify_backlog=64"), text=True,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        # Where this fails, the load would wait for a server that does not come back.
-        self.addCleanup(load.stderr.close)
-        self.addCleanup(load.wait, PATIENCE_S)
-        self.addCleanup(ublk_disk, "delete", str(server.id))
-        longest = 0.0
-        for number in range(OPTIONS.kills + 1):
-            # The last one goes of its own accord, without taking the device away.
-            how = signal.SIGKILL if number < OPTIONS.kills else signal.SIGHUP
-            before = self.written(server)
-            wait_until(lambda: self.written(server) > before + 500, "no load")
-            self.assertIsNone(load.poll(), "the load has ended")
-            began = time.monotonic()
-            self.assertEqual(server.end(how), -signal.SIGKILL if how == signal.SIGKILL else 0)
-            server = self.serve(*disk, f"recover={server.id}")
-            longest = max(longest, time.monotonic() - began)
-        self.assertIsNone(load.poll(), "the load ended before the last kill")
-        self.assertEqual(load.wait(OPTIONS.kills * 3 + PATIENCE_S), 0)
-        self.assertEqual(load.stderr.read(), "")
-        print(f"{OPTIONS.kills} kills, the longest recovery {longest * 1000:.0f} ms", file=sys.stderr)
-        self.ends_well(server)
-
     def test_detached_is_recovered_with_its_file_system_mounted(self):
         """The servers' own mount namespaces must not hold the file system."""
         file = self.memory(16 * MIB)
@@ -356,8 +363,8 @@ class Ublk(unittest.TestCase):
     def test_recovery_is_refused_where_it_cannot_be(self):
         file = self.memory(MIB)
         live = self.serve(f"file={file}")
-        other = self.memory_of_other_size()
-        for words, complaint in (((f"file={other}", f"recover={live.id}"), "has 2048 sectors, its disk 4096"),
+        other = self.memory_that_is_too_small()
+        for words, complaint in (((f"file={other}", f"recover={live.id}"), "has 2048 sectors, its disk 1024"),
                                  ((f"file={file}", "recover=77"), "ublk device 77: GET_DEV_INFO: No such device")):
             done = ublk_disk("serve", *words)
             self.assertEqual(done.returncode, 1)
@@ -371,10 +378,10 @@ class Ublk(unittest.TestCase):
         self.assert_done(ublk_disk("delete", str(mortal.id)))
         self.nothing_is_left()
 
-    def memory_of_other_size(self) -> str:
+    def memory_that_is_too_small(self) -> str:
         path = "/dev/shm/ublk-other"
         with open(path, "wb") as file:
-            file.truncate(2 * MIB)
+            file.truncate(MIB // 2)
         self.addCleanup(os.unlink, path)
         return path
 
@@ -408,6 +415,107 @@ class Ublk(unittest.TestCase):
         done = run("sh", "-c", f"echo mine > {server.path} && sync && head -c 4 {server.path}", **user)
         self.assertEqual(done.stdout, "mine", done.stderr)
         self.ends_well(server)
+
+
+class Newer(Case):
+    """What 6.12 does not have."""
+
+    def need(self, bit: int, name: str):
+        if int(ublk_disk("features").stdout, 16) >> bit & 1 == 0:
+            self.skipTest(f"this kernel's ublk lacks {name}")
+
+    def memory_of_ours(self, server: Server) -> int:
+        status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
+    def test_a_file_is_served_without_copies(self):
+        self.need(11, "AUTO_BUF_REG")
+        file = self.memory(64 * MIB)
+        used = {}
+        for copy in ("kernel", "never"):
+            server = self.serve(f"file={file}", "io=ring", f"copy={copy}", "queues=2")
+            self.assertEqual(self.flags(server) >> 11 & 1, int(copy == "never"))
+            before = self.memory_of_ours(server)
+            self.assert_done(run(*self.fio(server.path, "--rw=randwrite", "--bs=512k", "--size=32M",
+                                           "--numjobs=2", "--offset_increment=32M", "--iodepth=16")))
+            used[copy] = self.memory_of_ours(server) - before
+            self.ends_well(server)
+        # Sixteen requests of half a MiB pass through memory of the server's, or not.
+        self.assertGreater(used["kernel"], 8 * MIB)
+        self.assertLess(used["never"], 2 * MIB)
+
+    def test_a_file_that_shrinks_fails_what_lies_behind_its_end(self):
+        self.need(11, "AUTO_BUF_REG")
+        file = self.memory(4 * MIB)
+        server = self.serve(f"file={file}", "io=ring")
+        device = os.open(server.path, os.O_RDWR | os.O_DIRECT)
+        self.write_direct(device, 0, b"a" * 8192)
+        os.truncate(file, 4096)
+        self.assertEqual(self.read_direct(device, 0, 4096), b"a" * 4096)
+        for offset in (0, MIB):  # short, and nothing
+            with self.assertRaises(OSError) as failed:
+                self.read_direct(device, offset, 8192)
+            self.assertEqual(failed.exception.errno, errno.EIO)
+        os.truncate(file, 4 * MIB)
+        os.close(device)
+        self.ends_well(server)
+
+    def test_forced_writes_reach_the_disk_below_the_file(self):
+        """A file of a file system on another ublk disk, which counts its flushes."""
+        self.need(11, "AUTO_BUF_REG")
+        flushes = []
+        for count in (0, 20):
+            below = self.serve("size=32")
+            mount = self.mount_point()
+            self.assert_done(run("mkfs.ext4", "-q", "-F", below.path))
+            self.assert_done(run("mount", below.path, mount))
+            file = pathlib.Path(mount, "file")
+            file.write_bytes(os.urandom(MIB))
+            os.sync()
+            server = self.serve(f"file={file}", "io=ring")
+            forced = os.open(server.path, os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
+            for i in range(count):
+                self.write_direct(forced, 4096 * i, b"x" * 4096)
+            os.close(forced)
+            self.assertEqual(server.end(), 0)
+            self.assert_done(run("umount", mount))
+            os.rmdir(mount)
+            self.ends_well(below)
+            flushes.append(int(below.output.split()[1]))
+        # Each is a forced write and a flush; the file system's own differ by a few.
+        self.assertGreaterEqual(flushes[1] - flushes[0], 30)
+
+    def test_many_requests_go_by_one_command(self):
+        self.need(15, "BATCH_IO")
+        for copy in ("kernel", "server"):
+            server = self.serve("size=32", "queues=2", f"copy={copy}")
+            self.assertEqual(self.flags(server) >> 15 & 1, 1)
+            self.assert_done(run(*self.fio(server.path, "--rw=randwrite", "--size=4M", "--numjobs=2",
+                                           "--offset_increment=8M", "--iodepth=32")))
+            self.ends_well(server)
+        server = self.serve("size=32", "commands=each")
+        self.assertEqual(self.flags(server) >> 15 & 1, 0)
+        self.ends_well(server)
+
+    def test_servers_with_and_without_copies_follow_each_other(self):
+        """One that serves no file copies what the kernel has registered all the same."""
+        self.need(11, "AUTO_BUF_REG")
+        file = self.memory(4 * MIB)
+        server = self.serve(f"file={file}", "io=ring")
+        for number, io in enumerate(("ring", "mapped", "ring")):
+            if number:
+                self.assertEqual(server.end(signal.SIGHUP), 0)
+                server = self.serve(f"file={file}", f"io={io}", f"recover={server.id}")
+            device = os.open(server.path, os.O_RDWR | os.O_DIRECT)
+            for i in range(number):
+                self.assertEqual(self.read_direct(device, i * 65536, 65536), bytes([i]) * 65536)
+            self.write_direct(device, number * 65536, bytes([number]) * 65536)
+            os.close(device)
+        self.ends_well(server)
+
+    def test_killed_file_without_copies_is_recovered(self):
+        self.need(11, "AUTO_BUF_REG")
+        self.kill_under_load(f"file={self.memory(16 * MIB)}", "io=ring")
 
 
 def main() -> None:

@@ -117,6 +117,14 @@ TEST_F(DiskTest, NobodyWritesThroughAReadOnlyView) {
     EXPECT_EQ(read(*view, 0), std::byte{1});
 }
 
+TEST_F(DiskTest, OnlyAFilesSectorsAreAFiles) {
+    const auto disk = *file_disk(file(), Access::ReadWrite);
+    EXPECT_TRUE(disk->file().has_value());
+    EXPECT_EQ(read_only_disk(disk)->file()->number(), disk->file()->number());
+    EXPECT_FALSE(zram_disk(volume("a"))->file().has_value());
+    EXPECT_FALSE((*overlay_disk(read_only_disk(disk), volume("b")))->file().has_value());
+}
+
 TEST_F(DiskTest, RefusesAFileThatIsNone) {
     EXPECT_EQ(file_disk(Fd(::memfd_create("empty", MFD_CLOEXEC)), Access::ReadWrite).error().code(),
               Code::InvalidArgument);
