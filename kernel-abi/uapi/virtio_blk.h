@@ -5,17 +5,26 @@
 
 #include "kernel-abi/uapi/virtio_config.h"
 
-/// The block device. Source: virtio 1.2 §5.2.
+/// The block device.
+/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// Source: virtio 1.3 §5.2; Linux 7.3 include/uapi/linux/virtio_blk.h.
 namespace pepita::abi {
 
+inline constexpr std::uint64_t kVirtioBlkFBarrier = virtio_feature(0);  // before virtio 1.0
 inline constexpr std::uint64_t kVirtioBlkFSizeMax = virtio_feature(1);
 inline constexpr std::uint64_t kVirtioBlkFSegMax = virtio_feature(2);
+inline constexpr std::uint64_t kVirtioBlkFGeometry = virtio_feature(4);
 inline constexpr std::uint64_t kVirtioBlkFReadOnly = virtio_feature(5);
 inline constexpr std::uint64_t kVirtioBlkFBlkSize = virtio_feature(6);
+inline constexpr std::uint64_t kVirtioBlkFScsi = virtio_feature(7);  // before virtio 1.0
 inline constexpr std::uint64_t kVirtioBlkFFlush = virtio_feature(9);
+inline constexpr std::uint64_t kVirtioBlkFTopology = virtio_feature(10);
+inline constexpr std::uint64_t kVirtioBlkFConfigWce = virtio_feature(11);
 inline constexpr std::uint64_t kVirtioBlkFMq = virtio_feature(12);
 inline constexpr std::uint64_t kVirtioBlkFDiscard = virtio_feature(13);
 inline constexpr std::uint64_t kVirtioBlkFWriteZeroes = virtio_feature(14);
+inline constexpr std::uint64_t kVirtioBlkFSecureErase = virtio_feature(16);
+inline constexpr std::uint64_t kVirtioBlkFZoned = virtio_feature(17);  // 6.3
 
 /// §5.2.4. All little-endian; what no acked feature stands for is 0.
 struct VirtioBlkConfig {
@@ -41,7 +50,7 @@ struct VirtioBlkConfig {
     std::uint8_t write_zeroes_may_unmap;
     std::uint8_t unused1[3];  // NOLINT(*-avoid-c-arrays): a layout
 };
-// The specification goes on with secure erase, which we do not offer. The padding reads as 0.
+// The padding reads as 0.
 static_assert(sizeof(VirtioBlkConfig) == 64);
 static_assert(offsetof(VirtioBlkConfig, size_max) == 8);
 static_assert(offsetof(VirtioBlkConfig, seg_max) == 12);
@@ -50,6 +59,27 @@ static_assert(offsetof(VirtioBlkConfig, writeback) == 32);
 static_assert(offsetof(VirtioBlkConfig, num_queues) == 34);
 static_assert(offsetof(VirtioBlkConfig, max_discard_sectors) == 36);
 static_assert(offsetof(VirtioBlkConfig, write_zeroes_may_unmap) == 56);
+
+/// What follows VirtioBlkConfig without its padding, from byte kVirtioBlkMoreConfigOffset on. A
+/// device that offers neither secure erase nor zones ends before it.
+struct VirtioBlkMoreConfig {
+    std::uint32_t max_secure_erase_sectors;
+    std::uint32_t max_secure_erase_seg;
+    std::uint32_t secure_erase_sector_alignment;
+    std::uint32_t zone_sectors;  // from here on since Linux 6.3
+    std::uint32_t max_open_zones;
+    std::uint32_t max_active_zones;
+    std::uint32_t max_append_sectors;
+    std::uint32_t write_granularity;
+    std::uint8_t model;       // kVirtioBlkZ...
+    std::uint8_t unused2[3];  // NOLINT(*-avoid-c-arrays): a layout
+};
+static_assert(sizeof(VirtioBlkMoreConfig) == 36);
+inline constexpr std::size_t kVirtioBlkMoreConfigOffset = 60;
+
+inline constexpr std::uint8_t kVirtioBlkZNone = 0;         // 6.3
+inline constexpr std::uint8_t kVirtioBlkZHostManaged = 1;  // 6.3
+inline constexpr std::uint8_t kVirtioBlkZHostAware = 2;    // 6.3
 
 /// §5.2.6: what a request begins with. Data follows, and last a status byte from the device.
 struct VirtioBlkRequestHeader {
@@ -62,10 +92,20 @@ static_assert(offsetof(VirtioBlkRequestHeader, sector) == 8);
 
 inline constexpr std::uint32_t kVirtioBlkTIn = 0;
 inline constexpr std::uint32_t kVirtioBlkTOut = 1;
+inline constexpr std::uint32_t kVirtioBlkTScsiCommand = 2;  // before virtio 1.0
 inline constexpr std::uint32_t kVirtioBlkTFlush = 4;
 inline constexpr std::uint32_t kVirtioBlkTGetId = 8;
 inline constexpr std::uint32_t kVirtioBlkTDiscard = 11;
 inline constexpr std::uint32_t kVirtioBlkTWriteZeroes = 13;
+inline constexpr std::uint32_t kVirtioBlkTSecureErase = 14;
+inline constexpr std::uint32_t kVirtioBlkTZoneAppend = 15;        // 6.3
+inline constexpr std::uint32_t kVirtioBlkTZoneReport = 16;        // 6.3
+inline constexpr std::uint32_t kVirtioBlkTZoneOpen = 18;          // 6.3
+inline constexpr std::uint32_t kVirtioBlkTZoneClose = 20;         // 6.3
+inline constexpr std::uint32_t kVirtioBlkTZoneFinish = 22;        // 6.3
+inline constexpr std::uint32_t kVirtioBlkTZoneReset = 24;         // 6.3
+inline constexpr std::uint32_t kVirtioBlkTZoneResetAll = 26;      // 6.3
+inline constexpr std::uint32_t kVirtioBlkTBarrier = 0x8000'0000;  // a bit, before virtio 1.0
 
 /// What follows the header of a Discard or WriteZeroes: one or more of these.
 struct VirtioBlkRange {
@@ -82,6 +122,45 @@ inline constexpr std::uint32_t kVirtioBlkRangeUnmap = 1;
 
 inline constexpr std::size_t kVirtioBlkIdBytes = 20;
 
-enum class VirtioBlkStatus : std::uint8_t { Ok = 0, IoError = 1, Unsupported = 2 };
+enum class VirtioBlkStatus : std::uint8_t {
+    Ok = 0,
+    IoError = 1,
+    Unsupported = 2,
+    ZoneInvalidCommand = 3,  // these since Linux 6.3
+    ZoneUnalignedWritePointer = 4,
+    ZoneOpenResource = 5,
+    ZoneActiveResource = 6,
+};
+
+/// What a ZONE_REPORT answers: this, then a VirtioBlkZone for each. Since Linux 6.3.
+struct VirtioBlkZoneReport {
+    std::uint64_t nr_zones;
+    std::uint8_t reserved[56];  // NOLINT(*-avoid-c-arrays): a layout
+};
+static_assert(sizeof(VirtioBlkZoneReport) == 64);
+
+/// All in sectors. Since Linux 6.3.
+struct VirtioBlkZone {
+    std::uint64_t capacity;
+    std::uint64_t start;
+    std::uint64_t write_pointer;
+    std::uint8_t type;          // kVirtioBlkZt...
+    std::uint8_t state;         // kVirtioBlkZs...
+    std::uint8_t reserved[38];  // NOLINT(*-avoid-c-arrays): a layout
+};
+static_assert(sizeof(VirtioBlkZone) == 64);
+
+inline constexpr std::uint8_t kVirtioBlkZtConventional = 1;         // 6.3
+inline constexpr std::uint8_t kVirtioBlkZtSequentialRequired = 2;   // 6.3
+inline constexpr std::uint8_t kVirtioBlkZtSequentialPreferred = 3;  // 6.3
+
+inline constexpr std::uint8_t kVirtioBlkZsNotWritePointer = 0;  // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsEmpty = 1;            // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsImplicitlyOpen = 2;   // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsExplicitlyOpen = 3;   // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsClosed = 4;           // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsReadOnly = 13;        // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsFull = 14;            // 6.3
+inline constexpr std::uint8_t kVirtioBlkZsOffline = 15;         // 6.3
 
 }  // namespace pepita::abi

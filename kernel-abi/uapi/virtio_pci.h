@@ -3,8 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-/// What a virtio device shows over PCI. Source: virtio 1.2 §4.1; Linux
-/// include/uapi/linux/virtio_pci.h.
+/// What a virtio device shows over PCI.
+/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// Source: virtio 1.3 §4.1; Linux 7.3 include/uapi/linux/virtio_pci.h.
 namespace pepita::abi {
 
 // Identity, §4.1.2.
@@ -33,6 +34,26 @@ inline constexpr std::uint8_t kVirtioPciCapabilityNotify = 2;
 inline constexpr std::uint8_t kVirtioPciCapabilityIsr = 3;
 inline constexpr std::uint8_t kVirtioPciCapabilityDevice = 4;
 inline constexpr std::uint8_t kVirtioPciCapabilityWindow = 5;
+inline constexpr std::uint8_t kVirtioPciCapabilitySharedMemory = 8;
+inline constexpr std::uint8_t kVirtioPciCapabilityVendorData = 9;  // 6.8
+
+/// §4.1.4.7: shared memory; the structure id is its number.
+struct VirtioPciCapability64 {
+    VirtioPciCapability capability;
+    std::uint32_t offset_high;
+    std::uint32_t length_high;
+};
+static_assert(sizeof(VirtioPciCapability64) == 24);
+
+/// §4.1.4.8: begins data of a vendor. Since Linux 6.8.
+struct VirtioPciVendorCapability {
+    std::uint8_t id;
+    std::uint8_t next;
+    std::uint8_t length;
+    std::uint8_t type;
+    std::uint16_t vendor_id;
+};
+static_assert(sizeof(VirtioPciVendorCapability) == 6);
 
 /// §4.1.4.4: the notification structure's capability.
 struct VirtioPciNotifyCapability {

@@ -4,7 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The split virtqueue in guest memory. Source: virtio 1.2 §2.7.
+/// Virtqueues in guest memory, split and packed. Source: virtio 1.3 §2.7, §2.8; Linux 7.3
+/// include/uapi/linux/virtio_ring.h.
 namespace pepita::abi {
 
 // §2.7: all fields are little-endian, and we read them as they lie.
@@ -67,5 +68,48 @@ constexpr std::size_t virtq_used_bytes(std::uint16_t size) {
 constexpr bool virtq_passed_event(std::uint16_t event, std::uint16_t now, std::uint16_t before) {
     return static_cast<std::uint16_t>(now - event - 1) < static_cast<std::uint16_t>(now - before);
 }
+
+/// The packed virtqueue: one ring that both sides write (§2.8).
+struct VirtqPackedDesc {
+    std::uint64_t address;
+    std::uint32_t length;
+    std::uint16_t id;
+    std::uint16_t flags;  // kVirtqDesc*, and the two bits below
+};
+static_assert(sizeof(VirtqPackedDesc) == 16);
+
+/// Bits of VirtqPackedDesc::flags, by number: both as the wrap counter of who wrote it (§2.8.1).
+inline constexpr unsigned kVirtqPackedAvailBit = 7;
+inline constexpr unsigned kVirtqPackedUsedBit = 15;
+
+/// The flags of a descriptor that the driver makes available in a round: the two bits differ. What
+/// else is in `flags` must be none of the two.
+constexpr std::uint16_t virtq_packed_available(std::uint16_t flags, bool wrap_counter) {
+    return static_cast<std::uint16_t>(
+        flags | (wrap_counter ? 1U << kVirtqPackedAvailBit : 1U << kVirtqPackedUsedBit));
+}
+/// The flags of one that the device has used in a round: both bits are the wrap counter.
+constexpr std::uint16_t virtq_packed_used(std::uint16_t flags, bool wrap_counter) {
+    return static_cast<std::uint16_t>(
+        flags | (wrap_counter ? 1U << kVirtqPackedAvailBit | 1U << kVirtqPackedUsedBit : 0U));
+}
+/// Whether the driver made it available in the round of this wrap counter.
+constexpr bool virtq_packed_is_available(std::uint16_t flags, bool wrap_counter) {
+    const bool available = (flags >> kVirtqPackedAvailBit & 1U) != 0;
+    const bool used = (flags >> kVirtqPackedUsedBit & 1U) != 0;
+    return available != used && available == wrap_counter;
+}
+
+/// Of which descriptors the other side wants to be told (§2.8.10); one for each direction.
+struct VirtqPackedEvent {
+    std::uint16_t off_wrap;  // a place in the ring, and the wrap counter in bit kVirtqPackedWrapBit
+    std::uint16_t flags;     // kVirtqPackedEvent*
+};
+static_assert(sizeof(VirtqPackedEvent) == 4);
+
+inline constexpr std::uint16_t kVirtqPackedEventEnable = 0;
+inline constexpr std::uint16_t kVirtqPackedEventDisable = 1;
+inline constexpr std::uint16_t kVirtqPackedEventDesc = 2;  // with kVirtioFEventIdx
+inline constexpr unsigned kVirtqPackedWrapBit = 15;
 
 }  // namespace pepita::abi

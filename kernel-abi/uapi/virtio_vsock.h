@@ -3,10 +3,15 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The socket device of virtio 1.2 §5.10. All fields are little-endian, as we are.
+#include "kernel-abi/uapi/virtio_config.h"
+
+/// The socket device. All fields are little-endian, as we are.
+/// Source: virtio 1.3 §5.10; Linux 7.3 include/uapi/linux/virtio_vsock.h.
 namespace pepita::abi {
 
 inline constexpr std::uint64_t kVsockHostCid = 2;
+
+inline constexpr std::uint64_t kVsockFSeqpacket = virtio_feature(1);
 
 /// Queues, in the order of their numbers.
 inline constexpr std::uint16_t kVsockRxQueue = 0;  // device to driver
@@ -14,6 +19,7 @@ inline constexpr std::uint16_t kVsockTxQueue = 1;
 inline constexpr std::uint16_t kVsockEventQueue = 2;
 
 inline constexpr std::uint16_t kVsockTypeStream = 1;
+inline constexpr std::uint16_t kVsockTypeSeqpacket = 2;
 
 enum class VsockOp : std::uint16_t {
     Invalid = 0,
@@ -30,6 +36,10 @@ enum class VsockOp : std::uint16_t {
 inline constexpr std::uint32_t kVsockShutdownReceive = 1;
 inline constexpr std::uint32_t kVsockShutdownSend = 2;
 inline constexpr std::uint32_t kVsockShutdownBoth = kVsockShutdownReceive | kVsockShutdownSend;
+
+/// VsockHeader::flags of an RW of SEQPACKET: the end of a message, of a record (MSG_EOR).
+inline constexpr std::uint32_t kVsockSeqEom = 1;
+inline constexpr std::uint32_t kVsockSeqEor = 2;
 
 /// Precedes each packet (§5.10.6). Packed: as C would lay it out it had 48 bytes.
 struct [[gnu::packed]] VsockHeader {
@@ -53,5 +63,13 @@ struct VsockConfigSpace {
     std::uint64_t guest_cid;
 };
 static_assert(sizeof(VsockConfigSpace) == 8);
+
+/// On the event queue (§5.10.6.7).
+struct VsockEvent {
+    std::uint32_t id;
+};
+static_assert(sizeof(VsockEvent) == 4);
+
+inline constexpr std::uint32_t kVsockEventTransportReset = 0;
 
 }  // namespace pepita::abi

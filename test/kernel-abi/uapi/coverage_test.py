@@ -54,7 +54,7 @@ def tags(family: Family) -> dict[str, tuple[int, int]]:
     for _, name, major, minor in SYMBOL.findall(text):
         since[name] = (int(major), int(minor))
     tests = "\n".join((SOURCE / f"test/kernel-abi/uapi/{name}_test.cc").read_text() for name in family.ours)
-    pairs = re.findall(r"^static_assert\((k\w+) ==\s+([A-Z]\w+)\);", tests, re.M)
+    pairs = re.findall(r"^static_assert\((k\w+) ==\s+(?:virtio_feature\()?([A-Z]\w+)\)?\);", tests, re.M)
     return {linux: since[ours] for ours, linux in pairs if ours in since}
 
 
@@ -67,7 +67,7 @@ class Coverage(unittest.TestCase):
     def test_every_macro_and_enumerator_is_asserted(self):
         for family, asserted, header in self.all:
             names = header.macros + header.enumerators
-            self.assertGreater(len(names), 5, header.path)
+            self.assertTrue(names or header.structs, header.path)
             missing = [name for name in names if name not in asserted.names and not left_out(name, family.macros)]
             self.assertEqual(missing, [], f"{header.path}: {missing}")
 

@@ -16,6 +16,10 @@ class Family:
 
 OTHER_CPU = "of another processor"
 NEWER_PADDING = "padding that has got names since Linux 6.1; as AT"
+LEGACY = "of devices before virtio 1.0"
+NO_ADMIN = "pepita's devices have no administration virtqueue"
+NEWER_STRUCT = "as AT: Debian 12's header does not have all of it"
+VIRTIO = ("balloon", "blk", "config", "console", "fs", "ids", "mmio", "net", "pci", "pmem", "ring", "vsock")
 FAMILIES = (
     Family(
         name="io_uring",
@@ -77,6 +81,34 @@ FAMILIES = (
             r"kvm_svm_nested_state_hdr\.gpat|kvm_nested_state\.hdr\.svm": "as AT, which has the numbers of Linux 7.3",
         },
     ),
+    Family(
+        name="virtio",
+        linux=tuple(f"linux/virtio_{name}.h" for name in VIRTIO),
+        ours=tuple(f"virtio_{name}" for name in VIRTIO),
+        macros={
+            r"VIRTIO_TRANSPORT_F_END": "grows with the features; ours is asserted by its number",
+            r"VIRTIO_BALLOON_S_(NR|NAMES\w*)": "counts and names the others",
+            r"VIRTIO_PCI_(HOST|GUEST)_FEATURES|VIRTIO_PCI_QUEUE_\w+|VIRTIO_PCI_(STATUS|ISR|ABI_VERSION|VRING_ALIGN)": LEGACY,
+            r"VIRTIO_MSI_(CONFIG|QUEUE)_VECTOR": LEGACY,
+            r"VIRTIO_PCI_(CAP_(VNDR|NEXT|LEN|CFG_TYPE|BAR|OFFSET|LENGTH)|NOTIFY_CAP_MULT|COMMON_\w+)":
+                "where members are, which are asserted as members",
+            r"VIRTIO_(ADMIN|DEV_PART|RESOURCE_OBJ)\w*|MAX_CAP_ID": NO_ADMIN,
+        },
+        members={
+            r"vring": "pointers of a driver, no layout",
+            r"vring_(avail|used)": "asserted by kVirtqFlagsOffset and its like",
+            r"virtio_scsi_inhdr|virtio_net_rss_config": LEGACY,
+            r"virtio_net_ctrl_hdr\.class": "the name is a keyword; asserted as named_class",
+            r"virtio_net_hdr_v1_hash\.hash_value(_lo|_hi)?": "one in Linux 6.1, halves later",
+            r"virtio_net_ctrl_queue_stats.*": "as AT: VirtioNetQueueStats is one of its array",
+            r"virtio_(net_(stats|ctrl_coal(?!_[tr]x)|rss_config_|hdr_v1_hash_tunnel)|blk_zone)\w*": NEWER_STRUCT,
+            r"virtio_blk_config\.geometry": "asserted by its members",
+            r"virtio_blk_config\.(zoned|max_secure_erase_\w+|secure_erase_\w+)(\..*)?": "as AT, in VirtioBlkMoreConfig",
+            r"virtio_pci_vndr_data|virtio_pci_modern_common_cfg": NEWER_STRUCT,
+            r"virtio_(admin|dev_part|resource_obj)\w*": NO_ADMIN,
+        },
+    ),
+    Family(name="vm_sockets", linux=("linux/vm_sockets.h",), ours=("vm_sockets",)),
     # Linux has no header of it for programs: BTF, and each number a second time.
     Family(name="blk_mq", linux=(), ours=("blk_mq",)),
 )

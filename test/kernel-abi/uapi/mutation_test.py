@@ -153,7 +153,7 @@ class Mutation(unittest.TestCase):
             if OPTIONS.family in (None, family.name):
                 for header in family.ours:
                     mutants = mutants_of(header)
-                    self.assertGreater(len(mutants), 5, header)
+                    self.assertTrue(mutants, header)
                     everything += mutants
         chosen = everything
         if not OPTIONS.all:
