@@ -19,6 +19,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "storage/zram/cold_codec.h"
 #include "storage/zram/domain.h"
 #include "storage/zram/frame_table.h"
 #include "storage/zram/layout.h"
@@ -67,8 +68,8 @@ ZramStatistics sum(ZramStatistics a, const ZramStatistics& b) {
 
 class Store final : public ZramStore {
 public:
-    Store(std::unique_ptr<MemoryFile> file, std::unique_ptr<FrameTable> frames)
-        : file_(std::move(file)), frames_(std::move(frames)) {}
+    Store(const std::shared_ptr<MemoryFile>& file, std::unique_ptr<FrameTable> frames)
+        : file_(file), frames_(std::move(frames)), cold_(std::make_shared<ColdCodec>(file)) {}
     Store(const Store&) = delete;
     Store& operator=(const Store&) = delete;
     Store(Store&&) = delete;
@@ -81,6 +82,8 @@ public:
     Result<std::shared_ptr<ZramVolume>> find(const std::string& name) const override;
     std::vector<std::shared_ptr<ZramVolume>> volumes() const override;
     Result<void> remove(const std::string& name) override;
+    void mark_idle() override;
+    Result<ZramCompaction> compact_idle(Pages budget) override;
     ZramUse use() const override;
     Result<ZramUse> use_of(const std::string& domain) const override;
 
@@ -88,6 +91,7 @@ private:
     /// The domain of that name, made where there is none.
     Result<std::shared_ptr<Domain>> domain(const std::string& name);
     Result<std::shared_ptr<Domain>> make_domain(const std::string& name, std::uint64_t salt);
+    std::vector<std::shared_ptr<Domain>> domains() const;
     void drop_if_unused(const std::string& name);
     ZramUse use_where(const Domain* only) const;
 
@@ -96,7 +100,9 @@ private:
 
     std::shared_ptr<MemoryFile> file_;
     std::shared_ptr<FrameTable> frames_;
-    mutable std::mutex mutex_;  // guards the two below, not what is in them
+    std::shared_ptr<ColdCodec> cold_;  // as file_ and frames_: volumes may outlive the store
+    std::mutex compacting_;            // nothing is marked while something is packed
+    mutable std::mutex mutex_;         // guards the two below, not what is in them
     std::map<std::string, std::shared_ptr<Domain>> domains_;
     std::map<std::string, std::shared_ptr<Volume>> volumes_;
 };
@@ -105,7 +111,7 @@ Result<std::shared_ptr<Domain>> Store::make_domain(const std::string& name, std:
     if (!file_->charge(Domain::cost())) {
         return Error(Code::ResourceExhausted, "the store's memory limit is reached");
     }
-    auto made = std::make_shared<Domain>(name, salt, file_, frames_);
+    auto made = std::make_shared<Domain>(name, salt, file_, frames_, cold_);
     domains_[name] = made;
     return made;
 }
@@ -183,6 +189,39 @@ Result<void> Store::remove(const std::string& name) {
     return {};
 }
 
+std::vector<std::shared_ptr<Domain>> Store::domains() const {
+    const std::scoped_lock lock(mutex_);
+    std::vector<std::shared_ptr<Domain>> all;
+    all.reserve(domains_.size());
+    for (const auto& [name, domain] : domains_) {
+        all.push_back(domain);
+    }
+    return all;
+}
+
+void Store::mark_idle() {
+    const std::scoped_lock lock(compacting_);
+    for (const auto& domain : domains()) {
+        domain->mark_idle();
+    }
+}
+
+Result<ZramCompaction> Store::compact_idle(Pages budget) {
+    const std::scoped_lock lock(compacting_);
+    if (!cold_->prepare()) {
+        return Error(Code::ResourceExhausted, "the store's memory limit is reached");
+    }
+    ZramCompaction sum{.pages = 0, .saved = {}, .is_done = true};
+    for (const auto& domain : domains()) {
+        const ZramCompaction one =
+            domain->compact_idle(budget.value() - std::min(budget.value(), sum.pages));
+        sum.pages += one.pages;
+        sum.saved = sum.saved + one.saved;
+        sum.is_done = sum.is_done && one.is_done;
+    }
+    return sum;
+}
+
 ZramUse Store::use_where(const Domain* only) const {
     ZramUse all;
     for (const auto& [name, volume] : volumes_) {
@@ -196,6 +235,8 @@ ZramUse Store::use_where(const Domain* only) const {
             all.sharing.objects += its.objects;
             all.sharing.shared += its.shared;
             all.sharing.payload = all.sharing.payload + its.payload;
+            all.sharing.cold += its.cold;
+            all.sharing.cold_payload = all.sharing.cold_payload + its.cold_payload;
         }
     }
     all.used = only == nullptr ? file_->used() : Bytes(only->used());

@@ -21,7 +21,7 @@ struct ZramStatistics {
     std::uint64_t same = 0;     // of which: one other byte over and over; nothing either
     std::uint64_t content = 0;  // of which: of any other content
     std::uint64_t raw = 0;      // of `content`: kept as they are, because LZ4 gains too little
-    Bytes packed;               // what `content` is packed to, each page counted by itself
+    Bytes packed;               // what LZ4 packs `content` to, each page counted by itself
     friend bool operator==(const ZramStatistics&, const ZramStatistics&) = default;
 };
 
@@ -30,6 +30,8 @@ struct ZramSharing {
     std::uint64_t objects = 0;  // different contents
     std::uint64_t shared = 0;   // pages of `content` beyond the first of each object
     Bytes payload;              // what the objects are packed to
+    std::uint64_t cold = 0;     // of `objects`: packed with zstd
+    Bytes cold_payload;         // of `payload`: these
     friend bool operator==(const ZramSharing&, const ZramSharing&) = default;
 };
 
@@ -39,6 +41,13 @@ struct ZramUse {
     Bytes used;      // all that the store takes: memory file and heap, tables and indexes included
     Bytes metadata;  // of `used`: all but the payload
     Bytes limit;
+};
+
+/// What a call of ZramStore::compact_idle() did.
+struct ZramCompaction {
+    std::uint64_t pages = 0;  // contents that were packed with zstd, in vain or not
+    Bytes saved;              // of the payload
+    bool is_done = false;     // nothing idle is left
 };
 
 class ZramStore;
@@ -131,6 +140,17 @@ public:
     /// Its memory is free when this returns; who still holds it finds it empty and failing.
     /// Errors: NotFound.
     virtual Result<void> remove(const std::string& name) = 0;
+
+    // The cold tier: contents that are idle get smaller and slower to read. Both may be called
+    // while others read and write.
+
+    /// Marks all contents as idle. Who reads one, or writes it once more, takes its mark away.
+    virtual void mark_idle() = 0;
+    /// Packs contents that still have their mark with zstd, about `budget` of them; the next call
+    /// goes on where this one ended.
+    /// Cost: about 20 us a page. Beyond the first call, 1 MiB of the memory limit.
+    /// Errors: ResourceExhausted where the memory limit has no room for that.
+    virtual Result<ZramCompaction> compact_idle(Pages budget) = 0;
 
     virtual ZramUse use() const = 0;
     /// Errors: NotFound where no volume is of that domain.

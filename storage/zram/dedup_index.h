@@ -43,6 +43,18 @@ public:
         return false;
     }
 
+    /// Calls `visit` for the objects of up to `count` places from `at` on, and gives the place to
+    /// go on from; 0 where there is none. Those that move meanwhile may be left out or come twice.
+    template <typename Visit>
+    std::size_t visit_some(std::size_t at, std::size_t count, const Visit& visit) const {
+        for (; at < words_.size() && count > 0; ++at, --count) {
+            if (words_[at] != 0) {
+                visit(id_of(words_[at]));
+            }
+        }
+        return at < words_.size() ? at : 0;
+    }
+
     /// Makes room for one more. False where the account has no room for that.
     bool reserve();
     /// After reserve().

@@ -3,6 +3,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/units.h"
+#include "storage/zram/cold_codec.h"
 #include "storage/zram/dedup_index.h"
 #include "storage/zram/frame_table.h"
 #include "storage/zram/layout.h"
@@ -46,15 +48,16 @@ std::optional<std::uint8_t> same_byte(PageView page) {
 }
 
 Domain::Domain(std::string name, std::uint64_t salt, std::shared_ptr<MemoryFile> file,
-               std::shared_ptr<FrameTable> frames)
+               std::shared_ptr<FrameTable> frames, std::shared_ptr<ColdCodec> cold)
     : name_(std::move(name)),
       salt_(salt),
       file_(std::move(file)),
       frames_(std::move(frames)),
+      cold_(std::move(cold)),
       account_(*file_) {
     for (std::size_t i = 0; i < kShards; ++i) {
-        shards_[i] =
-            std::make_unique<Shard>(account_, *frames_, salt, static_cast<std::uint16_t>(i));
+        shards_[i] = std::make_unique<Shard>(account_, *frames_, *cold_, salt,
+                                             static_cast<std::uint16_t>(i));
     }
 }
 
@@ -123,6 +126,25 @@ ZramSharing Domain::sharing() const {
         sum.objects += one.objects;
         sum.shared += one.shared;
         sum.payload = sum.payload + one.payload;
+        sum.cold += one.cold;
+        sum.cold_payload = sum.cold_payload + one.cold_payload;
+    }
+    return sum;
+}
+
+void Domain::mark_idle() {
+    for (const auto& shard : shards_) {
+        shard->mark_idle();
+    }
+}
+
+ZramCompaction Domain::compact_idle(std::uint64_t budget) {
+    ZramCompaction sum{.pages = 0, .saved = {}, .is_done = true};
+    for (const auto& shard : shards_) {
+        const ZramCompaction one = shard->compact_idle(budget - std::min(budget, sum.pages));
+        sum.pages += one.pages;
+        sum.saved = sum.saved + one.saved;
+        sum.is_done = sum.is_done && one.is_done;
     }
     return sum;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "storage/zram/cold_codec.h"
 #include "storage/zram/frame_table.h"
 #include "storage/zram/layout.h"
 #include "storage/zram/lz4_page.h"
@@ -30,9 +31,9 @@ struct Stored {
 /// Thread: any.
 class Domain {
 public:
-    /// Shares the two with the store, which may go before the last volume does.
+    /// Shares the three with the store, which may go before the last volume does.
     Domain(std::string name, std::uint64_t salt, std::shared_ptr<MemoryFile> file,
-           std::shared_ptr<FrameTable> frames);
+           std::shared_ptr<FrameTable> frames, std::shared_ptr<ColdCodec> cold);
     Domain(const Domain&) = delete;
     Domain& operator=(const Domain&) = delete;
     Domain(Domain&&) = delete;
@@ -52,6 +53,9 @@ public:
 
     std::uint64_t used() const { return account_.used(); }
     ZramSharing sharing() const;
+    // As of Shard; the budget is for all shards.
+    void mark_idle();
+    ZramCompaction compact_idle(std::uint64_t budget);
 
     // For who opens a store, in this order; see Shard.
     bool adopt_frame(std::uint32_t number, std::uint32_t physical, std::uint16_t shard);
@@ -69,6 +73,7 @@ private:
     std::uint64_t salt_;
     std::shared_ptr<MemoryFile> file_;
     std::shared_ptr<FrameTable> frames_;
+    std::shared_ptr<ColdCodec> cold_;
     Account account_;
     std::array<std::unique_ptr<Shard>, kShards> shards_;
 };

@@ -6,7 +6,7 @@
 
 #include "kernel-abi/sys/units.h"
 
-// The memory file of a store: frames of 32 KiB. What each is says its first word, but for page
+// The memory file of a store: frames of 64 KiB. What each is says its first word, but for page
 // tables, whose first word is an entry; no entry looks like another frame's first word.
 //
 //   superblock   frame 0
@@ -19,7 +19,7 @@
 // complete before it says what it is, and of two that claim to be one the younger counts.
 namespace pepita::storage::zram {
 
-inline constexpr std::uint64_t kFrameBytes = 32ULL * 1024;
+inline constexpr std::uint64_t kFrameBytes = 64ULL * 1024;
 
 /// The low two bits of each are set; a page table's entry never has that.
 enum class FrameKind : std::uint64_t {
@@ -34,7 +34,7 @@ inline void publish(FrameKind& kind, FrameKind value) {
     std::atomic_ref<FrameKind>(kind).store(value, std::memory_order_release);
 }
 
-inline constexpr std::uint32_t kFormatVersion = 1;
+inline constexpr std::uint32_t kFormatVersion = 2;
 
 struct Superblock {
     FrameKind kind;
@@ -112,13 +112,38 @@ struct ObjectFrame {
 };
 static_assert(sizeof(ObjectFrame) == 40);
 
+/// What an object is, beside its size.
+enum class Mark : std::uint16_t {
+    Cold = 0x8000,   // packed with zstd, behind the size that it had before; see ColdHeader
+    Idle = 0x4000,   // neither read nor written since it was marked
+    Stays = 0x2000,  // zstd gains nothing
+};
+
 struct Slot {
     std::uint32_t references;  // 0: free
     std::uint32_t hash;
     std::uint16_t offset;
-    std::uint16_t size;  // kPageSize: as it is; less: an LZ4 block
+    std::uint16_t size_and_marks;
+
+    static constexpr std::uint16_t kSizeMask = 0x1fff;
+    /// kPageSize: as it is; less: an LZ4 block. Of one that is cold: see Mark.
+    constexpr std::uint16_t size() const { return size_and_marks & kSizeMask; }
+    constexpr bool is(Mark mark) const {
+        return (size_and_marks & static_cast<std::uint16_t>(mark)) != 0;
+    }
+    constexpr void set(Mark mark) { size_and_marks |= static_cast<std::uint16_t>(mark); }
+    constexpr void clear(Mark mark) {
+        size_and_marks &= static_cast<std::uint16_t>(~static_cast<std::uint16_t>(mark));
+    }
 };
 static_assert(sizeof(Slot) == 12);
+
+/// What a cold object begins with. A page counts with its size of before in its volume's
+/// statistics, so that they stay exact while contents get colder.
+struct ColdHeader {
+    std::uint16_t size_before;
+};
+static_assert(sizeof(ColdHeader) == 2);
 
 inline constexpr std::uint32_t kSlotsMax = 1024;
 static_assert(kSlotsMax <= Entry::kSlotMask + 1);

@@ -13,6 +13,7 @@
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/units.h"
+#include "storage/zram/cold_codec.h"
 #include "storage/zram/dedup_index.h"
 #include "storage/zram/frame_table.h"
 #include "storage/zram/layout.h"
@@ -41,20 +42,40 @@ Slot& Shard::slot_of(ObjectFrame& frame, std::uint32_t slot) {
     return *reinterpret_cast<Slot*>(end - (slot + 1) * sizeof(Slot));
 }
 
-std::span<const std::byte> Shard::content_of(ObjectId id) const {
-    ObjectFrame& frame = frame_of(id.frame);
-    const Slot& slot = slot_of(frame, id.slot);
+std::span<const std::byte> Shard::content_of(ObjectFrame& frame, const Slot& slot) {
     // SAFETY: an object lies in its frame; who opens a store has checked that.
-    return {reinterpret_cast<const std::byte*>(&frame) + slot.offset, slot.size};
+    return {reinterpret_cast<const std::byte*>(&frame) + slot.offset, slot.size()};
+}
+
+std::uint16_t Shard::counted_size(ObjectFrame& frame, const Slot& slot) {
+    if (!slot.is(Mark::Cold)) {
+        return slot.size();
+    }
+    ColdHeader header{};
+    std::memcpy(&header, content_of(frame, slot).data(), sizeof(header));
+    return header.size_before;
+}
+
+bool Shard::unpack(const Slot& slot, std::span<const std::byte> content, PageSpan into) const {
+    if (slot.is(Mark::Cold)) {
+        return cold_codec_.unpack(content.subspan(sizeof(ColdHeader)), into);
+    }
+    if (content.size() == kPageBytes) {
+        std::memcpy(into.data(), content.data(), kPageBytes);
+        return true;
+    }
+    return lz4_decompress_page(content, into);
 }
 
 bool Shard::is_equal(ObjectId id, PageView page) const {
-    const std::span<const std::byte> content = content_of(id);
-    if (content.size() == kPageBytes) {
+    ObjectFrame& frame = frame_of(id.frame);
+    const Slot& slot = slot_of(frame, id.slot);
+    const std::span<const std::byte> content = content_of(frame, slot);
+    if (slot.size_and_marks == kPageBytes) {
         return std::memcmp(content.data(), page.data(), kPageBytes) == 0;
     }
     __attribute__((uninitialized)) std::array<std::byte, kPageBytes> unpacked;
-    return lz4_decompress_page(content, unpacked) &&
+    return unpack(slot, content, unpacked) &&
            std::memcmp(unpacked.data(), page.data(), kPageBytes) == 0;
 }
 
@@ -66,9 +87,10 @@ std::optional<Object> Shard::find(std::uint32_t hash, PageView page) {
             !is_equal(id, page)) {
             return false;
         }
+        slot.clear(Mark::Idle);
         ++slot.references;
         ++references_;
-        found = Object{.id = id, .size = slot.size};
+        found = Object{.id = id, .size = counted_size(frame_of(id.frame), slot)};
         return true;
     });
     return found;
@@ -105,26 +127,32 @@ std::optional<Object> Shard::add(std::uint32_t hash, PageView page,
 
 bool Shard::read(ObjectId id, PageSpan into) const {
     const std::scoped_lock lock(mutex_);
-    const std::span<const std::byte> content = content_of(id);
-    if (content.size() == kPageBytes) {
-        std::memcpy(into.data(), content.data(), kPageBytes);
-        return true;
+    ObjectFrame& frame = frame_of(id.frame);
+    Slot& slot = slot_of(frame, id.slot);
+    if (slot.is(Mark::Idle)) {  // seldom: others read the same slot's line
+        slot.clear(Mark::Idle);
     }
-    return lz4_decompress_page(content, into);
+    return unpack(slot, content_of(frame, slot), into);
 }
 
 std::uint16_t Shard::release(ObjectId id) {
     const std::scoped_lock lock(mutex_);
-    Slot& slot = slot_of(frame_of(id.frame), id.slot);
-    const std::uint16_t size = slot.size;
+    ObjectFrame& its_frame = frame_of(id.frame);
+    Slot& slot = slot_of(its_frame, id.slot);
+    const std::uint16_t counted = counted_size(its_frame, slot);
     CHECK(slot.references > 0);
     --references_;
     if (--slot.references > 0) {
-        return size;
+        return counted;
     }
+    const std::uint16_t size = slot.size();
     index_.erase(slot.hash, id);
     --objects_;
     payload_ -= size;
+    if (slot.is(Mark::Cold)) {
+        --cold_objects_;
+        cold_payload_ -= size;
+    }
     FrameInfo& info = frames_[id.frame];
     unlink(id.frame);
     info.free += size;
@@ -132,7 +160,7 @@ std::uint16_t Shard::release(ObjectId id) {
     --info.live;
     if (info.live == 0) {
         drop_frame(id.frame);
-        return size;
+        return counted;
     }
     const std::size_t slots = frame_of(id.frame).slots;
     const std::size_t live_end = kFrameBytes - info.free - slots * sizeof(Slot);
@@ -140,12 +168,16 @@ std::uint16_t Shard::release(ObjectId id) {
     if (pages_of(live_end, slots) + kWorthPacking <= info.pages) {
         (void)pack(id.frame);  // where there is no frame to do it in, another time
     }
-    return size;
+    return counted;
 }
 
 ZramSharing Shard::sharing() const {
     const std::scoped_lock lock(mutex_);
-    return {.objects = objects_, .shared = references_ - objects_, .payload = Bytes(payload_)};
+    return {.objects = objects_,
+            .shared = references_ - objects_,
+            .payload = Bytes(payload_),
+            .cold = cold_objects_,
+            .cold_payload = Bytes(cold_payload_)};
 }
 
 std::optional<ObjectId> Shard::append(std::uint32_t hash, std::span<const std::byte> content) {
@@ -185,7 +217,7 @@ std::optional<ObjectId> Shard::append(std::uint32_t hash, std::span<const std::b
     slot_of(frame, at) = {.references = 1,
                           .hash = hash,
                           .offset = static_cast<std::uint16_t>(frame.tail),
-                          .size = static_cast<std::uint16_t>(content.size())};
+                          .size_and_marks = static_cast<std::uint16_t>(content.size())};
     unlink(number);
     info.free -= static_cast<std::uint32_t>(content.size());
     if (slots > frame.slots) {
@@ -263,7 +295,7 @@ void Shard::drop_frame(std::uint32_t number) {
 
 /// Moves what lives in the frame to another, one behind the other. Whoever has the file at any
 /// moment finds one of the two, and it is whole.
-bool Shard::pack(std::uint32_t number) {
+bool Shard::pack(std::uint32_t number, const Replacements& replacements) {
     MemoryFile& file = account_.file();
     const std::scoped_lock lock(file.packing());
     const auto physical = file.take();
@@ -284,14 +316,18 @@ bool Shard::pack(std::uint32_t number) {
         if (slot.references == 0) {
             continue;  // the new frame is zeros
         }
-        // SAFETY: what lives in one frame fits into another.
-        std::memcpy(reinterpret_cast<std::byte*>(&to) + tail,
-                    reinterpret_cast<const std::byte*>(&from) + slot.offset, slot.size);
-        slot_of(to, i) = {.references = slot.references,
-                          .hash = slot.hash,
-                          .offset = static_cast<std::uint16_t>(tail),
-                          .size = slot.size};
-        tail += slot.size;
+        const auto found = replacements.find(static_cast<std::uint16_t>(i));
+        const bool is_new = found != replacements.end();
+        const std::span<const std::byte> content =
+            is_new ? std::span<const std::byte>(found->second.content) : content_of(from, slot);
+        // SAFETY: what lives in one frame fits into another; replacements are smaller.
+        std::memcpy(reinterpret_cast<std::byte*>(&to) + tail, content.data(), content.size());
+        slot_of(to, i) = {
+            .references = slot.references,
+            .hash = slot.hash,
+            .offset = static_cast<std::uint16_t>(tail),
+            .size_and_marks = is_new ? found->second.slot.size_and_marks : slot.size_and_marks};
+        tail += static_cast<std::uint32_t>(content.size());
     }
     to.generation = from.generation + 1;
     to.number = number;

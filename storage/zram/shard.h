@@ -3,10 +3,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
+#include "storage/zram/cold_codec.h"
 #include "storage/zram/dedup_index.h"
 #include "storage/zram/frame_table.h"
 #include "storage/zram/layout.h"
@@ -19,7 +22,7 @@ namespace pepita::storage::zram {
 /// An object that someone has a reference to.
 struct Object {
     ObjectId id;
-    std::uint16_t size = 0;  // bytes that it is packed to
+    std::uint16_t size = 0;  // bytes that it is packed to; of a cold one, was packed to before
 };
 
 /// A part of a trust domain's objects: those whose hash belongs here.
@@ -32,8 +35,14 @@ struct Object {
 class Shard {
 public:
     /// What it borrows outlives it.
-    Shard(Account& account, FrameTable& frames, std::uint64_t salt, std::uint16_t number)
-        : account_(account), frames_(frames), index_(account), salt_(salt), number_(number) {}
+    Shard(Account& account, FrameTable& frames, ColdCodec& cold, std::uint64_t salt,
+          std::uint16_t number)
+        : account_(account),
+          frames_(frames),
+          cold_codec_(cold),
+          index_(account),
+          salt_(salt),
+          number_(number) {}
 
     /// How many objects were ever added: who saw the same number twice need not look again.
     using Age = std::uint64_t;
@@ -50,6 +59,14 @@ public:
 
     ZramSharing sharing() const;
 
+    // Not at the same time as each other.
+
+    /// Marks what is there; whoever reads or adds it takes its mark away.
+    void mark_idle();
+    /// Packs what still has its mark with zstd, about `budget` pages; goes on where the last call
+    /// ended. Is done where none was left. The codec is prepared.
+    ZramCompaction compact_idle(std::uint64_t budget);
+
     // For who opens a store that another process left; in this order, before anything above.
 
     /// The frame is this shard's, and its objects have no references.
@@ -61,6 +78,17 @@ public:
     bool settle(std::uint32_t number);
 
 private:
+    /// A copy of what was idle, to be packed without the lock.
+    struct IdleObject {
+        std::uint16_t slot = 0;
+        Slot as_it_was{};
+        std::vector<std::byte> content;
+    };
+    struct ColdObject {
+        Slot slot{};
+        std::vector<std::byte> content;
+    };
+
     static constexpr std::uint32_t kBucketBytes = 128;
     static constexpr std::size_t kBuckets = kFrameBytes / kBucketBytes + 1;
 
@@ -68,14 +96,23 @@ private:
         return account_.file().at<ObjectFrame>(frames_[number].physical);
     }
     static Slot& slot_of(ObjectFrame& frame, std::uint32_t slot);
-    std::span<const std::byte> content_of(ObjectId id) const;
+    static std::span<const std::byte> content_of(ObjectFrame& frame, const Slot& slot);
+    /// The size that statistics of volumes go by.
+    static std::uint16_t counted_size(ObjectFrame& frame, const Slot& slot);
+    static bool is_sound_if_cold(ObjectFrame& frame, const Slot& slot);
+    bool unpack(const Slot& slot, std::span<const std::byte> content, PageSpan into) const;
     bool is_equal(ObjectId id, PageView page) const;
     std::optional<Object> find(std::uint32_t hash, PageView page);
     std::optional<ObjectId> append(std::uint32_t hash, std::span<const std::byte> content);
     std::uint32_t frame_with_room(std::size_t bytes);
     std::uint32_t new_frame();
     void drop_frame(std::uint32_t number);
-    bool pack(std::uint32_t number);
+    using Replacements = std::map<std::uint16_t, ColdObject>;  // by slot
+    bool pack(std::uint32_t number, const Replacements& replacements = {});
+    std::vector<IdleObject> copy_idle(std::uint32_t& number);
+    ColdObject make_cold(const IdleObject& object);
+    std::uint64_t switch_to_cold(std::uint32_t number, const std::vector<IdleObject>& objects,
+                                 Replacements replacements);
     bool charge_pages(FrameInfo& info, std::size_t tail, std::size_t slots);
     void link(std::uint32_t number);
     void unlink(std::uint32_t number);
@@ -83,6 +120,7 @@ private:
     mutable std::mutex mutex_;  // guards all below
     Account& account_;
     FrameTable& frames_;
+    ColdCodec& cold_codec_;
     DedupIndex index_;
     std::uint64_t salt_;
     std::uint16_t number_;
@@ -91,6 +129,9 @@ private:
     std::uint64_t objects_ = 0;
     std::uint64_t references_ = 0;
     std::uint64_t payload_ = 0;
+    std::uint64_t cold_objects_ = 0;
+    std::uint64_t cold_payload_ = 0;
+    std::size_t compact_at_ = 0;  // place in the index
 };
 
 }  // namespace pepita::storage::zram

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernel-abi/sys/units.h"
+#include "storage/zram/cold_codec.h"
 #include "storage/zram/dedup_index.h"
 #include "storage/zram/frame_table.h"
 #include "storage/zram/layout.h"
@@ -14,6 +15,18 @@
 #include "storage/zram/shard.h"
 
 namespace pepita::storage::zram {
+
+/// The slot's object lies in its frame.
+bool Shard::is_sound_if_cold(ObjectFrame& frame, const Slot& slot) {
+    if (!slot.is(Mark::Cold)) {
+        return true;
+    }
+    if (slot.size() <= sizeof(ColdHeader)) {
+        return false;
+    }
+    const std::uint16_t before = counted_size(frame, slot);
+    return before > slot.size() && before <= kPageBytes;
+}
 
 bool Shard::adopt(std::uint32_t number, std::uint32_t physical) {
     FrameInfo& info = frames_[number];
@@ -28,8 +41,8 @@ bool Shard::adopt(std::uint32_t number, std::uint32_t physical) {
     for (std::uint32_t i = 0; i < frame.slots; ++i) {
         Slot& slot = slot_of(frame, i);
         // One that was being written, or is free, is nobody's and may say anything.
-        if (slot.offset < sizeof(ObjectFrame) || slot.offset >= end || slot.size > kPageBytes ||
-            slot.size > end - slot.offset) {
+        if (slot.offset < sizeof(ObjectFrame) || slot.offset >= end || slot.size() > kPageBytes ||
+            slot.size() > end - slot.offset || !is_sound_if_cold(frame, slot)) {
             slot = {};
         }
         slot.references = 0;
@@ -43,11 +56,11 @@ std::uint16_t Shard::adopt_reference(ObjectId id) {
         return 0;
     }
     Slot& slot = slot_of(frame, id.slot);
-    if (slot.size == 0 || slot.references == UINT32_MAX) {
+    if (slot.size() == 0 || slot.references == UINT32_MAX) {
         return 0;
     }
     ++slot.references;
-    return slot.size;
+    return counted_size(frame, slot);
 }
 
 bool Shard::settle(std::uint32_t number) {
@@ -63,11 +76,18 @@ bool Shard::settle(std::uint32_t number) {
             continue;
         }
         ++info.live;
-        live_bytes += slot.size;
-        tail = std::max<std::uint32_t>(tail, slot.offset + slot.size);
+        live_bytes += slot.size();
+        tail = std::max<std::uint32_t>(tail, slot.offset + slot.size());
         ++objects_;
         references_ += slot.references;
-        payload_ += slot.size;
+        payload_ += slot.size();
+        if (slot.is(Mark::Cold)) {
+            ++cold_objects_;
+            cold_payload_ += slot.size();
+            if (!cold_codec_.prepare()) {
+                return false;
+            }
+        }
         if (!index_.reserve()) {
             return false;
         }

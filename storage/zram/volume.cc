@@ -36,8 +36,8 @@ constexpr std::uint64_t tables_for(std::uint64_t pages) {
 }
 static_assert(tables_for(ZramVolume::kCapacityMax.value()) <= kTablesMax);
 
-constexpr std::uint8_t bit_of(std::uint64_t page) {
-    return static_cast<std::uint8_t>(1U << (page % kEntriesPerTable / kEntriesPerPage));
+constexpr std::uint16_t bit_of(std::uint64_t page) {
+    return static_cast<std::uint16_t>(1U << (page % kEntriesPerTable / kEntriesPerPage));
 }
 
 /// Of a volume's frame, what one of that capacity uses.

@@ -63,8 +63,8 @@ private:
     static constexpr std::uint64_t kPagesInARow = 16;  // of one stripe
 
     struct Table {
-        std::atomic<std::uint32_t> live;    // entries that are not absent
-        std::atomic<std::uint8_t> touched;  // pages that were charged, a bit for each
+        std::atomic<std::uint32_t> live;     // entries that are not absent
+        std::atomic<std::uint16_t> touched;  // pages that were charged, a bit for each
     };
 
     Volume(MemoryFile& file, std::shared_ptr<Domain> domain, std::uint32_t frame, std::string name,

@@ -41,7 +41,7 @@ Image make_image() {
     const pepita::Fd file = memory_file();
     {
         auto store =
-            storage::ZramStore::create(*pepita::duplicate(file.ref()), pepita::Bytes(1 << 20));
+            storage::ZramStore::create(*pepita::duplicate(file.ref()), pepita::Bytes(4 << 20));
         require(store.has_value());
         for (const std::string name : {"a", "b"}) {
             auto volume = (*store)->create_volume({.name = name, .capacity = pepita::Pages(5000)});
@@ -52,6 +52,10 @@ Image make_image() {
                 require((*volume)->write(pepita::Pages(i * 200), page) == storage::IoStatus::Ok);
             }
         }
+        // Half of it cold.
+        (*store)->mark_idle();
+        require((*store)->compact_idle(pepita::Pages(12)).has_value());
+        require((*store)->use().sharing.cold > 0);
     }
     Image image;
     image.size = ::lseek(file.ref().number(), 0, SEEK_END);

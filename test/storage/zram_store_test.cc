@@ -27,6 +27,7 @@
 #include "kernel-abi/sys/thread.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
+#include "storage/zram/layout.h"
 #include "test/support/sanitizer.h"
 
 namespace pepita::storage {
@@ -126,10 +127,12 @@ TEST(ZramStore, SharesInADomainAndNeverAcross) {
     for (const auto& volume : {one, two, other}) {
         ASSERT_EQ(volume->write(Pages(3), noise(42)), IoStatus::Ok);
     }
-    EXPECT_EQ(store->use_of("tenant-a")->sharing,
-              (ZramSharing{.objects = 1, .shared = 1, .payload = 4_KiB}));
-    EXPECT_EQ(store->use_of("tenant-b")->sharing,
-              (ZramSharing{.objects = 1, .shared = 0, .payload = 4_KiB}));
+    EXPECT_EQ(
+        store->use_of("tenant-a")->sharing,
+        (ZramSharing{.objects = 1, .shared = 1, .payload = 4_KiB, .cold = 0, .cold_payload = {}}));
+    EXPECT_EQ(
+        store->use_of("tenant-b")->sharing,
+        (ZramSharing{.objects = 1, .shared = 0, .payload = 4_KiB, .cold = 0, .cold_payload = {}}));
     EXPECT_EQ(store->use_of("nobody").error().code(), Code::NotFound);
     ASSERT_EQ(one->discard(Pages(3), Pages(1)), IoStatus::Ok);
     EXPECT_EQ(read(*two, 3), noise(42));
@@ -187,6 +190,17 @@ TEST(ZramStore, LosesLittleRoom) {
     }
     const ZramUse use = store->use();
     EXPECT_LT(use.metadata.value() * 100, use.sharing.payload.value() * 4);
+}
+
+TEST(ZramStore, PagesThatDoNotPackLoseASixteenth) {
+    const auto store = make_store(256_MiB);
+    const auto volume = make_volume(*store, "a", 20'000);
+    for (std::uint64_t page = 0; page < 20'000; ++page) {
+        ASSERT_EQ(volume->write(Pages(page), noise(page)), IoStatus::Ok);
+    }
+    const ZramUse use = store->use();
+    ASSERT_EQ(use.sharing.payload, to_bytes(Pages(20'000)));
+    EXPECT_LT(use.metadata.value() * 100, use.sharing.payload.value() * 8);
 }
 
 TEST(ZramStore, FullMeansNoSpaceAndNothingChanges) {
@@ -444,13 +458,20 @@ std::uint64_t steps() {
 TEST(ZramStore, AgreesWithAModelAfterManyRandomOperations) {
     const auto store = make_store(256_MiB);
     Model model(1);
+    std::uint64_t compacted = 0;
     for (std::uint64_t i = 0; i < steps(); ++i) {
         ASSERT_NO_FATAL_FAILURE(model.step(*store)) << "step " << i;
+        if (i % 3000 == 0) {
+            store->mark_idle();
+        } else if (i % 3000 > 2000 && i % 100 == 0) {
+            compacted += store->compact_idle(Pages(40))->pages;
+        }
         if (i % 20'000 == 0) {
             ASSERT_NO_FATAL_FAILURE(model.check(*store)) << "step " << i;
         }
     }
     ASSERT_NO_FATAL_FAILURE(model.check(*store));
+    EXPECT_GT(compacted, 1000U);
 }
 
 TEST(ZramStore, IsTheSameAfterItWasOpenedAnew) {
@@ -505,6 +526,11 @@ TEST(ZramStore, ManyThreadsWriteReadAndDiscard) {
                     }
                     mine[page] = packable(random() % 300, 200 + random() % 4 * 900);
                     wrong += volume->write(Pages(page), mine[page]) == IoStatus::Ok ? 0 : 1;
+                    if (i % 500 == 0) {
+                        store->mark_idle();
+                    } else if (i % 50 == 0) {
+                        wrong += store->compact_idle(Pages(20)).has_value() ? 0 : 1;
+                    }
                 }
                 for (const auto& [page, content] : mine) {
                     wrong += read(*volume, page) == content ? 0 : 1;
@@ -614,8 +640,10 @@ TEST(ZramStore, DamagedFilesAreRefusedOrSound) {
         ASSERT_GT(::pread(file.ref().number(), bytes.data(), bytes.size(), 0), 0);
         for (std::uint64_t hits = 1 + random() % 8; hits > 0; --hits) {
             // Where frames begin and end is where structure is.
-            const std::uint64_t frame = random() % (bytes.size() / 32'768) * 32'768;
-            const std::uint64_t at = random() % 2 == 0 ? random() % 128 : 32'767 - random() % 256;
+            const std::uint64_t frame =
+                random() % (bytes.size() / zram::kFrameBytes) * zram::kFrameBytes;
+            const std::uint64_t at =
+                random() % 2 == 0 ? random() % 128 : zram::kFrameBytes - 1 - random() % 256;
             bytes[frame + at] = static_cast<std::byte>(random());
         }
         ASSERT_GT(::pwrite(copy.ref().number(), bytes.data(), bytes.size(), 0), 0);
