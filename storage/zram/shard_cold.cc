@@ -71,9 +71,8 @@ std::vector<Shard::IdleObject> Shard::copy_idle(std::uint32_t& number) {
     while (true) {
         const std::scoped_lock lock(mutex_);
         number = 0;
-        std::size_t next = compact_at_;
         for (std::size_t looked = 0; looked < kPlacesAtOnce && number == 0; ++looked) {
-            next = index_.visit_some(compact_at_, 1, [&](ObjectId id) {
+            const std::size_t next = index_.visit_some(compact_at_, 1, [&](ObjectId id) {
                 number = is_candidate(slot_of(frame_of(id.frame), id.slot)) ? id.frame : 0;
             });
             if (number == 0 && next == 0) {
