@@ -87,6 +87,8 @@ struct StorageUse {
     std::uint64_t objects = 0;  // different contents
     std::uint64_t shared = 0;   // pages beyond the first of each
     Bytes payload;
+    std::uint64_t cold = 0;  // of `objects`: idle, and packed smaller
+    Bytes cold_payload;      // of `payload`: theirs
     Bytes used;
     Bytes metadata;
     Bytes limit;

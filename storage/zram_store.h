@@ -148,7 +148,7 @@ public:
     virtual void mark_idle() = 0;
     /// Packs contents that still have their mark with zstd, about `budget` of them; the next call
     /// goes on where this one ended.
-    /// Cost: about 20 us a page. Beyond the first call, 1 MiB of the memory limit.
+    /// Cost: from the first call on, 1 MiB of the memory limit.
     /// Errors: ResourceExhausted where the memory limit has no room for that.
     virtual Result<ZramCompaction> compact_idle(Pages budget) = 0;
 

@@ -186,6 +186,7 @@ constexpr std::uint64_t value(abi::VsockOp op) { return static_cast<std::uint64_
 
 constexpr std::array kEnumerators{
     ExpectedEnumerator{.name = "VIRTIO_VSOCK_TYPE_STREAM", .value = abi::kVsockTypeStream},
+    ExpectedEnumerator{.name = "VIRTIO_VSOCK_TYPE_SEQPACKET", .value = abi::kVsockTypeSeqpacket},
     ExpectedEnumerator{.name = "VIRTIO_VSOCK_OP_INVALID", .value = value(abi::VsockOp::Invalid)},
     ExpectedEnumerator{.name = "VIRTIO_VSOCK_OP_REQUEST", .value = value(abi::VsockOp::Request)},
     ExpectedEnumerator{.name = "VIRTIO_VSOCK_OP_RESPONSE", .value = value(abi::VsockOp::Response)},
@@ -204,7 +205,7 @@ constexpr std::array kEnumerators{
 std::span<const ExpectedType> expected_types() {
     static const std::vector<ExpectedType> all = [] {
         std::vector<ExpectedType> types(kTypes.begin(), kTypes.end());
-        for (const auto more : {io_uring_types(), kvm_types(), ublk_types()}) {
+        for (const auto more : {io_uring_types(), kvm_types(), ublk_types(), virtio_types()}) {
             types.insert(types.end(), more.begin(), more.end());
         }
         return types;

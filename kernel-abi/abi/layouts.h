@@ -39,6 +39,7 @@ struct ExpectedEnumerator {
 std::span<const ExpectedType> io_uring_types();
 std::span<const ExpectedType> kvm_types();
 std::span<const ExpectedType> ublk_types();
+std::span<const ExpectedType> virtio_types();
 
 /// All of them.
 std::span<const ExpectedType> expected_types();

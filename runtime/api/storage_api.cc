@@ -161,6 +161,8 @@ void put_use(const StorageUse& use, pb::Use& message) {
     message.set_objects(use.objects);
     message.set_shared(use.shared);
     message.set_payload(use.payload.value());
+    message.set_cold(use.cold);
+    message.set_cold_payload(use.cold_payload.value());
     message.set_used(use.used.value());
     message.set_metadata(use.metadata.value());
     message.set_limit(use.limit.value());
@@ -172,6 +174,8 @@ StorageUse from_message(const pb::Use& message) {
             .objects = message.objects(),
             .shared = message.shared(),
             .payload = Bytes(message.payload()),
+            .cold = message.cold(),
+            .cold_payload = Bytes(message.cold_payload()),
             .used = Bytes(message.used()),
             .metadata = Bytes(message.metadata()),
             .limit = Bytes(message.limit())};

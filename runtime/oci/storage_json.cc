@@ -61,6 +61,8 @@ OrderedJson to_value(const StorageUse& use) {
     out["objects"] = use.objects;
     out["sharedPages"] = use.shared;
     out["payloadBytes"] = use.payload.value();
+    out["coldObjects"] = use.cold;
+    out["coldPayloadBytes"] = use.cold_payload.value();
     out["usedBytes"] = use.used.value();
     out["metadataBytes"] = use.metadata.value();
     out["limitBytes"] = use.limit.value();

@@ -72,6 +72,7 @@ Row numbers_of(const StorageUse& use, std::string name) {
             human(bytes_of(use.pages.same)),
             human(bytes_of(use.shared)),
             human(use.payload),
+            human(use.cold_payload),
             ratio(bytes_of(use.pages.stored), use.payload)};
 }
 
@@ -105,7 +106,8 @@ std::string list_table(std::span<const VolumeInfo> volumes) {
 }
 
 std::string stats_table(const StorageStats& stats) {
-    std::vector<Row> rows{{"DOMAIN", "STORED", "ZERO", "SAME", "SHARED", "PACKED", "RATIO"}};
+    std::vector<Row> rows{
+        {"DOMAIN", "STORED", "ZERO", "SAME", "SHARED", "PACKED", "COLD", "RATIO"}};
     for (const StorageUse& domain : stats.domains) {
         rows.push_back(numbers_of(domain, domain.domain));
     }

@@ -10,7 +10,8 @@
 
 namespace pepita::storage {
 class Disk;
-}
+struct ZramCompaction;
+}  // namespace pepita::storage
 
 namespace pepita::storage::daemon {
 
@@ -39,6 +40,9 @@ public:
 
     virtual runtime::PageCounts pages(const runtime::VolumeSpec& volume) const = 0;
     virtual runtime::StorageStats stats() const = 0;
+    /// As ZramStore's.
+    virtual void mark_idle() = 0;
+    virtual Result<ZramCompaction> compact_idle(Pages budget) = 0;
     /// The store's volumes, all as Zram: it does not know what lies below an overlay.
     virtual std::vector<runtime::VolumeSpec> kept() const = 0;
 };

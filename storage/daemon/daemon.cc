@@ -19,6 +19,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "runtime/storage_api.h"
 #include "storage/daemon/metrics.h"
 #include "storage/daemon/node.h"
@@ -29,11 +30,13 @@
 #include "storage/daemon/ublk_exporter.h"
 #include "storage/daemon/vhost_user_exporter.h"
 #include "storage/daemon/worker.h"
+#include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 namespace {
 
 constexpr std::chrono::seconds kMetricsPeriod{15};
+constexpr Pages kColdStep(256);
 constexpr mode_t kReadable = 0644;  // node_exporter is another user
 
 Result<void> make_directories(const std::string& path) {
@@ -101,6 +104,9 @@ void Daemon::on_open(Result<void> opened) {
     if (!options_.metrics.empty()) {
         write_metrics();
     }
+    if (options_.cold_after.count() != 0) {
+        mark_idle();
+    }
 }
 
 void Daemon::write_metrics() {
@@ -123,6 +129,30 @@ void Daemon::write_metrics() {
     });
 }
 
+/// What has its mark still when the time is over is cold.
+void Daemon::mark_idle() {
+    service_->mark_idle([](const Result<void>&) {});
+    cold_ = loop_.after(options_.cold_after, [this] { compact_idle(); });
+}
+
+/// In small steps: the calls of clients come between them.
+void Daemon::compact_idle() {
+    service_->compact_idle(kColdStep, [this](Result<ZramCompaction> done) {
+        if (is_stopping_) {
+            return;
+        }
+        if (!done) {
+            log::warn("idle pages stay as they are, trying again",
+                      {{"error", done.error().message()}});
+            return mark_idle();
+        }
+        if (done->is_done) {
+            return mark_idle();
+        }
+        cold_ = loop_.after(std::chrono::nanoseconds(0), [this] { compact_idle(); });
+    });
+}
+
 void Daemon::stop() {
     if (is_stopping_) {
         return;
@@ -132,6 +162,7 @@ void Daemon::stop() {
         server_->close();
     }
     metrics_.cancel();
+    cold_.cancel();
     service_->stop(options_.purge ? Node::Ending::Purge : Node::Ending::Leave, [this] {
         if (options_.purge && result_.has_value() && ::unlink(options_.memory_file.c_str()) != 0 &&
             errno != ENOENT) {

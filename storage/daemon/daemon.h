@@ -40,6 +40,8 @@ private:
     Result<std::unique_ptr<Node>> make_node() const;
     void on_open(Result<void> opened);
     void write_metrics();
+    void mark_idle();
+    void compact_idle();
 
     EventLoop& loop_;
     Options options_;
@@ -51,6 +53,7 @@ private:
     std::unique_ptr<Worker> worker_;  // gone before what its tasks use
     std::unique_ptr<Server> server_;
     EventLoop::Timer metrics_;
+    EventLoop::Timer cold_;
 };
 
 }  // namespace pepita::storage::daemon

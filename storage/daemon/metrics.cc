@@ -52,6 +52,11 @@ constexpr auto kDomain = std::to_array<Metric<StorageUse>>({
     metric<StorageUse>("pepita_storage_domain_shared_bytes",
                        "Pages that equal another, not stored again.",
                        [](const StorageUse& use) { return bytes_of(use.shared); }),
+    metric<StorageUse>("pepita_storage_domain_cold_objects",
+                       "Of the contents: idle, packed smaller.",
+                       [](const StorageUse& use) { return use.cold; }),
+    metric<StorageUse>("pepita_storage_domain_cold_payload_bytes", "Of the payload: theirs.",
+                       [](const StorageUse& use) { return use.cold_payload.value(); }),
     metric<StorageUse>("pepita_storage_domain_objects", "Different contents.",
                        [](const StorageUse& use) { return use.objects; }),
 });

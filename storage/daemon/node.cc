@@ -17,6 +17,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "runtime/storage_api.h"
+#include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 namespace {
@@ -222,6 +223,12 @@ std::vector<VolumeInfo> Node::list() const {
 }
 
 StorageStats Node::stats() const { return parts_.backing->stats(); }
+
+void Node::mark_idle() { parts_.backing->mark_idle(); }
+
+Result<ZramCompaction> Node::compact_idle(Pages budget) {
+    return parts_.backing->compact_idle(budget);
+}
 
 void Node::stop(Ending ending) {
     for (auto& [name, volume] : volumes_) {

@@ -12,6 +12,7 @@
 #include "runtime/storage_api.h"
 #include "storage/daemon/backing.h"
 #include "storage/daemon/exporter.h"
+#include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 
@@ -51,6 +52,9 @@ public:
     Result<void> remove(const std::string& name);
     std::vector<runtime::VolumeInfo> list() const;
     runtime::StorageStats stats() const;
+    /// The cold tier: as ZramStore's.
+    void mark_idle();
+    Result<ZramCompaction> compact_idle(Pages budget);
 
     enum class Ending : std::uint8_t {
         Leave,  // the next open() goes on with what is attached; it stays written down

@@ -1,7 +1,9 @@
 #include "storage/daemon/options.h"
 
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +19,8 @@ namespace {
 using cli::OptionRule;
 using cli::usage_error;
 
+constexpr std::uint64_t kColdAfterMax = 7ULL * 24 * 3600;  // a week, in seconds
+
 template <std::string Options::* Member>
 Result<void> set_path(Options& options, std::string_view value) {
     if (value.empty()) {
@@ -30,6 +34,11 @@ Result<void> set_memory_limit(Options& options, std::string_view value) {
     options.memory_limit = Bytes(TRY(cli::parse_number(value, ZramStore::kLimitMin.value() >> 20U,
                                                        ZramStore::kLimitMax.value() >> 20U))
                                  << 20U);
+    return {};
+}
+
+Result<void> set_cold_after(Options& options, std::string_view value) {
+    options.cold_after = std::chrono::seconds(TRY(cli::parse_number(value, 1, kColdAfterMax)));
     return {};
 }
 
@@ -68,6 +77,9 @@ constexpr auto kRules = std::to_array<OptionRule<Options>>({
     cli::option<Options>("--metrics", "FILE",
                          "write Prometheus' text format there, every 15 seconds", 1,
                          set_path<&Options::metrics>),
+    cli::option<Options>("--cold-after", "SECONDS",
+                         "pack what nobody used for so long smaller, with zstd (default: never)", 1,
+                         set_cold_after),
     cli::option<Options>("--log-format", "FORMAT", "text or json (default: text)", 1,
                          set_log_format),
     cli::option<Options>("--purge", "", "remove the volumes in memory when it ends in order", 1,

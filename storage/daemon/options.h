@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -19,7 +20,8 @@ struct Options {
     std::string memory_file;  // never empty once parsed: beside the socket
     Bytes memory_limit = 1024_MiB;
     std::string state = "/var/lib/pepita/storage";
-    std::string metrics;  // empty: none
+    std::string metrics;                 // empty: none
+    std::chrono::seconds cold_after{0};  // 0: never
     bool logs_json = false;
     bool purge = false;
 

@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/units.h"
 #include "runtime/storage_api.h"
 #include "storage/daemon/node.h"
+#include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 
@@ -105,6 +106,17 @@ void Service::list(OnResult<std::vector<runtime::VolumeInfo>> done) {
 void Service::stats(OnResult<runtime::StorageStats> done) {
     perform(std::move(done),
             [](Node& node) -> Result<runtime::StorageStats> { return node.stats(); });
+}
+
+void Service::mark_idle(OnResult<void> done) {
+    perform(std::move(done), [](Node& node) -> Result<void> {
+        node.mark_idle();
+        return {};
+    });
+}
+
+void Service::compact_idle(Pages budget, OnResult<ZramCompaction> done) {
+    perform(std::move(done), [budget](Node& node) { return node.compact_idle(budget); });
 }
 
 }  // namespace pepita::storage::daemon

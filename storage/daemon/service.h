@@ -13,6 +13,7 @@
 #include "runtime/storage_api.h"
 #include "storage/daemon/node.h"
 #include "storage/daemon/worker.h"
+#include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 
@@ -43,6 +44,10 @@ public:
     void remove(std::string name, runtime::OnResult<void> done) override;
     void list(runtime::OnResult<std::vector<runtime::VolumeInfo>> done) override;
     void stats(runtime::OnResult<runtime::StorageStats> done) override;
+
+    /// The cold tier, for the daemon itself: as ZramStore's.
+    void mark_idle(runtime::OnResult<void> done);
+    void compact_idle(Pages budget, runtime::OnResult<ZramCompaction> done);
 
 private:
     template <typename T, typename Work>

@@ -49,6 +49,8 @@ StorageUse use_of(const ZramUse& use, std::string domain) {
             .objects = use.sharing.objects,
             .shared = use.sharing.shared,
             .payload = use.sharing.payload,
+            .cold = use.sharing.cold,
+            .cold_payload = use.sharing.cold_payload,
             .used = use.used,
             .metadata = use.metadata,
             .limit = use.limit};
@@ -197,6 +199,10 @@ StorageStats StoreBacking::stats() const {
         }
     }
     return stats;
+}
+
+Result<ZramCompaction> StoreBacking::compact_idle(Pages budget) {
+    return store_->compact_idle(budget);
 }
 
 std::vector<VolumeSpec> StoreBacking::kept() const {

@@ -32,6 +32,8 @@ public:
     Result<void> remove(const runtime::VolumeSpec& volume) override;
     runtime::PageCounts pages(const runtime::VolumeSpec& volume) const override;
     runtime::StorageStats stats() const override;
+    void mark_idle() override { store_->mark_idle(); }
+    Result<ZramCompaction> compact_idle(Pages budget) override;
     std::vector<runtime::VolumeSpec> kept() const override;
 
 private:

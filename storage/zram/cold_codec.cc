@@ -16,7 +16,6 @@
 namespace pepita::storage::zram {
 namespace {
 
-// Between 1 and 3 lie 2 % of size for pages; beyond that hardly anything is won.
 constexpr int kLevel = 3;
 
 // Both contexts, of which zstd 1.5.4 makes no more for pages.

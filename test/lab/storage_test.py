@@ -6,11 +6,13 @@ Usage: storage_test.py PEPITA_STORAGE PEPITA [unittest's arguments]; in the lab,
 import hashlib
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 PATIENCE_S = 120  # only a hang gets here
@@ -28,7 +30,7 @@ class Ublk(unittest.TestCase):
         self.start()
 
     def start(self):
-        self.daemon = subprocess.Popen([DAEMON, "--socket", ROOT / "s", "--state", ROOT / "state"],
+        self.daemon = subprocess.Popen([DAEMON, "--socket", ROOT / "s", "--state", ROOT / "state", "--cold-after", "1"],
                                        stderr=subprocess.PIPE)
         self.addCleanup(self.end, signal.SIGKILL)
         said = b""
@@ -59,6 +61,11 @@ class Ublk(unittest.TestCase):
                               check=False)
         self.assertEqual(done.returncode, 0, (words, done.stderr))
 
+    def wait_for_cold_pages(self):
+        until = time.monotonic() + PATIENCE_S
+        while not re.search(r'^pepita_storage_domain_cold_objects\{domain="default"\} [1-9]', self.ask("metrics"), re.M):
+            self.assertLess(time.monotonic(), until, "nothing became cold")
+
     def digest(self, path: pathlib.Path) -> str:
         pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -69,11 +76,12 @@ class Ublk(unittest.TestCase):
         self.assertEqual(device, "/dev/ublkb0")
         self.run_done("mkfs.ext4", "-q", device)
         self.run_done("mount", "-o", "discard", device, MOUNT)
-        content = os.urandom(1 << 20) + b"the same over and over " * 100_000
+        content = os.urandom(1 << 20).hex().encode() + b"the same over and over " * 100_000
         wanted = hashlib.sha256(content).hexdigest()
         for number, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)):
             (MOUNT / str(number)).write_bytes(content)
             os.sync()
+            self.wait_for_cold_pages()
             self.end(how)
             self.start()
             for written in range(number + 1):

@@ -96,6 +96,8 @@ inline runtime::StorageUse full_use(std::string domain) {
             .objects = 400,
             .shared = 300,
             .payload = Bytes(500'000),
+            .cold = 50,
+            .cold_payload = Bytes(20'000),
             .used = Bytes(600'000),
             .metadata = Bytes(100'000),
             .limit = Bytes(64'000'000)};

@@ -14,6 +14,7 @@
 #include "runtime/storage_api.h"
 #include "storage/daemon/backing.h"
 #include "storage/daemon/exporter.h"
+#include "storage/zram_store.h"
 
 namespace pepita::test {
 
@@ -69,6 +70,10 @@ public:
         runtime::StorageStats stats;
         stats.store.objects = 9;
         return stats;
+    }
+    void mark_idle() override { log_.lines.emplace_back("mark idle"); }
+    Result<storage::ZramCompaction> compact_idle(Pages budget) override {
+        return storage::ZramCompaction{.pages = budget.value(), .saved = Bytes(1), .is_done = true};
     }
     std::vector<runtime::VolumeSpec> kept() const override {
         std::vector<runtime::VolumeSpec> specs;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -22,19 +23,22 @@ TEST(DaemonOptions, HaveDefaults) {
     EXPECT_EQ(options.memory_limit, 1024_MiB);
     EXPECT_EQ(options.state, "/var/lib/pepita/storage");
     EXPECT_EQ(options.metrics, "");
+    EXPECT_EQ(options.cold_after.count(), 0);
     EXPECT_FALSE(options.logs_json);
     EXPECT_FALSE(options.purge);
 }
 
 TEST(DaemonOptions, EachIsTaken) {
-    const Words words{"--socket=/s", "--memory-file", "/m",           "--memory-limit",
-                      "7",           "--state",       "/st",          "--metrics",
-                      "/x.prom",     "--purge",       "--log-format", "json"};
+    const Words words{"--socket=/s", "--memory-file",   "/m",      "--memory-limit",
+                      "7",           "--state",         "/st",     "--metrics",
+                      "/x.prom",     "--cold-after=60", "--purge", "--log-format",
+                      "json"};
     EXPECT_EQ(parse_options(words).value(), (Options{.socket = "/s",
                                                      .memory_file = "/m",
                                                      .memory_limit = 7_MiB,
                                                      .state = "/st",
                                                      .metrics = "/x.prom",
+                                                     .cold_after = std::chrono::seconds(60),
                                                      .logs_json = true,
                                                      .purge = true}));
 }
@@ -77,6 +81,8 @@ INSTANTIATE_TEST_SUITE_P(
                         "option '--memory-limit': must be a whole number from 1 to 1048576"},
                     Bad{{"--memory-limit", "1048577"},
                         "option '--memory-limit': must be a whole number from 1 to 1048576"},
+                    Bad{{"--cold-after", "0"},
+                        "option '--cold-after': must be a whole number from 1 to 604800"},
                     Bad{{"--log-format", "xml"}, "option '--log-format': must be text or json"}));
 
 }  // namespace

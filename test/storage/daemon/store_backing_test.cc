@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@
 namespace pepita::storage::daemon {
 namespace {
 
+using runtime::StorageStats;
 using runtime::VolumeKind;
 using runtime::VolumeSpec;
 
@@ -169,6 +172,26 @@ TEST_F(StoreBackingTest, WhatIsNoDiskIsRefused) {
     EXPECT_EQ(create("/dev/null"), Code::InvalidArgument);
     EXPECT_EQ(create(file("")), Code::InvalidArgument);
     EXPECT_EQ(create(file("513")), Code::InvalidArgument);
+}
+
+TEST_F(StoreBackingTest, WhatIsIdleBecomesCold) {
+    ASSERT_TRUE(backing_->create(zram("a", 1_MiB)).has_value());
+    const auto volume = *store_->find("a");
+    std::array<std::byte, 4096> page{};
+    std::mt19937 random(1);
+    for (std::byte& byte : page) {  // zstd packs it to half, LZ4 does not
+        byte = static_cast<std::byte>('a' + random() % 16);
+    }
+    ASSERT_EQ(volume->write(Pages(0), page), IoStatus::Ok);
+    EXPECT_EQ(backing_->stats().store.cold, 0U);
+    backing_->mark_idle();
+    const auto done = backing_->compact_idle(Pages(256));
+    ASSERT_TRUE(done.has_value()) << done.error().message();
+    EXPECT_TRUE(done->is_done);
+    const StorageStats stats = backing_->stats();
+    EXPECT_EQ(stats.store.cold, 1U);
+    EXPECT_GT(stats.store.cold_payload, Bytes(0));
+    EXPECT_LE(stats.store.cold_payload, stats.store.payload);
 }
 
 }  // namespace
