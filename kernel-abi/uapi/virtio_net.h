@@ -86,19 +86,21 @@ inline constexpr std::uint32_t kVirtioNetRssHashTypeUdpEx = 256;
 
 /// In front of each frame.
 struct VirtioNetHdrV1 {
+    struct Checksum {
+        std::uint16_t start;
+        std::uint16_t offset;
+    };
+    struct Coalesced {
+        std::uint16_t segments;
+        std::uint16_t dup_acks;
+    };
     std::uint8_t flags;
     std::uint8_t gso_type;
     std::uint16_t hdr_len;
     std::uint16_t gso_size;
     union {
-        struct {
-            std::uint16_t start;
-            std::uint16_t offset;
-        } csum;
-        struct {
-            std::uint16_t segments;
-            std::uint16_t dup_acks;
-        } rsc;
+        Checksum csum;
+        Coalesced rsc;  // with kVirtioNetHdrFRscInfo
     };
     std::uint16_t num_buffers;
 };

@@ -14,9 +14,16 @@
 
 // NOLINTBEGIN(cppcoreguidelines-macro-usage): they are macros there.
 // Two are for C: one has a member with the name of a keyword, the other functions.
+#ifdef __clang__
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wkeyword-macro"
+#endif
 #define class named_class  // NOLINT(*-reserved-identifier)
 #include <linux/virtio_net.h>
 #undef class
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
 #define VIRTIO_RING_NO_LEGACY
 #include <linux/virtio_ring.h>
 

@@ -1,0 +1,150 @@
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/thread.h"
+#include "kernel-abi/sys/units.h"
+#include "storage/block_device.h"
+#include "storage/zram/lz4_page.h"
+#include "storage/zram_store.h"
+#include "test/bench/storage/bench.h"
+
+// How much faster two threads fill a store than one does, beside a loop that does nothing but
+// compute, for what two threads are worth on this machine at this time. Wall time: waiting for each
+// other is what is looked for.
+//
+// Usage: two_writers_bench FILE...
+
+namespace {
+
+using namespace pepita;           // NOLINT(google-build-using-namespace): one subject.
+using namespace pepita::storage;  // NOLINT(google-build-using-namespace)
+
+constexpr int kRounds = 7;
+constexpr double kGoal = 1.85;
+
+using Half = std::move_only_function<void(std::size_t half)>;
+
+double seconds_of(std::move_only_function<void()> work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double one_after_the_other(Half& work) {
+    return seconds_of([&] {
+        work(0);
+        work(1);
+    });
+}
+
+double side_by_side(Half& work) {
+    return seconds_of([&] {
+        Thread other = *Thread::start("second", [&] { work(1); });
+        work(0);
+        other.join();
+    });
+}
+
+std::span<const std::byte> half_of(std::span<const std::byte> data, std::size_t half) {
+    const std::size_t middle = data.size() / kPageBytes / 2 * kPageBytes;
+    return half == 0 ? data.first(middle) : data.subspan(middle, middle);
+}
+
+/// A store of its own for each run: what new memory costs is part of writing.
+double fill(std::span<const std::byte> data, bool has_two_volumes, double (*how)(Half&)) {
+    auto store = *ZramStore::create(Fd(::memfd_create("store", MFD_CLOEXEC)), 4096_MiB);
+    const Pages pages(data.size() / kPageBytes);
+    std::array<std::shared_ptr<ZramVolume>, 2> volumes;
+    volumes[0] = *store->create_volume({.name = "a", .capacity = pages});
+    volumes[1] =
+        has_two_volumes ? *store->create_volume({.name = "b", .capacity = pages}) : volumes[0];
+    Half work = [&](std::size_t half) {
+        const std::span<const std::byte> mine = half_of(data, half);
+        const std::uint64_t first = has_two_volumes ? 0 : half * (mine.size() / kPageBytes);
+        for (std::size_t at = 0; at < mine.size(); at += kPageBytes) {
+            const Pages page(first + at / kPageBytes);
+            CHECK(volumes.at(half)->write(page, mine.subspan(at).first<kPageBytes>()) ==
+                  IoStatus::Ok);
+        }
+    };
+    return how(work);
+}
+
+double compute(std::span<const std::byte> data, double (*how)(Half&)) {
+    std::array<std::uint64_t, 2> sums{};
+    Half work = [&](std::size_t half) {
+        const std::span<const std::byte> mine = half_of(data, half);
+        std::array<std::byte, 2 * kPageBytes> packed{};
+        std::uint64_t sum = 0;
+        for (std::size_t at = 0; at < mine.size(); at += kPageBytes) {
+            sum += lz4_compress_page(mine.subspan(at).first<kPageBytes>(), packed);
+        }
+        sums.at(half) = sum;
+    };
+    const double seconds = how(work);
+    CHECK(sums[0] + sums[1] > 0);
+    return seconds;
+}
+
+/// One alone and two together, the best of the rounds of each.
+struct Scaling {
+    double alone = std::numeric_limits<double>::max();
+    double together = std::numeric_limits<double>::max();
+
+    void add(double one, double two) {
+        alone = std::min(alone, one);
+        together = std::min(together, two);
+    }
+    double factor() const { return alone / together; }
+};
+
+bool measure(const std::string& path) {
+    const Result<Mapping> file = bench::load_pages(path);
+    if (!file) {
+        std::fprintf(stderr, "two_writers_bench: %s\n", file.error().message().c_str());
+        return false;
+    }
+    const std::span<const std::byte> data = file->bytes();
+    Scaling control;
+    Scaling two_volumes;
+    Scaling one_volume;
+    for (int round = 0; round < kRounds; ++round) {  // by turns: others on the machine come and go
+        control.add(compute(data, one_after_the_other), compute(data, side_by_side));
+        two_volumes.add(fill(data, true, one_after_the_other), fill(data, true, side_by_side));
+        one_volume.add(fill(data, false, one_after_the_other), fill(data, false, side_by_side));
+    }
+    const bool is_free = control.factor() >= kGoal;
+    const bool is_reached = std::min(two_volumes.factor(), one_volume.factor()) >= kGoal;
+    std::printf("%-8s control %.2f   two volumes %.2f   one volume %.2f   goal %.2f: %s\n",
+                path.c_str(), control.factor(), two_volumes.factor(), one_volume.factor(), kGoal,
+                is_reached ? "reached"
+                : is_free  ? "missed"
+                           : "cannot be said, the control does not reach it");
+    return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    bool is_ok = argc > 1;
+    for (int i = 1; i < argc; ++i) {
+        is_ok = measure(argv[i]) && is_ok;
+    }
+    return is_ok ? 0 : 2;
+}
