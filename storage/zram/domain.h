@@ -63,7 +63,7 @@ public:
     std::uint16_t adopt_reference(Entry entry);
     bool settle(std::uint32_t number) { return shards_[(*frames_)[number].shard]->settle(number); }
 
-    static constexpr std::size_t kShards = 16;
+    static constexpr std::size_t kShards = 32;
 
     /// What a domain takes of the heap before it holds anything.
     static std::uint64_t cost() { return sizeof(Domain) + kShards * sizeof(Shard); }

@@ -71,8 +71,8 @@ private:
     Mapping mapping_;
     Bytes limit_;
     std::uint32_t frames_;
-    std::atomic<std::uint64_t> used_{0};
-    std::mutex packing_;
+    alignas(64) std::atomic<std::uint64_t> used_{0};
+    alignas(64) std::mutex packing_;
     std::mutex mutex_;
     PageAllocator free_;  // guarded by mutex_; its "pages" are frames
 };
@@ -97,7 +97,7 @@ public:
 
 private:
     MemoryFile& file_;
-    std::atomic<std::uint64_t> used_{0};
+    alignas(64) std::atomic<std::uint64_t> used_{0};
 };
 
 }  // namespace pepita::storage::zram

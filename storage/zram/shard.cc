@@ -67,11 +67,8 @@ bool Shard::unpack(const Slot& slot, std::span<const std::byte> content, PageSpa
     return lz4_decompress_page(content, into);
 }
 
-bool Shard::is_equal(ObjectId id, PageView page) const {
-    ObjectFrame& frame = frame_of(id.frame);
-    const Slot& slot = slot_of(frame, id.slot);
-    const std::span<const std::byte> content = content_of(frame, slot);
-    if (slot.size_and_marks == kPageBytes) {
+bool Shard::is_equal(const Slot& slot, std::span<const std::byte> content, PageView page) const {
+    if (content.size() == kPageBytes) {
         return std::memcmp(content.data(), page.data(), kPageBytes) == 0;
     }
     __attribute__((uninitialized)) std::array<std::byte, kPageBytes> unpacked;
@@ -79,34 +76,60 @@ bool Shard::is_equal(ObjectId id, PageView page) const {
            std::memcmp(unpacked.data(), page.data(), kPageBytes) == 0;
 }
 
-std::optional<Object> Shard::find(std::uint32_t hash, PageView page) {
+template <typename IsIt>
+std::optional<Object> Shard::find(std::uint32_t hash, const IsIt& is_it) {
     std::optional<Object> found;
     index_.find(hash, [&](ObjectId id) {
-        Slot& slot = slot_of(frame_of(id.frame), id.slot);
+        ObjectFrame& frame = frame_of(id.frame);
+        Slot& slot = slot_of(frame, id.slot);
         if (slot.hash != hash || slot.references == std::numeric_limits<std::uint32_t>::max() ||
-            !is_equal(id, page)) {
+            !is_it(slot, content_of(frame, slot))) {
             return false;
         }
         slot.clear(Mark::Idle);
         ++slot.references;
         ++references_;
-        found = Object{.id = id, .size = counted_size(frame_of(id.frame), slot)};
+        found = Object{.id = id, .size = counted_size(frame, slot)};
         return true;
     });
     return found;
 }
 
 std::optional<Object> Shard::share(std::uint32_t hash, PageView page, Age& age) {
+    // The first with that hash is most certainly the page: it is compared as a copy, without the
+    // lock, and the reference is there already.
+    Slot slot{};
+    __attribute__((uninitialized)) std::array<std::byte, kPageBytes> copy;
+    std::optional<Object> found;
+    {
+        const std::scoped_lock lock(mutex_);
+        age = age_;
+        found = find(hash, [&](const Slot& its, std::span<const std::byte> content) {
+            slot = its;
+            std::memcpy(copy.data(), content.data(), content.size());
+            return true;
+        });
+    }
+    if (!found || is_equal(slot, std::span(copy).first(slot.size()), page)) {
+        return found;
+    }
+    (void)release(found->id);
     const std::scoped_lock lock(mutex_);
     age = age_;
-    return find(hash, page);
+    return find_equal(hash, page);
+}
+
+std::optional<Object> Shard::find_equal(std::uint32_t hash, PageView page) {
+    return find(hash, [&](const Slot& slot, std::span<const std::byte> content) {
+        return is_equal(slot, content, page);
+    });
 }
 
 std::optional<Object> Shard::add(std::uint32_t hash, PageView page,
                                  std::span<const std::byte> content, Age age) {
     const std::scoped_lock lock(mutex_);
     if (age != age_) {
-        if (const std::optional<Object> found = find(hash, page)) {
+        if (const std::optional<Object> found = find_equal(hash, page)) {
             return found;
         }
     }

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "kernel-abi/sys/adaptive_mutex.h"
 #include "storage/zram/cold_codec.h"
 #include "storage/zram/dedup_index.h"
 #include "storage/zram/frame_table.h"
@@ -101,8 +102,11 @@ private:
     static std::uint16_t counted_size(ObjectFrame& frame, const Slot& slot);
     static bool is_sound_if_cold(ObjectFrame& frame, const Slot& slot);
     bool unpack(const Slot& slot, std::span<const std::byte> content, PageSpan into) const;
-    bool is_equal(ObjectId id, PageView page) const;
-    std::optional<Object> find(std::uint32_t hash, PageView page);
+    bool is_equal(const Slot& slot, std::span<const std::byte> content, PageView page) const;
+    /// One more reference to the first with that hash of which `is_it` says so.
+    template <typename IsIt>
+    std::optional<Object> find(std::uint32_t hash, const IsIt& is_it);
+    std::optional<Object> find_equal(std::uint32_t hash, PageView page);
     std::optional<ObjectId> append(std::uint32_t hash, std::span<const std::byte> content);
     std::uint32_t frame_with_room(std::size_t bytes);
     std::uint32_t new_frame();
@@ -117,7 +121,7 @@ private:
     void link(std::uint32_t number);
     void unlink(std::uint32_t number);
 
-    mutable std::mutex mutex_;  // guards all below
+    mutable AdaptiveMutex mutex_;  // guards all below
     Account& account_;
     FrameTable& frames_;
     ColdCodec& cold_codec_;

@@ -102,7 +102,7 @@ private:
     std::mutex sizing_;  // one resize or removal at a time
     std::mutex tables_mutex_;
     Mapping tables_;  // a Table for each that may be; costs memory where it was written
-    std::atomic<std::uint64_t> zero_{0}, same_{0}, content_{0}, raw_{0}, packed_{0};
+    alignas(64) std::atomic<std::uint64_t> zero_{0}, same_{0}, content_{0}, raw_{0}, packed_{0};
 };
 
 }  // namespace pepita::storage::zram

@@ -36,6 +36,7 @@ using namespace pepita;           // NOLINT(google-build-using-namespace): one s
 using namespace pepita::storage;  // NOLINT(google-build-using-namespace)
 
 constexpr int kRounds = 7;
+constexpr std::size_t kRunPages = 64;
 constexpr double kGoal = 1.85;
 
 using Half = std::move_only_function<void(std::size_t half)>;
@@ -61,9 +62,15 @@ double side_by_side(Half& work) {
     });
 }
 
-std::span<const std::byte> half_of(std::span<const std::byte> data, std::size_t half) {
-    const std::size_t middle = data.size() / kPageBytes / 2 * kPageBytes;
-    return half == 0 ? data.first(middle) : data.subspan(middle, middle);
+/// Calls `with` for each page that is of this half: runs of pages by turns, so that both halves
+/// are of one kind, and copies of a page that lie far apart are mostly of one half.
+template <typename With>
+void for_each_page_of(std::span<const std::byte> data, std::size_t half, const With& with) {
+    for (std::size_t page = 0; page < data.size() / kPageBytes; ++page) {
+        if (page / kRunPages % 2 == half) {
+            with(page, data.subspan(page * kPageBytes).first<kPageBytes>());
+        }
+    }
 }
 
 /// A store of its own for each run: what new memory costs is part of writing.
@@ -75,13 +82,9 @@ double fill(std::span<const std::byte> data, bool has_two_volumes, double (*how)
     volumes[1] =
         has_two_volumes ? *store->create_volume({.name = "b", .capacity = pages}) : volumes[0];
     Half work = [&](std::size_t half) {
-        const std::span<const std::byte> mine = half_of(data, half);
-        const std::uint64_t first = has_two_volumes ? 0 : half * (mine.size() / kPageBytes);
-        for (std::size_t at = 0; at < mine.size(); at += kPageBytes) {
-            const Pages page(first + at / kPageBytes);
-            CHECK(volumes.at(half)->write(page, mine.subspan(at).first<kPageBytes>()) ==
-                  IoStatus::Ok);
-        }
+        for_each_page_of(data, half, [&](std::size_t page, PageView content) {
+            CHECK(volumes.at(half)->write(Pages(page), content) == IoStatus::Ok);
+        });
     };
     return how(work);
 }
@@ -89,12 +92,11 @@ double fill(std::span<const std::byte> data, bool has_two_volumes, double (*how)
 double compute(std::span<const std::byte> data, double (*how)(Half&)) {
     std::array<std::uint64_t, 2> sums{};
     Half work = [&](std::size_t half) {
-        const std::span<const std::byte> mine = half_of(data, half);
         std::array<std::byte, 2 * kPageBytes> packed{};
         std::uint64_t sum = 0;
-        for (std::size_t at = 0; at < mine.size(); at += kPageBytes) {
-            sum += lz4_compress_page(mine.subspan(at).first<kPageBytes>(), packed);
-        }
+        for_each_page_of(data, half, [&](std::size_t, PageView content) {
+            sum += lz4_compress_page(content, packed);
+        });
         sums.at(half) = sum;
     };
     const double seconds = how(work);
