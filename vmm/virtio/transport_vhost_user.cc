@@ -16,6 +16,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/vhost_user.h"
@@ -89,6 +90,11 @@ Result<std::unique_ptr<VhostUserTransport>> VhostUserTransport::create(EventLoop
         TRY(loop.watch(transport->socket_.ref(), EPOLLIN,
                        [self = transport.get()](std::uint32_t) { self->on_message(); }),
             "vhost-user socket");
+    transport->lost_ = TRY(create_eventfd());
+    transport->lost_watch_ =
+        TRY(loop.watch(transport->lost_.ref(), EPOLLIN, [self = transport.get()](std::uint32_t) {
+            self->end({Code::DataLoss, "the front end took memory away that it had lent"});
+        }));
     return transport;
 }
 
@@ -141,6 +147,7 @@ void VhostUserTransport::end(const Error& why) {
     backend_channel_ = Fd();
     queues_.clear();
     watch_.cancel();
+    lost_watch_.cancel();
     socket_ = Fd();
     OnGone on_gone = std::move(on_gone_);
     on_gone(why);  // may destroy us
@@ -280,7 +287,7 @@ Result<void> VhostUserTransport::set_memory(const VhostUserMessage& message) {
     std::vector<abi::VhostUserMemoryRegion> regions(header.count);
     std::memcpy(regions.data(), message.payload.data() + sizeof(header),
                 regions.size() * sizeof(abi::VhostUserMemoryRegion));
-    VhostUserMemory memory = TRY(VhostUserMemory::map(regions, message.fds));
+    VhostUserMemory memory = TRY(VhostUserMemory::map(regions, message.fds, lost_.ref()));
 
     // The guest may be running: its queues go on where they were, in the new mapping.
     const std::vector<std::uint16_t> running = stop_all();

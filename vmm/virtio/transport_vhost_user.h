@@ -131,6 +131,8 @@ private:
     EventLoop::Watch watch_;
     VhostUserReader reader_;
 
+    Fd lost_;  // signalled where memory is taken away; goes after what is mapped
+    EventLoop::Watch lost_watch_;
     std::uint64_t features_ = 0;  // acked
     std::uint64_t protocol_features_ = 0;
     std::optional<VhostUserMemory> memory_;    // stays in place once it is there: rings refer to it

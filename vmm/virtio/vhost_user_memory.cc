@@ -14,7 +14,7 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
-#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/lent_mapping.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/vhost_user.h"
@@ -41,19 +41,19 @@ Result<void> check_file(FdRef file, std::uint64_t end) {
 }
 
 struct Mapped {
-    Mapping mapping;
+    LentMapping mapping;
     std::span<std::byte> bytes;  // the region's part of it
 };
 
-Result<Mapped> map_region(const abi::VhostUserMemoryRegion& region, FdRef file) {
+Result<Mapped> map_region(const abi::VhostUserMemoryRegion& region, FdRef file, FdRef lost) {
     if (region.size == 0 || wraps(region.guest_address, region.size) ||
         wraps(region.user_address, region.size) || wraps(region.file_offset, region.size)) {
         return Error(Code::InvalidArgument, "it is empty or wraps");
     }
     TRY(check_file(file, region.file_offset + region.size));
     const std::uint64_t before = region.file_offset % kPageSize.value();  // mmap takes whole pages
-    Mapping mapping =
-        TRY(Mapping::shared(file, Bytes(region.size + before), region.file_offset - before));
+    LentMapping mapping =
+        TRY(LentMapping::map(file, Bytes(region.size + before), region.file_offset - before, lost));
     const std::span<std::byte> bytes = mapping.bytes().subspan(before);
     return Mapped{.mapping = std::move(mapping), .bytes = bytes};
 }
@@ -61,13 +61,13 @@ Result<Mapped> map_region(const abi::VhostUserMemoryRegion& region, FdRef file) 
 }  // namespace
 
 Result<VhostUserMemory> VhostUserMemory::map(std::span<const abi::VhostUserMemoryRegion> regions,
-                                             std::span<const Fd> files) {
+                                             std::span<const Fd> files, FdRef lost) {
     CHECK(regions.size() == files.size());
-    std::vector<Mapping> mappings;
+    std::vector<LentMapping> mappings;
     std::vector<MemoryRegion> parts;
     for (std::size_t i = 0; i < regions.size(); ++i) {
         Mapped mapped =
-            TRY(map_region(regions[i], files[i].ref()), "memory region ", std::to_string(i));
+            TRY(map_region(regions[i], files[i].ref(), lost), "memory region ", std::to_string(i));
         parts.push_back({.start = GuestAddress{regions[i].guest_address}, .bytes = mapped.bytes});
         mappings.push_back(std::move(mapped.mapping));
     }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/fd.h"
-#include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/lent_mapping.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/vhost_user.h"
 #include "vmm/guest_memory.h"
@@ -18,14 +18,13 @@ class VhostUserMemory {
 public:
     /// Maps each region from the descriptor of the same place; afterwards those may be closed.
     ///
-    /// A file that is shorter than its region is refused, because touching what is missing would
-    /// be SIGBUS. One that shrinks later still is: the front end then kills the back end of its own
-    /// machine, as it might in other ways.
+    /// A file that is shorter than its region is refused. One that shrinks later turns into zeros
+    /// where it is touched, and `lost` is signalled, an eventfd that outlives this.
     ///
     /// Errors: InvalidArgument where regions are empty, wrap, overlap, or miss their file's end;
     /// mmap(2)'s.
     static Result<VhostUserMemory> map(std::span<const abi::VhostUserMemoryRegion> regions,
-                                       std::span<const Fd> files);
+                                       std::span<const Fd> files, FdRef lost);
 
     const GuestMemory& guest() const { return guest_; }
 
@@ -34,12 +33,12 @@ public:
     Result<GuestAddress> to_guest(std::uint64_t user_address) const;
 
 private:
-    VhostUserMemory(GuestMemory guest, std::vector<Mapping> mappings,
+    VhostUserMemory(GuestMemory guest, std::vector<LentMapping> mappings,
                     std::vector<abi::VhostUserMemoryRegion> regions)
         : guest_(std::move(guest)), mappings_(std::move(mappings)), regions_(std::move(regions)) {}
 
     GuestMemory guest_;
-    std::vector<Mapping> mappings_;
+    std::vector<LentMapping> mappings_;
     std::vector<abi::VhostUserMemoryRegion> regions_;
 };
 

@@ -1,6 +1,7 @@
 #include "vmm/virtio/transport_vhost_user.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -192,6 +193,22 @@ TEST_F(VhostUserTest, ServesWhatWasThereAndWhatIsKicked) {
     EXPECT_EQ(stamp(), 'x');
     EXPECT_EQ(drain_eventfd(fds.call), 1U);
     EXPECT_EQ(device_.features_seen, kAcked & ~abi::kVhostUserFProtocolFeatures);
+}
+
+TEST_F(VhostUserTest, FrontEndThatTakesItsMemoryAwayLosesItsSessionAndNothingElse) {
+    negotiate();
+    add_buffer();
+    const auto fds = front_->start_queue(queue_, 0);
+    EXPECT_EQ(stamp(), 'x');
+    ASSERT_EQ(::ftruncate(ram_.fd().number(), 0), 0);
+    signal_eventfd(fds.kick);
+    front_->run();
+    expect_refusal("took memory away");
+    EXPECT_EQ(gone_code_, Code::DataLoss);
+    EXPECT_EQ(device_.resets, 1);
+    front_.reset();
+    connect();
+    EXPECT_EQ(front_->ask_u64(GetQueueNum), 2U);
 }
 
 TEST_F(VhostUserTest, DisabledQueueIsNotServed) {
