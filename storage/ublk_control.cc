@@ -188,6 +188,7 @@ Result<abi::UblkDeviceInfo> UblkControl::add(const UblkLayout& layout) {
     info.max_io_buf_bytes = static_cast<std::uint32_t>(layout.request_max.value());
     info.dev_id = id;
     info.flags = layout.features;
+    info.ublksrv_flags = layout.mark;
     (void)TRY(execute({.name = "ADD_DEV",
                        .command = abi::UblkControlCommand::AddDev,
                        .device = id,

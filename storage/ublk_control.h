@@ -27,6 +27,7 @@ struct UblkLayout {
     std::uint16_t depth = 128;                // requests under way at once, in each queue
     Bytes request_max{512U << 10U};
     std::uint64_t features = 0;  // abi::kUblkF…
+    std::uint64_t mark = 0;      // what info() and list() give as ublksrv_flags: the server's own
 };
 
 /// /dev/ublk-control: makes, starts, stops and removes ublk devices, whoever serves them.

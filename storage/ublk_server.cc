@@ -164,7 +164,8 @@ Result<std::unique_ptr<UblkServer>> UblkServer::start(UblkControl& control,
                       .queues = options.queues,
                       .depth = options.depth,
                       .request_max = options.request_max,
-                      .features = control.features() & abi::kUblkFUpdateSize};
+                      .features = control.features() & abi::kUblkFUpdateSize,
+                      .mark = options.mark};
     if (options.recovery == Recovery::Reissue && options.owner == Owner::Root) {
         layout.features |= abi::kUblkFUserRecovery | abi::kUblkFUserRecoveryReissue;
     }

@@ -53,6 +53,7 @@ public:
         Copy copy = Copy::Never;
         Commands commands = Commands::Many;
         Owner owner = Owner::Root;
+        std::uint64_t mark = 0;  // by which UblkControl::list() tells whose the device is
     };
 
     /// Adds a device, serves it and starts it. Where it fails, nothing is left.

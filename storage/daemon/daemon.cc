@@ -74,6 +74,7 @@ Result<void> Daemon::take_places() {
     }
     socket_lock_ = TRY(take_lock(options_.socket + ".lock"));
     memory_lock_ = TRY(take_lock(options_.memory_file + ".lock"));
+    state_lock_ = TRY(take_lock(options_.state + "/lock"));
     return {};
 }
 
@@ -85,7 +86,8 @@ Result<std::unique_ptr<Node>> Daemon::make_node() const {
                       .state = TRY(open_file(options_.state.c_str(), O_RDONLY | O_DIRECTORY))};
     parts.exporters[runtime::FrontEnd::VhostUser] =
         std::make_unique<VhostUserExporter>(directory_of(options_.socket));
-    parts.exporters[runtime::FrontEnd::Ublk] = std::make_unique<UblkExporter>();
+    parts.exporters[runtime::FrontEnd::Ublk] =
+        std::make_unique<UblkExporter>(TRY(ublk_mark(parts.state.ref()), options_.state));
     return Node::open(std::move(parts));
 }
 

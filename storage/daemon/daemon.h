@@ -47,6 +47,7 @@ private:
     Options options_;
     Fd socket_lock_;
     Fd memory_lock_;
+    Fd state_lock_;
     Result<void> result_;
     bool is_stopping_ = false;
     std::unique_ptr<Service> service_;

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/storage_api.h"
@@ -53,6 +54,9 @@ public:
     virtual Result<std::unique_ptr<Export>> recover(const std::string& name,
                                                     const runtime::Attachment& before,
                                                     std::shared_ptr<Disk> disk) = 0;
+    /// Takes away what a daemon with this state directory has left, but for what is at `exported`:
+    /// a kill may come before an attachment is written down. What cannot be is logged.
+    virtual void remove_strays(const std::vector<std::string>& /*exported*/) {}
 };
 
 }  // namespace pepita::storage::daemon

@@ -89,8 +89,21 @@ void Node::take_over(const std::vector<VolumeInfo>& before) {
             }
         }
     }
+    remove_strays();
     for (auto& [name, spec] : kept) {  // made, but a kill came before it was written down
         volumes_[name].spec = std::move(spec);
+    }
+}
+
+void Node::remove_strays() {
+    for (const auto& [front_end, exporter] : parts_.exporters) {
+        std::vector<std::string> exported;
+        for (const auto& [name, volume] : volumes_) {
+            if (volume.exported && volume.how.front_end == front_end) {
+                exported.push_back(volume.exported->path());
+            }
+        }
+        exporter->remove_strays(exported);
     }
 }
 

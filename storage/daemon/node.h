@@ -76,6 +76,7 @@ private:
     Result<std::unique_ptr<Export>> recover(const runtime::VolumeSpec& spec,
                                             const runtime::Attachment& before);
     void take_over(const std::vector<runtime::VolumeInfo>& before);
+    void remove_strays();
     Result<void> save() const;
 
     Parts parts_;

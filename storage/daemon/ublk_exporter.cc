@@ -1,8 +1,13 @@
 #include "storage/daemon/ublk_exporter.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <bit>
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -10,11 +15,13 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/ublk.h"
 #include "runtime/storage_api.h"
 #include "storage/daemon/exporter.h"
 #include "storage/disk.h"
@@ -44,6 +51,9 @@ public:
 private:
     std::unique_ptr<UblkServer> server_;
 };
+
+/// Whoever has it open still has errors from then on, and it goes when they let go.
+constexpr std::chrono::seconds kStrayLimit{2};
 
 /// Of "/dev/ublkb7".
 Result<UblkId> id_of(const std::string& path) {
@@ -75,6 +85,7 @@ Result<std::unique_ptr<Export>> UblkExporter::start(const runtime::AttachSpec& h
     options.id = id;
     options.queues = static_cast<std::uint16_t>(how.queues);
     options.depth = static_cast<std::uint16_t>(how.depth);
+    options.mark = mark_;
     return std::make_unique<UblkExport>(
         TRY(UblkServer::start(*TRY(control()), std::move(disk), options)));
 }
@@ -98,6 +109,42 @@ Result<std::unique_ptr<Export>> UblkExporter::recover(const std::string& name,
     }
     log::warn("the device is gone, adding it anew", {{"volume", name}, {"device", before.path}});
     return start(before.spec, id, std::move(disk));
+}
+
+void UblkExporter::remove_strays(const std::vector<std::string>& exported) {
+    const Result<UblkControl*> control = this->control();
+    if (!control) {
+        return;  // no ublk here, or none for us
+    }
+    const auto devices = (*control)->list();
+    if (!devices) {
+        log::warn("devices that were left are not looked for",
+                  {{"error", devices.error().message()}});
+        return;
+    }
+    for (const abi::UblkDeviceInfo& device : *devices) {
+        const UblkId id{device.dev_id};
+        const std::string path = ublk_block_path(id);
+        if (device.ublksrv_flags != mark_ || std::ranges::find(exported, path) != exported.end()) {
+            continue;
+        }
+        const Result<void> removed = (*control)->remove(id, kStrayLimit);
+        if (removed) {
+            log::info("a device that was left is gone", {{"device", path}});
+        } else {
+            log::warn("a device that was left stays",
+                      {{"device", path}, {"error", removed.error().message()}});
+        }
+    }
+}
+
+Result<std::uint64_t> ublk_mark(FdRef directory) {
+    struct stat status{};
+    if (::fstat(directory.number(), &status) != 0) {
+        return Error::from_errno(errno, "fstat");
+    }
+    // Inodes of one file system rarely need the upper bits; 0 would be no mark.
+    return std::rotl(std::uint64_t{status.st_dev}, 40) ^ status.st_ino ^ 1ULL << 63U;
 }
 
 }  // namespace pepita::storage::daemon

@@ -21,40 +21,55 @@ ROOT = pathlib.Path("/run/storage_test")
 MOUNT = ROOT / "mount"
 
 
+class Daemon:
+    """A pepita-storage in a folder of its own."""
+
+    def __init__(self, test: unittest.TestCase, root: pathlib.Path):
+        self.test, self.root = test, root
+        self.state = root / "state"
+
+    def start(self):
+        self.process = subprocess.Popen([DAEMON, "--socket", self.root / "s", "--state", self.state,
+                                         "--cold-after", "1"], stderr=subprocess.PIPE)
+        self.test.addCleanup(self.end, signal.SIGKILL)
+        said = b""
+        while b"msg=serving" not in said:  # not by lines: a buffer would keep some from select()
+            ready, _, _ = select.select([self.process.stderr], [], [], PATIENCE_S)
+            more = os.read(self.process.stderr.fileno(), 65536) if ready else b""
+            said += more
+            self.test.assertTrue(more, f"pepita-storage does not serve: {said!r}")
+        return said.decode()
+
+    def end(self, how: int) -> int:
+        self.process.send_signal(how)
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode
+
+    def call(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([PEPITA, "storage", *words, "--socket", self.root / "s"], capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
+
+    def ask(self, *words: str) -> str:
+        done = self.call(*words)
+        self.test.assertEqual((done.returncode, done.stderr), (0, ""), words)
+        return done.stdout
+
+    def ask_in_vain(self, *words: str) -> str:
+        done = self.call(*words)
+        self.test.assertEqual(done.returncode, 1, words)
+        return done.stderr
+
+    def attach(self, name: str) -> str:
+        return self.ask("attach", name, "--front-end", "ublk", "--queues", "1").strip()
+
+
 class Ublk(unittest.TestCase):
     def setUp(self):
         MOUNT.mkdir(parents=True)
         self.addCleanup(shutil.rmtree, ROOT)
         self.addCleanup(subprocess.run, ["umount", "-ql", MOUNT], check=False)
-        self.daemon = None
-        self.start()
-
-    def start(self):
-        self.daemon = subprocess.Popen([DAEMON, "--socket", ROOT / "s", "--state", ROOT / "state", "--cold-after", "1"],
-                                       stderr=subprocess.PIPE)
-        self.addCleanup(self.end, signal.SIGKILL)
-        said = b""
-        while b"msg=serving" not in said:  # not by lines: a buffer would keep some from select()
-            ready, _, _ = select.select([self.daemon.stderr], [], [], PATIENCE_S)
-            more = os.read(self.daemon.stderr.fileno(), 65536) if ready else b""
-            said += more
-            self.assertTrue(more, f"pepita-storage does not serve: {said!r}")
-
-    def end(self, how: int):
-        self.daemon.send_signal(how)
-        self.daemon.communicate(timeout=PATIENCE_S)
-
-    def ask(self, *words: str) -> str:
-        done = subprocess.run([PEPITA, "storage", *words, "--socket", ROOT / "s"], capture_output=True, text=True,
-                              timeout=PATIENCE_S, check=False)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), words)
-        return done.stdout
-
-    def ask_in_vain(self, *words: str) -> str:
-        done = subprocess.run([PEPITA, "storage", *words, "--socket", ROOT / "s"], capture_output=True, text=True,
-                              timeout=PATIENCE_S, check=False)
-        self.assertEqual(done.returncode, 1, words)
-        return done.stderr
+        self.daemon = Daemon(self, ROOT / "a")
+        self.daemon.start()
 
     def run_done(self, *words):
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=PATIENCE_S,
@@ -63,7 +78,7 @@ class Ublk(unittest.TestCase):
 
     def wait_for_cold_pages(self):
         until = time.monotonic() + PATIENCE_S
-        while not re.search(r'^pepita_storage_domain_cold_objects\{domain="default"\} [1-9]', self.ask("metrics"), re.M):
+        while not re.search(r'^pepita_storage_domain_cold_objects\{domain="default"\} [1-9]', self.daemon.ask("metrics"), re.M):
             self.assertLess(time.monotonic(), until, "nothing became cold")
 
     def digest(self, path: pathlib.Path) -> str:
@@ -71,8 +86,8 @@ class Ublk(unittest.TestCase):
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     def test_a_file_system_outlives_the_daemon(self):
-        self.ask("create", "web", "--size", "64M")
-        device = self.ask("attach", "web", "--front-end", "ublk", "--queues", "1").strip()
+        self.daemon.ask("create", "web", "--size", "64M")
+        device = self.daemon.attach("web")
         self.assertEqual(device, "/dev/ublkb0")
         self.run_done("mkfs.ext4", "-q", device)
         self.run_done("mount", "-o", "discard", device, MOUNT)
@@ -82,18 +97,42 @@ class Ublk(unittest.TestCase):
             (MOUNT / str(number)).write_bytes(content)
             os.sync()
             self.wait_for_cold_pages()
-            self.end(how)
-            self.start()
+            self.daemon.end(how)
+            self.daemon.start()
             for written in range(number + 1):
                 self.assertEqual(self.digest(MOUNT / str(written)), wanted)
-        self.assertIn("still in use", self.ask_in_vain("detach", "web"))
+        self.assertIn("still in use", self.daemon.ask_in_vain("detach", "web"))
         self.run_done("umount", MOUNT)
         self.run_done("e2fsck", "-fn", device)
-        self.ask("detach", "web")
+        self.daemon.ask("detach", "web")
         self.assertFalse(os.path.exists(device))
-        self.ask("delete", "web")
-        self.end(signal.SIGTERM)
-        self.assertEqual(self.daemon.returncode, 0)
+        self.daemon.ask("delete", "web")
+        self.assertEqual(self.daemon.end(signal.SIGTERM), 0)
+
+    def test_a_device_that_was_not_written_down_goes(self):
+        self.daemon.ask("create", "web", "--size", "16M")
+        other = Daemon(self, ROOT / "b")
+        other.start()
+        other.ask("create", "its", "--size", "16M")
+        its = other.attach("its")
+        state = self.daemon.state / "volumes.json"
+        before = state.read_bytes()
+        device = self.daemon.attach("web")
+        self.daemon.end(signal.SIGKILL)
+        state.write_bytes(before)  # as if the kill had come between the device and its entry
+        self.assertTrue(os.path.exists(device))
+        self.daemon.start()
+        self.assertFalse(os.path.exists(device))
+        self.run_done("mkfs.ext4", "-q", its)  # another daemon's is another's
+        self.assertEqual(self.daemon.attach("web"), device)
+        self.run_done("mkfs.ext4", "-q", device)
+        self.daemon.end(signal.SIGKILL)
+        self.daemon.start()  # written down: it stays
+        self.run_done("e2fsck", "-fn", device)
+        for daemon, name in ((self.daemon, "web"), (other, "its")):
+            daemon.ask("detach", name)
+            daemon.ask("delete", name)
+            self.assertEqual(daemon.end(signal.SIGTERM), 0)
 
     def has_resize(self) -> bool:
         """Of ublk: UPDATE_SIZE is of Linux 6.16."""
@@ -103,22 +142,22 @@ class Ublk(unittest.TestCase):
         return int(pathlib.Path(f"/sys/block/{device.rpartition('/')[2]}/size").read_text()) * 512
 
     def test_a_mounted_volume_grows(self):
-        self.ask("create", "web", "--size", "16M")
-        device = self.ask("attach", "web", "--front-end", "ublk", "--queues", "1").strip()
+        self.daemon.ask("create", "web", "--size", "16M")
+        device = self.daemon.attach("web")
         self.run_done("mkfs.ext4", "-q", device)
         self.run_done("mount", device, MOUNT)
         small = os.statvfs(MOUNT)
         (MOUNT / "before").write_bytes(b"before " * 1_000_000)
         os.sync()
         if not self.has_resize():
-            refused = self.ask_in_vain("resize", "web", "64M")
+            refused = self.daemon.ask_in_vain("resize", "web", "64M")
             self.assertIn("the front end was not told", refused)
             # The volume is larger than the device now, and the next daemon does not mind.
-            self.end(signal.SIGKILL)
-            self.start()
+            self.daemon.end(signal.SIGKILL)
+            self.daemon.start()
             self.assertEqual(self.size_of(device), 16 << 20)
         else:
-            self.ask("resize", "web", "64M")
+            self.daemon.ask("resize", "web", "64M")
             self.assertEqual(self.size_of(device), 64 << 20)
             self.run_done("resize2fs", device)
             large = os.statvfs(MOUNT)
@@ -126,17 +165,16 @@ class Ublk(unittest.TestCase):
             (MOUNT / "behind").write_bytes(os.urandom(24 << 20))
             behind = self.digest(MOUNT / "behind")
             os.sync()
-            self.end(signal.SIGKILL)
-            self.start()
+            self.daemon.end(signal.SIGKILL)
+            self.daemon.start()
             self.assertEqual(self.digest(MOUNT / "behind"), behind)
         self.assertEqual((MOUNT / "before").read_bytes(), b"before " * 1_000_000)
-        self.assertIn("is attached", self.ask_in_vain("resize", "web", "8M"))
+        self.assertIn("is attached", self.daemon.ask_in_vain("resize", "web", "8M"))
         self.run_done("umount", MOUNT)
         self.run_done("e2fsck", "-fn", device)
-        self.ask("detach", "web")
-        self.ask("delete", "web")
-        self.end(signal.SIGTERM)
-        self.assertEqual(self.daemon.returncode, 0)
+        self.daemon.ask("detach", "web")
+        self.daemon.ask("delete", "web")
+        self.assertEqual(self.daemon.end(signal.SIGTERM), 0)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,13 @@ public:
         TRY(log_.note("recover " + name + " " + before.path));
         return std::make_unique<FakeExport>(log_, before.path);
     }
+    void remove_strays(const std::vector<std::string>& exported) override {
+        std::string line = "remove strays but";
+        for (const std::string& path : exported) {
+            line += " " + path;
+        }
+        (void)log_.note(line).has_value();
+    }
 
 private:
     VolumeLog& log_;

@@ -161,7 +161,7 @@ TEST_F(NodeTest, ANewNodeServesWhatTheLastDid) {
     const AttachSpec how{.queues = 3, .depth = 17, .read_only = true};
     ASSERT_TRUE(node_->attach("a", how).has_value());
     const auto again = reopened();
-    EXPECT_EQ(log_.lines, (Lines{"open a ro", "recover a /fake/a"}));
+    EXPECT_EQ(log_.lines, (Lines{"open a ro", "recover a /fake/a", "remove strays but /fake/a"}));
     const std::vector<VolumeInfo> all = again->list();
     ASSERT_EQ(all.size(), 2U);
     EXPECT_EQ(all[0].attachment.value(), (runtime::Attachment{.spec = how, .path = "/fake/a"}));

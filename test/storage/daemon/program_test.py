@@ -146,9 +146,19 @@ class Program(unittest.TestCase):
         self.start()
         other = Daemon("--socket", str(self.root / "t"), "--state", str(self.root / "other"),
                        "--memory-file", str(self.root / "memory"), check=False)
+        self.addCleanup(other.end, signal.SIGKILL)
         other.process.wait(PATIENCE_S)
         self.assertEqual(other.end(), 1)
         self.assertIn("memory.lock", other.log)
+
+    def test_two_daemons_never_have_one_state_directory(self):
+        self.start()
+        other = Daemon("--socket", str(self.root / "t"), "--state", str(self.root / "state"),
+                       "--memory-file", str(self.root / "other"), check=False)
+        self.addCleanup(other.end, signal.SIGKILL)
+        other.process.wait(PATIENCE_S)
+        self.assertEqual(other.end(), 1)
+        self.assertIn("state/lock", other.log)
 
     def test_a_socket_of_another_program_is_left_alone(self):
         with socket.socket(socket.AF_UNIX) as listener:
