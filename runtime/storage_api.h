@@ -34,9 +34,11 @@ std::optional<VolumeKind> volume_kind(std::string_view text);
 struct VolumeSpec {
     std::string name;
     VolumeKind kind = VolumeKind::Zram;
-    Bytes capacity;                  // 0 for File and Overlay: as long as the file is
+    Bytes capacity;                  // 0 for File and Overlay: as long as the file is; an Overlay
+                                     // may be longer, and ends with zeros
     std::string domain = "default";  // of trust: whose equal pages may be shared
     std::string file;                // absolute
+    bool direct = false;             // of File: past the page cache (O_DIRECT)
     friend bool operator==(const VolumeSpec&, const VolumeSpec&) = default;
 };
 
@@ -50,7 +52,8 @@ struct AttachSpec {
 
     FrontEnd front_end = FrontEnd::VhostUser;
     std::uint32_t queues = 1;
-    std::uint32_t depth = 128;
+    /// Requests of a queue under way; 0: 128. Of ublk: a vhost-user front end decides itself.
+    std::uint32_t depth = 0;
     bool read_only = false;
     friend bool operator==(const AttachSpec&, const AttachSpec&) = default;
 };

@@ -80,6 +80,7 @@ pb::CreateRequest to_message(const VolumeSpec& volume) {
     message.set_capacity(volume.capacity.value());
     message.set_domain(volume.domain);
     message.set_file(volume.file);
+    message.set_direct(volume.direct);
     return message;
 }
 
@@ -88,7 +89,8 @@ Result<VolumeSpec> from_message(const pb::CreateRequest& message) {
                       .kind = TRY(kind_of(message.kind())),
                       .capacity = Bytes(message.capacity()),
                       .domain = message.domain(),
-                      .file = message.file()};
+                      .file = message.file(),
+                      .direct = message.direct()};
 }
 
 pb::AttachRequest to_message(const std::string& name, const AttachSpec& how) {
@@ -205,6 +207,9 @@ Channel::Reply reply_to(OnResult<void> done) {
 Result<void> check(const VolumeSpec& volume) {
     TRY(check_storage_name(volume.name, "name"));
     TRY(check_storage_name(volume.domain, "domain"));
+    if (volume.direct && volume.kind != VolumeKind::File) {
+        return invalid("only a volume of kind file is direct");
+    }
     if (volume.kind == VolumeKind::Zram) {
         if (!volume.file.empty()) {
             return invalid("a volume of kind zram has no file");
@@ -224,9 +229,12 @@ Result<void> check(const AttachSpec& how) {
         return invalid("queues " + std::to_string(how.queues) + ": must be 1 to " +
                        std::to_string(AttachSpec::kQueuesMax));
     }
-    if (how.depth == 0 || how.depth > AttachSpec::kDepthMax) {
+    if (how.depth > AttachSpec::kDepthMax) {
         return invalid("queue depth " + std::to_string(how.depth) + ": must be 1 to " +
                        std::to_string(AttachSpec::kDepthMax));
+    }
+    if (how.depth != 0 && how.front_end != FrontEnd::Ublk) {
+        return invalid("queue depth: a vhost-user front end decides itself (QEMU: queue-size=)");
     }
     return {};
 }

@@ -14,18 +14,15 @@
 #include <utility>
 #include <vector>
 
-#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/cli/option_table.h"
+#include "runtime/option_rules.h"
 
 namespace pepita::runtime::cli {
 namespace {
 
 constexpr int kSignalMax = 64;
-constexpr std::size_t kHelpColumn = 28;
-
-Error usage(std::string message) { return {Code::InvalidArgument, std::move(message)}; }
 
 /// Walks the arguments: options are taken out and applied, the rest is handed on.
 class Parser {
@@ -39,11 +36,11 @@ public:
         if (command_.verb != Verb::None) {
             return {};  // --help or --version
         }
-        if (rest.empty() && !at_end()) {
-            rest.push_back(arguments_[at_++]);  // after "--"
+        if (rest.empty() && !arguments_.empty()) {
+            rest.push_back(take());  // after "--"
         }
         if (rest.empty()) {
-            return usage("no command given; try --help");
+            return usage_error("no command given; try --help");
         }
         TRY(read_verb(rest.front()));
         if (command_.verb == Verb::Help) {
@@ -60,39 +57,39 @@ public:
     }
 
 private:
-    bool at_end() const { return at_ == arguments_.size(); }
+    const std::string& take() {
+        const std::string& first = arguments_.front();
+        arguments_ = arguments_.subspan(1);
+        return first;
+    }
 
     /// Options of `verb` up to what is none. Global ones must stand before the verb, and those of
     /// exec before the container, because what follows may look like one.
     Result<void> read_options(Verb verb, std::vector<std::string>& rest) {
         const bool is_in_order = verb == Verb::None || verb == Verb::Exec;
-        while (!at_end() && command_.verb != Verb::Help && command_.verb != Verb::Version) {
-            const std::string& argument = arguments_[at_];
-            if (argument == "--") {
-                ++at_;
+        while (!arguments_.empty() && command_.verb != Verb::Help &&
+               command_.verb != Verb::Version) {
+            if (arguments_.front() == "--") {
+                (void)take();
                 break;
             }
-            if (argument.size() < 2 || argument.front() != '-') {
-                rest.push_back(argument);
-                ++at_;
-                if (is_in_order) {
-                    break;
-                }
+            if (is_option(arguments_.front())) {
+                TRY(read_option(verb));
                 continue;
             }
-            ++at_;
-            TRY(read_option(verb, argument));
+            rest.push_back(take());
+            if (is_in_order) {
+                break;
+            }
         }
         if (verb != Verb::None) {
-            rest.insert(rest.end(), arguments_.begin() + static_cast<std::ptrdiff_t>(at_),
-                        arguments_.end());
+            rest.insert(rest.end(), arguments_.begin(), arguments_.end());
         }
         return {};
     }
 
-    Result<void> read_option(Verb verb, const std::string& argument) {
-        const std::size_t equals = argument.find('=');
-        const std::string word = argument.substr(0, equals);
+    Result<void> read_option(Verb verb) {
+        const std::string& word = arguments_.front();
         if (word == "--help" || word == "-h") {
             command_.verb = Verb::Help;
             return {};
@@ -101,31 +98,7 @@ private:
             command_.verb = Verb::Version;
             return {};
         }
-        const auto rules = option_rules();
-        const auto rule = std::ranges::find_if(rules, [&](const OptionRule& candidate) {
-            const bool is_long = word == "--" + std::string(candidate.name);
-            const bool is_short = candidate.letter != 0 && word.size() == 2 &&
-                                  word.front() == '-' && word.back() == candidate.letter;
-            return (candidate.verbs & bit(verb)) != 0 && (is_long || is_short);
-        });
-        if (rule == rules.end()) {
-            return usage("unknown option '" + word + "'");
-        }
-        const bool has_value = equals != std::string::npos;
-        if (rule->value_name.empty() && has_value) {
-            return usage("option '" + word + "' takes no value");
-        }
-        std::string value;
-        if (has_value) {
-            value = argument.substr(equals + 1);
-        } else if (!rule->value_name.empty()) {
-            if (at_end()) {
-                return usage("option '" + word + "' needs a value");
-            }
-            value = arguments_[at_++];
-        }
-        TRY(rule->apply(command_, value), "option '", word, "'");
-        return {};
+        return apply_option(arguments_, option_rules(), bit(verb), command_);
     }
 
     Result<void> read_verb(const std::string& name) {
@@ -139,14 +112,14 @@ private:
                 return {};
             }
         }
-        return usage("unknown command '" + name + "'; try --help");
+        return usage_error("unknown command '" + name + "'; try --help");
     }
 
     Result<void> read_topic() {
-        if (at_end()) {
+        if (arguments_.empty()) {
             return {};
         }
-        TRY(read_verb(arguments_[at_]));
+        TRY(read_verb(arguments_.front()));
         command_.topic = std::exchange(command_.verb, Verb::Help);
         return {};
     }
@@ -156,7 +129,7 @@ private:
         std::size_t count_max = 0;
         if (verb != Verb::List && verb != Verb::Spec) {
             if (rest.empty()) {
-                return usage("no container id given");
+                return usage_error("no container id given");
             }
             command_.id = std::move(rest.front());
             rest.erase(rest.begin());
@@ -172,7 +145,7 @@ private:
             return read_exec(std::move(rest));
         }
         if (rest.size() > count_max) {
-            return usage("unexpected argument '" + rest[count_max] + "'");
+            return usage_error("unexpected argument '" + rest[count_max] + "'");
         }
         return {};
     }
@@ -183,34 +156,21 @@ private:
         }
         command_.args = std::move(rest);
         if (command_.process_file.empty() && command_.args.empty()) {
-            return usage("no command for the container given");
+            return usage_error("no command for the container given");
         }
         if (!command_.process_file.empty() && !command_.args.empty()) {
-            return usage("option '--process' and a command exclude each other");
+            return usage_error("option '--process' and a command exclude each other");
         }
         return {};
     }
 
     std::span<const std::string> arguments_;
     Command& command_;
-    std::size_t at_ = 0;
 };
 
 void append_options(std::string& text, Verb verb) {
-    for (const OptionRule& rule : option_rules()) {
-        if ((rule.verbs & bit(verb)) == 0) {
-            continue;
-        }
-        std::string left =
-            rule.letter == 0 ? "      --" : std::string("  -") + rule.letter + ", --";
-        left.append(rule.name);
-        if (!rule.value_name.empty()) {
-            left.append(" ").append(rule.value_name);
-        }
-        left.resize(std::max(kHelpColumn + 2, left.size() + 2), ' ');
-        text.append(left).append(rule.help).append("\n");
-    }
-    text.append("  -h, --help                  print this\n");
+    append_help(text, option_rules(), bit(verb));
+    append_help(text, "-h, --help", "print this");
 }
 
 }  // namespace
@@ -234,7 +194,7 @@ Result<int> parse_signal(std::string_view text) {
             return candidate;
         }
     }
-    return usage("no such signal: '" + std::string(text) + "'");
+    return usage_error("no such signal: '" + std::string(text) + "'");
 }
 
 Result<void> parse_command_line(std::span<const std::string> arguments, Command& command) {
@@ -247,13 +207,12 @@ std::string help_text(Verb topic) {
             "Usage: pepita-run [OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n\n"
             "Runs OCI bundles, each in a microVM of its own.\n\nCommands:\n";
         for (const VerbRule& rule : verb_rules()) {
-            std::string left = "  " + std::string(rule.name) + " " + std::string(rule.arguments);
-            left.resize(std::max(kHelpColumn + 2, left.size() + 2), ' ');
-            text.append(left).append(rule.help).append("\n");
+            append_help(text, std::string(rule.name).append(" ").append(rule.arguments), rule.help);
         }
         text.append("\nOptions:\n");
         append_options(text, topic);
-        return text.append("  -v, --version               print the version\n");
+        append_help(text, "-v, --version", "print the version");
+        return text;
     }
     for (const VerbRule& rule : verb_rules()) {
         if (rule.verb == topic) {

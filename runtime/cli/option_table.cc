@@ -1,19 +1,16 @@
 #include "runtime/cli/option_table.h"
 
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
-#include <utility>
 
-#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
+#include "runtime/option_rules.h"
 
 namespace pepita::runtime::cli {
 namespace {
@@ -26,22 +23,10 @@ constexpr std::uint64_t kScratchMibMax = 65'536;  // it is memory
 constexpr std::uint64_t kBootDeadlineMax = 3600;
 constexpr std::uint64_t kIdMax = 0xffff'fffe;
 
-Error usage(std::string message) { return {Code::InvalidArgument, std::move(message)}; }
-
-Result<std::uint64_t> number(std::string_view text, std::uint64_t min, std::uint64_t max) {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < min || value > max) {
-        return usage("must be a whole number from " + std::to_string(min) + " to " +
-                     std::to_string(max));
-    }
-    return value;
-}
-
 template <std::string Command::* Member>
 Result<void> set_text(Command& command, std::string_view value) {
     if (value.empty()) {
-        return usage("must not be empty");
+        return usage_error("must not be empty");
     }
     command.*Member = value;
     return {};
@@ -55,7 +40,7 @@ Result<void> set_flag(Command& command, std::string_view /*value*/) {
 
 Result<void> set_isolation(Command& command, std::string_view value) {
     if (value != "kvm" && value != "tcg" && value != "auto") {
-        return usage("must be kvm, tcg or auto");
+        return usage_error("must be kvm, tcg or auto");
     }
     command.isolation = value;
     return {};
@@ -63,7 +48,7 @@ Result<void> set_isolation(Command& command, std::string_view value) {
 
 Result<void> set_log_format(Command& command, std::string_view value) {
     if (value != "text" && value != "json") {
-        return usage("must be text or json");
+        return usage_error("must be text or json");
     }
     command.log_format = value == "json" ? Format::Json : Format::Text;
     return {};
@@ -71,19 +56,19 @@ Result<void> set_log_format(Command& command, std::string_view value) {
 
 Result<void> set_list_format(Command& command, std::string_view value) {
     if (value != "table" && value != "json") {
-        return usage("must be table or json");
+        return usage_error("must be table or json");
     }
     command.list_format = value == "json" ? Format::Json : Format::Table;
     return {};
 }
 
 Result<void> set_memory(Command& command, std::string_view value) {
-    command.memory_mib = TRY(number(value, kMemoryMibMin, kMemoryMibMax));
+    command.memory_mib = TRY(parse_number(value, kMemoryMibMin, kMemoryMibMax));
     return {};
 }
 
 Result<void> set_vcpus(Command& command, std::string_view value) {
-    command.vcpus = TRY(number(value, 1, kVcpusMax));
+    command.vcpus = TRY(parse_number(value, 1, kVcpusMax));
     return {};
 }
 
@@ -92,22 +77,22 @@ Result<void> set_scratch(Command& command, std::string_view value) {
         command.scratch_mib = 0;
         return {};
     }
-    const Result<std::uint64_t> mib = number(value, kScratchMibMin, kScratchMibMax);
+    const Result<std::uint64_t> mib = parse_number(value, kScratchMibMin, kScratchMibMax);
     if (!mib) {
-        return usage(mib.error().message() + ", or 0");
+        return usage_error(mib.error().message() + ", or 0");
     }
     command.scratch_mib = *mib;
     return {};
 }
 
 Result<void> set_boot_deadline(Command& command, std::string_view value) {
-    command.boot_deadline_s = TRY(number(value, 1, kBootDeadlineMax));
+    command.boot_deadline_s = TRY(parse_number(value, 1, kBootDeadlineMax));
     return {};
 }
 
 Result<void> add_env(Command& command, std::string_view value) {
     if (value.find('=') == std::string_view::npos || value.starts_with('=')) {
-        return usage("must be KEY=VALUE");
+        return usage_error("must be KEY=VALUE");
     }
     command.env.emplace_back(value);
     return {};
@@ -115,7 +100,7 @@ Result<void> add_env(Command& command, std::string_view value) {
 
 Result<void> set_cwd(Command& command, std::string_view value) {
     if (!value.starts_with('/')) {
-        return usage("must be an absolute path");
+        return usage_error("must be an absolute path");
     }
     command.cwd = value;
     return {};
@@ -124,9 +109,10 @@ Result<void> set_cwd(Command& command, std::string_view value) {
 Result<void> set_user(Command& command, std::string_view value) {
     const std::size_t colon = value.find(':');
     UserOption user;
-    user.uid = static_cast<std::uint32_t>(TRY(number(value.substr(0, colon), 0, kIdMax)));
+    user.uid = static_cast<std::uint32_t>(TRY(parse_number(value.substr(0, colon), 0, kIdMax)));
     if (colon != std::string_view::npos) {
-        user.gid = static_cast<std::uint32_t>(TRY(number(value.substr(colon + 1), 0, kIdMax)));
+        user.gid =
+            static_cast<std::uint32_t>(TRY(parse_number(value.substr(colon + 1), 0, kIdMax)));
     }
     command.user = user;
     return {};
@@ -136,16 +122,8 @@ constexpr std::uint32_t kGlobal = bit(Verb::None);
 constexpr std::uint32_t kMakes = bit(Verb::Run) | bit(Verb::Create);
 constexpr std::uint32_t kExec = bit(Verb::Exec);
 
-constexpr OptionRule option(std::string_view name, char letter, std::string_view value_name,
-                            std::string_view help, std::uint32_t verbs,
-                            Result<void> (*apply)(Command&, std::string_view)) {
-    return {.name = name,
-            .letter = letter,
-            .value_name = value_name,
-            .help = help,
-            .verbs = verbs,
-            .apply = apply};
-}
+// NOLINTNEXTLINE(readability-identifier-naming): a function
+constexpr auto option = option_rule<Command>;
 
 constexpr auto kOptions = std::to_array<OptionRule>({
     option("root", 0, "DIR", "where containers' states are (default: /run/pepita)", kGlobal,

@@ -33,6 +33,9 @@ OrderedJson to_value(const VolumeSpec& spec) {
     if (!spec.file.empty()) {
         out["file"] = spec.file;
     }
+    if (spec.direct) {
+        out["direct"] = true;
+    }
     return out;
 }
 
@@ -110,6 +113,9 @@ Result<VolumeInfo> read_volume(const Node& node) {
     info.spec.domain = TRY(text_of(object, "domain"));
     TRY(check_storage_name(info.spec.domain, "domain"));
     info.spec.file = TRY(object.text_or_empty("file"));
+    if (const std::optional<Node> direct = object.find("direct")) {
+        info.spec.direct = TRY(direct->boolean());
+    }
     if (const std::optional<Node> attachment = object.find("attachment")) {
         info.attachment = TRY(read_attachment(*attachment));
     }

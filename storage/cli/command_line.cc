@@ -15,13 +15,17 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "runtime/option_rules.h"
 #include "runtime/storage_api.h"
-#include "storage/cli/option_rules.h"
 
 namespace pepita::storage::cli {
 namespace {
 
-using Rule = OptionRule<Command>;
+using runtime::append_help;
+using runtime::apply_options;
+using runtime::parse_number;
+using runtime::usage_error;
+using Rule = runtime::OptionRule<Command>;
 
 constexpr std::uint32_t bit(Verb verb) { return 1U << static_cast<unsigned>(verb); }
 
@@ -105,6 +109,11 @@ Result<void> set_file(Command& command, std::string_view value) {
     return {};
 }
 
+Result<void> set_direct(Command& command, std::string_view /*value*/) {
+    command.volume.direct = true;
+    return {};
+}
+
 Result<void> set_front_end(Command& command, std::string_view value) {
     const std::optional<runtime::FrontEnd> front_end = runtime::front_end(value);
     if (!front_end) {
@@ -140,28 +149,30 @@ constexpr std::uint32_t kAll = ~0U;
 constexpr std::uint32_t kCreate = bit(Verb::Create);
 constexpr std::uint32_t kAttach = bit(Verb::Attach);
 
+// NOLINTNEXTLINE(readability-identifier-naming): a function
+constexpr auto option = runtime::option_rule<Command>;
+
 constexpr auto kOptions = std::to_array<Rule>({
-    option<Command>("--size", "SIZE", "bytes, or with K, M, G, T; zram needs it", kCreate,
-                    set_size),
-    option<Command>("--kind", "KIND", "zram, file or overlay (default: zram)", kCreate, set_kind),
-    option<Command>("--file", "PATH", "the file that a file volume is, or an overlay reads",
-                    kCreate, set_file),
-    option<Command>("--domain", "NAME", "of trust: who may share equal pages (default: default)",
-                    kCreate, set_domain),
-    option<Command>("--front-end", "KIND", "ublk or vhost-user (default: vhost-user)", kAttach,
-                    set_front_end),
-    option<Command>("--queues", "N", "1 to 64 (default: 1)", kAttach, set_queues),
-    option<Command>("--depth", "N", "requests of a queue under way, 1 to 4096 (default: 128)",
-                    kAttach, set_depth),
-    option<Command>("--read-only", "", "refuse writes", kAttach, set_read_only),
-    option<Command>("--format", "FORMAT", "table or json (default: table)",
-                    bit(Verb::List) | bit(Verb::Stats), set_format),
-    option<Command>("--once", "", "print it once; so it is without a terminal", bit(Verb::Top),
-                    set_once),
-    option<Command>("--socket", "PATH", "the daemon's (default: /run/pepita/storage/storage.sock)",
-                    kAll, set_socket),
-    option<Command>("--help", "", "print this", kAll, set_help),
-    option<Command>("--version", "", "print the version", bit(Verb::None), set_version),
+    option("size", 0, "SIZE", "bytes, or with K, M, G, T; zram needs it", kCreate, set_size),
+    option("kind", 0, "KIND", "zram, file or overlay (default: zram)", kCreate, set_kind),
+    option("file", 0, "PATH", "the file that a file volume is, or an overlay reads", kCreate,
+           set_file),
+    option("direct", 0, "", "read and write a file past the page cache", kCreate, set_direct),
+    option("domain", 0, "NAME", "of trust: who may share equal pages (default: default)", kCreate,
+           set_domain),
+    option("front-end", 0, "KIND", "ublk or vhost-user (default: vhost-user)", kAttach,
+           set_front_end),
+    option("queues", 0, "N", "1 to 64 (default: 1)", kAttach, set_queues),
+    option("depth", 0, "N", "of ublk: requests of a queue under way, 1 to 4096 (default: 128)",
+           kAttach, set_depth),
+    option("read-only", 0, "", "refuse writes", kAttach, set_read_only),
+    option("format", 0, "FORMAT", "table or json (default: table)",
+           bit(Verb::List) | bit(Verb::Stats), set_format),
+    option("once", 0, "", "print it once; so it is without a terminal", bit(Verb::Top), set_once),
+    option("socket", 0, "PATH", "the daemon's (default: /run/pepita/storage/storage.sock)", kAll,
+           set_socket),
+    option("help", 'h', "", "print this", kAll, set_help),
+    option("version", 0, "", "print the version", bit(Verb::None), set_version),
 });
 constexpr std::span<const Rule> kRules = kOptions;
 

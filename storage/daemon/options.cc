@@ -10,14 +10,14 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "storage/cli/option_rules.h"
+#include "runtime/option_rules.h"
 #include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 namespace {
 
-using cli::OptionRule;
-using cli::usage_error;
+using runtime::usage_error;
+using Rule = runtime::OptionRule<Options>;
 
 constexpr std::uint64_t kColdAfterMax = 7ULL * 24 * 3600;  // a week, in seconds
 
@@ -31,14 +31,15 @@ Result<void> set_path(Options& options, std::string_view value) {
 }
 
 Result<void> set_memory_limit(Options& options, std::string_view value) {
-    options.memory_limit = Bytes(TRY(cli::parse_number(value, ZramStore::kLimitMin.value() >> 20U,
-                                                       ZramStore::kLimitMax.value() >> 20U))
-                                 << 20U);
+    options.memory_limit =
+        Bytes(TRY(runtime::parse_number(value, ZramStore::kLimitMin.value() >> 20U,
+                                        ZramStore::kLimitMax.value() >> 20U))
+              << 20U);
     return {};
 }
 
 Result<void> set_cold_after(Options& options, std::string_view value) {
-    options.cold_after = std::chrono::seconds(TRY(cli::parse_number(value, 1, kColdAfterMax)));
+    options.cold_after = std::chrono::seconds(TRY(runtime::parse_number(value, 1, kColdAfterMax)));
     return {};
 }
 
@@ -61,33 +62,34 @@ Result<void> set_action(Options& options, std::string_view /*value*/) {
     return {};
 }
 
-constexpr auto kRules = std::to_array<OptionRule<Options>>({
-    cli::option<Options>("--socket", "PATH",
-                         "where clients are served (default: /run/pepita/storage/storage.sock)", 1,
-                         set_path<&Options::socket>),
-    cli::option<Options>("--memory-file", "PATH",
-                         "file of a tmpfs that holds the volumes (default: beside the socket)", 1,
-                         set_path<&Options::memory_file>),
-    cli::option<Options>("--memory-limit", "MIB",
-                         "what a new memory file may take, all told (default: 1024)", 1,
-                         set_memory_limit),
-    cli::option<Options>("--state", "DIR",
-                         "where the list of volumes is (default: /var/lib/pepita/storage)", 1,
-                         set_path<&Options::state>),
-    cli::option<Options>("--metrics", "FILE",
-                         "write Prometheus' text format there, every 15 seconds", 1,
-                         set_path<&Options::metrics>),
-    cli::option<Options>("--cold-after", "SECONDS",
-                         "pack what nobody used for so long smaller, with zstd (default: never)", 1,
-                         set_cold_after),
-    cli::option<Options>("--log-format", "FORMAT", "text or json (default: text)", 1,
-                         set_log_format),
-    cli::option<Options>("--purge", "", "remove the volumes in memory when it ends in order", 1,
-                         set_purge),
-    cli::option<Options>("--help", "", "print this", 1, set_action<Options::Action::Help>),
-    cli::option<Options>("--version", "", "print the version", 1,
-                         set_action<Options::Action::Version>),
+constexpr std::uint32_t kAlways = 1;
+
+// NOLINTNEXTLINE(readability-identifier-naming): a function
+constexpr auto option = runtime::option_rule<Options>;
+
+constexpr auto kOptions = std::to_array<Rule>({
+    option("socket", 0, "PATH",
+           "where clients are served (default: /run/pepita/storage/storage.sock)", kAlways,
+           set_path<&Options::socket>),
+    option("memory-file", 0, "PATH",
+           "file of a tmpfs that holds the volumes (default: beside the socket)", kAlways,
+           set_path<&Options::memory_file>),
+    option("memory-limit", 0, "MIB", "what a new memory file may take, all told (default: 1024)",
+           kAlways, set_memory_limit),
+    option("state", 0, "DIR", "where the list of volumes is (default: /var/lib/pepita/storage)",
+           kAlways, set_path<&Options::state>),
+    option("metrics", 0, "FILE", "write Prometheus' text format there, every 15 seconds", kAlways,
+           set_path<&Options::metrics>),
+    option("cold-after", 0, "SECONDS",
+           "pack what nobody used for so long smaller, with zstd (default: never)", kAlways,
+           set_cold_after),
+    option("log-format", 0, "FORMAT", "text or json (default: text)", kAlways, set_log_format),
+    option("purge", 0, "", "remove the volumes in memory when it ends in order", kAlways,
+           set_purge),
+    option("help", 'h', "", "print this", kAlways, set_action<Options::Action::Help>),
+    option("version", 0, "", "print the version", kAlways, set_action<Options::Action::Version>),
 });
+constexpr std::span<const Rule> kRules = kOptions;
 
 }  // namespace
 
@@ -101,8 +103,7 @@ std::string directory_of(const std::string& path) {
 
 Result<Options> parse_options(std::span<const std::string> arguments) {
     Options options;
-    const auto rest = TRY(
-        cli::apply_options(arguments, std::span<const OptionRule<Options>>(kRules), 1, options));
+    const auto rest = TRY(runtime::apply_options(arguments, kRules, kAlways, options));
     if (!rest.empty()) {
         return usage_error("unexpected argument '" + rest.front() + "'");
     }
@@ -117,7 +118,7 @@ std::string help_text() {
         "Usage: pepita-storage [OPTION...]\n\n"
         "Keeps a node's volumes in compressed memory and in files, and serves them as\n"
         "block devices. SIGTERM ends it in order.\n\n";
-    cli::append_help(text, std::span<const OptionRule<Options>>(kRules), 1);
+    runtime::append_help(text, kRules, kAlways);
     return text;
 }
 

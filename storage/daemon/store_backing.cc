@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -88,6 +89,9 @@ Result<Bytes> size_of(const std::string& path, int flags) {
     return Bytes(static_cast<std::uint64_t>(size));
 }
 
+/// How a file is opened that is the disk itself.
+int flags_of(const VolumeSpec& volume) { return O_RDWR | (volume.direct ? O_DIRECT : 0); }
+
 Error not_in_store(const VolumeSpec& volume) {
     return {Code::Unsupported, "volume '" + volume.name + "' is a file: only volumes in memory " +
                                    "have snapshots and other sizes"};
@@ -121,13 +125,15 @@ Result<Bytes> StoreBacking::create(const VolumeSpec& volume) {
     Bytes capacity = volume.capacity;
     if (volume.kind != VolumeKind::Zram) {
         const bool is_base = volume.kind == VolumeKind::Overlay;
-        const Bytes size = TRY(size_of(volume.file, is_base ? O_RDONLY : O_RDWR));
-        if (capacity != Bytes(0) && capacity != size) {
+        const Bytes size = TRY(size_of(volume.file, is_base ? O_RDONLY : flags_of(volume)));
+        const bool is_right = is_base ? capacity >= size : capacity == size;
+        if (capacity != Bytes(0) && !is_right) {
             return Error(Code::InvalidArgument, "'" + volume.file + "' has " +
                                                     std::to_string(size.value()) + " bytes, not " +
-                                                    std::to_string(capacity.value()));
+                                                    std::to_string(capacity.value()) +
+                                                    (is_base ? " or less" : ""));
         }
-        capacity = size;
+        capacity = std::max(capacity, size);
     }
     if (volume.kind == VolumeKind::File) {
         return capacity;
@@ -151,7 +157,8 @@ Result<void> StoreBacking::resize(const VolumeSpec& volume, Bytes capacity) {
 
 Result<std::shared_ptr<Disk>> StoreBacking::open(const VolumeSpec& volume, bool read_only) {
     if (volume.kind == VolumeKind::File) {
-        Fd file = TRY(open_file(volume.file.c_str(), read_only ? O_RDONLY : O_RDWR));
+        const int access = read_only ? O_RDONLY : O_RDWR;
+        Fd file = TRY(open_file(volume.file.c_str(), access | (flags_of(volume) & O_DIRECT)));
         return file_disk(std::move(file), read_only ? Access::ReadOnly : Access::ReadWrite);
     }
     auto found = TRY(find(volume));

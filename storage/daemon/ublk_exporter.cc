@@ -84,7 +84,9 @@ Result<std::unique_ptr<Export>> UblkExporter::start(const runtime::AttachSpec& h
     UblkServer::Options options;
     options.id = id;
     options.queues = static_cast<std::uint16_t>(how.queues);
-    options.depth = static_cast<std::uint16_t>(how.depth);
+    if (how.depth != 0) {
+        options.depth = static_cast<std::uint16_t>(how.depth);
+    }
     options.mark = mark_;
     return std::make_unique<UblkExport>(
         TRY(UblkServer::start(*TRY(control()), std::move(disk), options)));

@@ -60,6 +60,10 @@ TEST_F(StorageApiTest, EveryFieldOfACreateArrives) {
                             .file = "/var/base.img"};
     ASSERT_TRUE(create(volume).has_value());
     EXPECT_EQ(service_.created, volume);
+    const VolumeSpec direct{
+        .name = "web-2", .kind = VolumeKind::File, .capacity = {}, .file = "/disk", .direct = true};
+    ASSERT_TRUE(create(direct).has_value());
+    EXPECT_EQ(service_.created, direct);
 }
 
 TEST_F(StorageApiTest, EveryFieldOfAnAttachArrivesAndThePathComesBack) {
@@ -175,6 +179,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "capacity 0: must be at least one page of 4096 bytes"},
         BadVolume{"FileOfZram", [](VolumeSpec& v) { v.file = "/x"; },
                   "a volume of kind zram has no file"},
+        BadVolume{"DirectZram", [](VolumeSpec& v) { v.direct = true; },
+                  "only a volume of kind file is direct"},
         BadVolume{"NoFile", [](VolumeSpec& v) { v.kind = VolumeKind::File; },
                   "file: must be an absolute path"},
         BadVolume{"RelativeFile",
@@ -192,8 +198,10 @@ TEST_F(StorageApiTest, ANameOf63IsTaken) {
 TEST_F(StorageApiTest, QueuesAndDepthOutOfRangeAreRefused) {
     expect_refused(attach({.queues = 0}), "queues 0: must be 1 to 64");
     expect_refused(attach({.queues = 65}), "queues 65: must be 1 to 64");
-    expect_refused(attach({.depth = 0}), "queue depth 0: must be 1 to 4096");
-    expect_refused(attach({.depth = 4097}), "queue depth 4097: must be 1 to 4096");
+    expect_refused(attach({.front_end = FrontEnd::Ublk, .depth = 4097}),
+                   "queue depth 4097: must be 1 to 4096");
+    expect_refused(attach({.depth = 1}),
+                   "queue depth: a vhost-user front end decides itself (QEMU: queue-size=)");
 }
 
 class StorageApiMethod : public StorageApiTest, public testing::WithParamInterface<const char*> {};

@@ -36,6 +36,11 @@ TEST(StorageCommandLine, CreateTakesEveryOption) {
     EXPECT_EQ(command.socket, "/s");
 }
 
+TEST(StorageCommandLine, AFileMayBeDirect) {
+    EXPECT_TRUE(parsed({"storage", "create", "web", "--direct"}).volume.direct);
+    EXPECT_FALSE(parsed({"storage", "create", "web"}).volume.direct);
+}
+
 TEST(StorageCommandLine, AFileIsMadeAbsolute) {
     EXPECT_TRUE(parsed({"storage", "create", "web", "--file", "b"}).volume.file.starts_with('/'));
 }

@@ -100,6 +100,8 @@ class Program(unittest.TestCase):
         self.assertIn("131072000000 at the most", self.refused("create", "huge", "--size", "1T"))
         self.assertIn("ENOENT", self.refused("create", "file", "--kind", "file", "--file", "/nowhere"))
         self.assertIn("'--depth'", self.refused("attach", "web", "--depth", "0", status=2))
+        self.assertIn("a vhost-user front end decides itself", self.refused("attach", "web", "--depth", "8"))
+        self.assertIn("only a volume of kind file", self.refused("create", "x", "--size", "4K", "--direct"))
         self.assertEqual(list(self.volumes()), ["web"])
 
     def test_a_kill_loses_nothing(self):
@@ -108,6 +110,7 @@ class Program(unittest.TestCase):
         base = self.root / "base"
         base.write_bytes(bytes(8192))
         self.done("create", "over", "--kind", "overlay", "--file", str(base))
+        self.done("create", "longer", "--kind", "overlay", "--file", str(base), "--size", "1M")
         self.done("create", "disk", "--kind", "file", "--file", str(base))
         before = self.volumes()
         self.assertEqual(daemon.end(signal.SIGKILL), -signal.SIGKILL)

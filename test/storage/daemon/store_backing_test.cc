@@ -130,10 +130,37 @@ TEST_F(StoreBackingTest, AFileIsAsLongAsItIs) {
     EXPECT_TRUE(std::filesystem::exists(path));
 }
 
-TEST_F(StoreBackingTest, AnOverlayIsAsLongAsItsBase) {
+TEST_F(StoreBackingTest, AnOverlayIsAsLongAsItsBaseOrLonger) {
     const std::string path = file(std::string(8192, 'x'));
     EXPECT_EQ(backing_->create(of_file(VolumeKind::Overlay, path)).value(), Bytes(8192));
     EXPECT_EQ(backing_->kept().size(), 1U);
+    VolumeSpec other = of_file(VolumeKind::Overlay, path);
+    other.name = "other";
+    other.capacity = Bytes(4096);
+    EXPECT_EQ(backing_->create(other).error().message(),
+              "'" + path + "' has 8192 bytes, not 4096 or less");
+    other.capacity = 1_MiB;
+    EXPECT_EQ(backing_->create(other).value(), 1_MiB);
+    EXPECT_EQ(backing_->open(other, false).value()->capacity(), Sectors(2048));
+}
+
+TEST_F(StoreBackingTest, AFileIsOpenedPastThePageCacheWhereAsked) {
+    // Of the test's own folder: this kernel's tmpfs may not have O_DIRECT.
+    const std::string path = "direct_test.img";
+    ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), path, std::string(8192, 'x'), 0600).has_value());
+    VolumeSpec volume = of_file(VolumeKind::File, path);
+    EXPECT_TRUE(backing_->open(volume, false).value()->file().has_value());
+    volume.direct = true;
+    const auto size = backing_->create(volume);
+    if (!size && size.error().code() == Code::InvalidArgument) {
+        std::filesystem::remove(path);
+        GTEST_SKIP() << "the working directory's file system has no O_DIRECT";
+    }
+    EXPECT_EQ(size.value(), Bytes(8192));
+    // Such a disk lends no file: a request would have to lie as the file wants it.
+    EXPECT_FALSE(backing_->open(volume, false).value()->file().has_value());
+    EXPECT_FALSE(backing_->open(volume, true).value()->file().has_value());
+    std::filesystem::remove(path);
 }
 
 TEST_F(StoreBackingTest, ASnapshotComesBackAsAnotherVolume) {
