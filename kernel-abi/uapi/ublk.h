@@ -82,15 +82,17 @@ inline constexpr std::uint64_t kUblkFSafeStopDev = 1ULL << 17U;         // 7.0
 inline constexpr std::uint64_t kUblkFNoAutoPartScan = 1ULL << 18U;      // 7.0
 inline constexpr std::uint64_t kUblkFShmemZc = 1ULL << 19U;             // 7.1
 inline constexpr std::uint64_t kUblkFIoDescSize = 1ULL << 20U;          // 7.3
-inline constexpr std::uint32_t kUblkFeaturesLength = 8;  // of what GET_FEATURES writes
+// Of what GET_FEATURES writes.
+inline constexpr std::uint32_t kUblkFeaturesLength = 8;  // 6.5
 
 /// UblkDeviceInfo::state.
 inline constexpr std::uint16_t kUblkStateDead = 0;
 inline constexpr std::uint16_t kUblkStateLive = 1;
 inline constexpr std::uint16_t kUblkStateQuiesced = 2;  // its server is gone, and may come back
-inline constexpr std::uint16_t kUblkStateFailIo = 3;    // 6.13; likewise, and requests fail
+// Likewise, and requests fail.
+inline constexpr std::uint16_t kUblkStateFailIo = 3;  // 6.13
 
-inline constexpr std::uint32_t kUblkQueuesMax = 4096;
+inline constexpr std::uint32_t kUblkQueuesMax = 4096;  // 6.5
 inline constexpr std::uint32_t kUblkQueueDepthMax = 4096;
 
 struct UblkDeviceInfo {
@@ -174,7 +176,7 @@ struct UblkParamSegment {
     std::array<std::uint8_t, 2> pad;
 };
 static_assert(sizeof(UblkParamSegment) == 16);
-inline constexpr std::uint32_t kUblkSegmentSizeMin = 4096;
+inline constexpr std::uint32_t kUblkSegmentSizeMin = 4096;  // 6.15
 
 /// 7.0, with kUblkFIntegrity.
 struct UblkParamIntegrity {
@@ -192,7 +194,7 @@ static_assert(sizeof(UblkParamIntegrity) == 16);
 /// UblkParams::types.
 inline constexpr std::uint32_t kUblkParamBasic = 1U << 0U;
 inline constexpr std::uint32_t kUblkParamDiscard = 1U << 1U;
-inline constexpr std::uint32_t kUblkParamDevt = 1U << 2U;
+inline constexpr std::uint32_t kUblkParamDevt = 1U << 2U;       // 6.3
 inline constexpr std::uint32_t kUblkParamZoned = 1U << 3U;      // 6.6
 inline constexpr std::uint32_t kUblkParamDmaAlign = 1U << 4U;   // 6.15
 inline constexpr std::uint32_t kUblkParamSegment = 1U << 5U;    // 6.15
@@ -223,7 +225,7 @@ struct UblkShmemBufReg {
     std::uint32_t reserved;
 };
 static_assert(sizeof(UblkShmemBufReg) == 24);
-inline constexpr std::uint32_t kUblkShmemBufReadOnly = 1U << 0U;
+inline constexpr std::uint32_t kUblkShmemBufReadOnly = 1U << 0U;  // 7.1
 
 /// Payload of an I/O command.
 struct UblkIoRequest {
@@ -247,9 +249,9 @@ struct UblkBatchIo {
     std::uint64_t reserved2;
 };
 static_assert(sizeof(UblkBatchIo) == 16);
-inline constexpr std::uint16_t kUblkBatchFHasZoneLba = 1U << 0U;
-inline constexpr std::uint16_t kUblkBatchFHasBufAddr = 1U << 1U;
-inline constexpr std::uint16_t kUblkBatchFAutoBufRegFallback = 1U << 2U;
+inline constexpr std::uint16_t kUblkBatchFHasZoneLba = 1U << 0U;          // 7.0
+inline constexpr std::uint16_t kUblkBatchFHasBufAddr = 1U << 1U;          // 7.0
+inline constexpr std::uint16_t kUblkBatchFAutoBufRegFallback = 1U << 2U;  // 7.0
 
 struct UblkElemHeader {
     std::uint16_t tag;
@@ -280,8 +282,8 @@ struct UblkAutoBufReg {
 };
 static_assert(sizeof(UblkAutoBufReg) == 8);
 /// Where it cannot be registered, the request comes with kUblkIoFNeedRegBuf; else it fails.
-inline constexpr std::uint8_t kUblkAutoBufRegFallback = 1U << 0U;
-inline constexpr std::uint8_t kUblkAutoBufRegMask = kUblkAutoBufRegFallback;
+inline constexpr std::uint8_t kUblkAutoBufRegFallback = 1U << 0U;             // 6.16
+inline constexpr std::uint8_t kUblkAutoBufRegMask = kUblkAutoBufRegFallback;  // 6.16
 constexpr std::uint64_t to_sqe_address(const UblkAutoBufReg& place) {
     return std::bit_cast<std::uint64_t>(place);
 }
@@ -326,10 +328,10 @@ inline constexpr std::uint32_t kUblkIoFNeedRegBuf = 1U << 17U;  // 6.16
 inline constexpr std::uint32_t kUblkIoFIntegrity = 1U << 18U;   // 7.0
 inline constexpr std::uint32_t kUblkIoFShmemZc = 1U << 19U;     // 7.1
 
-/// UblkIoDescriptor::addr with kUblkIoFShmemZc (7.1).
-inline constexpr std::uint64_t kUblkShmemZcOffsetMask = 0xffffffff;
-inline constexpr std::uint32_t kUblkShmemZcIndexShift = 32;
-inline constexpr std::uint64_t kUblkShmemZcIndexMask = 0xffff;
+/// UblkIoDescriptor::addr with kUblkIoFShmemZc.
+inline constexpr std::uint64_t kUblkShmemZcOffsetMask = 0xffffffff;  // 7.1
+inline constexpr std::uint32_t kUblkShmemZcIndexShift = 32;          // 7.1
+inline constexpr std::uint64_t kUblkShmemZcIndexMask = 0xffff;       // 7.1
 constexpr std::uint16_t ublk_shmem_index(std::uint64_t addr) {
     return static_cast<std::uint16_t>(addr >> kUblkShmemZcIndexShift & kUblkShmemZcIndexMask);
 }
@@ -341,9 +343,23 @@ constexpr std::uint32_t ublk_shmem_offset(std::uint64_t addr) {
 /// pwrite with kUblkFUserCopy.
 inline constexpr std::uint64_t kUblkDescriptorsOffset = 0;
 inline constexpr std::uint64_t kUblkDataOffset = 0x80000000;
-inline constexpr std::uint32_t kUblkDataBits = 25;  // 32 MiB a request at most
-inline constexpr std::uint32_t kUblkTagBits = 16;
-inline constexpr std::uint32_t kUblkQueueBits = 12;
-inline constexpr std::uint64_t kUblkIntegrityOffset = 1ULL << 62U;  // 7.0: the metadata's instead
+
+/// What is added to kUblkDataOffset: the byte in the request, of which one has 32 MiB at most, then
+/// its tag, then its queue.
+inline constexpr std::uint32_t kUblkDataShift = 0;                              // 6.5
+inline constexpr std::uint32_t kUblkDataBits = 25;                              // 6.5
+inline constexpr std::uint64_t kUblkDataMask = (1ULL << kUblkDataBits) - 1;     // 6.5
+inline constexpr std::uint32_t kUblkTagShift = kUblkDataBits;                   // 6.5
+inline constexpr std::uint32_t kUblkTagBits = 16;                               // 6.5
+inline constexpr std::uint64_t kUblkTagMask = (1ULL << kUblkTagBits) - 1;       // 6.5
+inline constexpr std::uint32_t kUblkQueueShift = kUblkTagShift + kUblkTagBits;  // 6.5
+inline constexpr std::uint32_t kUblkQueueBits = 12;                             // 6.5
+inline constexpr std::uint64_t kUblkQueueMask = (1ULL << kUblkQueueBits) - 1;   // 6.5
+/// How far those of all queues reach.
+inline constexpr std::uint32_t kUblkDataTotalBits = kUblkQueueShift + kUblkQueueBits;  // 6.5
+inline constexpr std::uint64_t kUblkDataTotalSize = 1ULL << kUblkDataTotalBits;        // 6.5
+/// With this added: the request's metadata instead of its data.
+inline constexpr std::uint32_t kUblkIntegrityShift = 62;                            // 7.0
+inline constexpr std::uint64_t kUblkIntegrityOffset = 1ULL << kUblkIntegrityShift;  // 7.0
 
 }  // namespace pepita::abi

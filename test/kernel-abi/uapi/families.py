@@ -108,6 +108,23 @@ FAMILIES = (
             r"virtio_(admin|dev_part|resource_obj)\w*": NO_ADMIN,
         },
     ),
+    Family(
+        name="ublk",
+        linux=("linux/ublk_cmd.h",),
+        ours=("ublk",),
+        macros={
+            r"UBLK_CMD_\w+|UBLK_IO_(FETCH_REQ|COMMIT_AND_FETCH_REQ|NEED_GET_DATA)":
+                "the number in a command; the whole of it is asserted by its name with _U_",
+        },
+        members={
+            r"ublksrv_ctrl_cmd\.(data|dev_path_len|pad|reserved)": NEWER_STRUCT,
+            r"ublksrv_ctrl_dev_info\.(pad0|reserved0|io_desc_size|owner_uid|owner_gid)": NEWER_STRUCT,
+            r"ublk_(param_(devt|zoned|dma_align|segment|integrity)|shmem_buf_reg|auto_buf_reg|elem_header|batch_io)":
+                NEWER_STRUCT,
+            r"ublk_params\.(devt|zoned|dma|seg|integrity)": NEWER_STRUCT,
+            r"ublksrv_io_desc\.nr_zones|ublksrv_io_cmd\.zone_append_lba": "another name, of a union of two equals",
+        },
+    ),
     Family(name="vm_sockets", linux=("linux/vm_sockets.h",), ours=("vm_sockets",)),
     # Linux has no header of it for programs: BTF, and each number a second time.
     Family(name="blk_mq", linux=(), ours=("blk_mq",)),

@@ -227,4 +227,31 @@
 #ifndef UBLK_U_IO_FETCH_IO_CMDS
 #define UBLK_U_IO_FETCH_IO_CMDS 0xc0107527ULL
 #endif
+#ifndef UBLK_IO_BUF_OFF
+#define UBLK_IO_BUF_OFF 0x0ULL
+#endif
+#ifndef UBLK_IO_BUF_BITS_MASK
+#define UBLK_IO_BUF_BITS_MASK 0x1ffffffULL
+#endif
+#ifndef UBLK_TAG_OFF
+#define UBLK_TAG_OFF 0x19ULL
+#endif
+#ifndef UBLK_TAG_BITS_MASK
+#define UBLK_TAG_BITS_MASK 0xffffULL
+#endif
+#ifndef UBLK_QID_OFF
+#define UBLK_QID_OFF 0x29ULL
+#endif
+#ifndef UBLK_QID_BITS_MASK
+#define UBLK_QID_BITS_MASK 0xfffULL
+#endif
+#ifndef UBLKSRV_IO_BUF_TOTAL_BITS
+#define UBLKSRV_IO_BUF_TOTAL_BITS 0x35ULL
+#endif
+#ifndef UBLKSRV_IO_BUF_TOTAL_SIZE
+#define UBLKSRV_IO_BUF_TOTAL_SIZE 0x20000000000000ULL
+#endif
+#ifndef UBLK_INTEGRITY_FLAG_OFF
+#define UBLK_INTEGRITY_FLAG_OFF 0x3eULL
+#endif
 // NOLINTEND(cppcoreguidelines-macro-usage)

@@ -216,10 +216,23 @@ static_assert(kUblkShmemZcIndexShift == UBLK_SHMEM_ZC_IDX_OFF);
 static_assert(kUblkShmemZcIndexMask == UBLK_SHMEM_ZC_IDX_MASK);
 static_assert(kUblkDescriptorsOffset == UBLKSRV_CMD_BUF_OFFSET);
 static_assert(kUblkDataOffset == UBLKSRV_IO_BUF_OFFSET);
+static_assert(kUblkDataShift == UBLK_IO_BUF_OFF);
 static_assert(kUblkDataBits == UBLK_IO_BUF_BITS);
+static_assert(kUblkDataMask == UBLK_IO_BUF_BITS_MASK);
+static_assert(kUblkTagShift == UBLK_TAG_OFF);
 static_assert(kUblkTagBits == UBLK_TAG_BITS);
+static_assert(kUblkTagMask == UBLK_TAG_BITS_MASK);
+static_assert(kUblkQueueShift == UBLK_QID_OFF);
 static_assert(kUblkQueueBits == UBLK_QID_BITS);
+static_assert(kUblkQueueMask == UBLK_QID_BITS_MASK);
+static_assert(kUblkDataTotalBits == UBLKSRV_IO_BUF_TOTAL_BITS);
+static_assert(kUblkDataTotalSize == UBLKSRV_IO_BUF_TOTAL_SIZE);
+static_assert(kUblkIntegrityShift == UBLK_INTEGRITY_FLAG_OFF);
 static_assert(kUblkIntegrityOffset == UBLKSRV_IO_INTEGRITY_FLAG);
+// Of no name there: -1 where a command is about no queue, or wants any id; ublksrv_get_op().
+static_assert(kUblkNoQueue == static_cast<std::uint16_t>(-1));
+static_assert(kUblkAnyDevice == static_cast<std::uint32_t>(-1));
+static_assert(kUblkOperationMask == 0xff);
 static_assert(static_cast<std::uint32_t>(UblkControlCommand::GetQueueAffinity) ==
               UBLK_U_CMD_GET_QUEUE_AFFINITY);
 static_assert(static_cast<std::uint32_t>(UblkControlCommand::GetDevInfo) ==
