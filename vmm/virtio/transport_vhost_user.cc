@@ -48,6 +48,12 @@ void signal(const Fd& eventfd) {
 
 Error not_now(std::string why) { return {Code::FailedPrecondition, std::move(why)}; }
 
+bool is_about_a_queue(abi::VhostUserRequest request) {
+    return request == SetVringNum || request == SetVringAddr || request == SetVringBase ||
+           request == GetVringBase || request == SetVringKick || request == SetVringCall ||
+           request == SetVringErr || request == SetVringEnable;
+}
+
 bool has_own_reply(abi::VhostUserRequest request) {
     return request == GetFeatures || request == GetProtocolFeatures || request == GetQueueNum ||
            request == GetVringBase || request == GetConfig || request == GetInflightFd;
@@ -160,77 +166,50 @@ Result<void> VhostUserTransport::dispatch(VhostUserMessage& message) {
     if (!takes_fds && !message.fds.empty()) {
         return Error(Code::InvalidArgument, "descriptors came with it");
     }
-    switch (message.request) {
-        case SetVringNum:
-        case SetVringAddr:
-        case SetVringBase:
-        case GetVringBase:
-        case SetVringKick:
-        case SetVringCall:
-        case SetVringErr:
-        case SetVringEnable:
-            return dispatch_vring(message);
-        case GetFeatures:
-        case SetFeatures:
-        case SetOwner:
-        case ResetOwner:
-        case SetMemTable:
-        case SetLogBase:
-        case SetLogFd:
-        case GetProtocolFeatures:
-        case SetProtocolFeatures:
-        case GetQueueNum:
-        case GetConfig:
-        case SetConfig:
-        case SetBackendReqFd:
-        case GetInflightFd:
-        case SetInflightFd:
-            break;
-    }
-    return dispatch_device(message);
+    return is_about_a_queue(message.request) ? dispatch_vring(message) : dispatch_device(message);
 }
 
 Result<void> VhostUserTransport::dispatch_device(VhostUserMessage& message) {
-    switch (message.request) {
-        case GetFeatures:
-            return reply_u64(GetFeatures, offered());
-        case SetFeatures:
-            return set_features(message);
-        case GetProtocolFeatures:
-            return reply_u64(GetProtocolFeatures, offered_protocol());
-        case SetProtocolFeatures:
-            return set_protocol_features(message);
-        case GetQueueNum:
-            return reply_u64(GetQueueNum, queues_.size());
-        case SetOwner:
-            return {};
-        case ResetOwner:
-            (void)stop_all();
-            end_session();
-            return {};
-        case SetMemTable:
-            return set_memory(message);
-        case GetConfig:
-            return get_config(message);
-        case SetConfig:
-            return set_config(message);
-        case SetBackendReqFd:
-            return set_backend_channel(message);
-        case GetInflightFd:
-            return get_inflight(message);
-        case SetInflightFd:
-            return set_inflight(message);
-        case SetLogBase:
-        case SetLogFd:
-        case SetVringNum:
-        case SetVringAddr:
-        case SetVringBase:
-        case GetVringBase:
-        case SetVringKick:
-        case SetVringCall:
-        case SetVringErr:
-        case SetVringEnable:
-            break;
+    if (message.request == GetFeatures) {
+        return reply_u64(GetFeatures, offered());
+    }
+    if (message.request == SetFeatures) {
+        return set_features(message);
+    }
+    if (message.request == GetProtocolFeatures) {
+        return reply_u64(GetProtocolFeatures, offered_protocol());
+    }
+    if (message.request == SetProtocolFeatures) {
+        return set_protocol_features(message);
+    }
+    if (message.request == GetQueueNum) {
+        return reply_u64(GetQueueNum, queues_.size());
+    }
+    if (message.request == SetOwner) {
+        return {};
+    }
+    if (message.request == ResetOwner) {
+        (void)stop_all();
+        end_session();
+        return {};
+    }
+    if (message.request == SetMemTable) {
+        return set_memory(message);
+    }
+    if (message.request == GetConfig) {
+        return get_config(message);
+    }
+    if (message.request == SetConfig) {
+        return set_config(message);
+    }
+    if (message.request == SetBackendReqFd) {
+        return set_backend_channel(message);
+    }
+    if (message.request == GetInflightFd) {
+        return get_inflight(message);
+    }
+    if (message.request == SetInflightFd) {
+        return set_inflight(message);
     }
     return Error(Code::Unsupported, "it was not offered");
 }

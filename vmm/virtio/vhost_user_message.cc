@@ -1,6 +1,7 @@
 #include "vmm/virtio/vhost_user_message.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,60 @@
 #include "kernel-abi/uapi/vhost_user.h"
 
 namespace pepita::vmm::virtio {
+namespace {
+
+using enum abi::VhostUserRequest;
+
+using Name = std::pair<abi::VhostUserRequest, std::string_view>;
+constexpr std::array kNames{
+    Name{GetFeatures, "GET_FEATURES"},
+    Name{SetFeatures, "SET_FEATURES"},
+    Name{SetOwner, "SET_OWNER"},
+    Name{ResetOwner, "RESET_OWNER"},
+    Name{SetMemTable, "SET_MEM_TABLE"},
+    Name{SetLogBase, "SET_LOG_BASE"},
+    Name{SetLogFd, "SET_LOG_FD"},
+    Name{SetVringNum, "SET_VRING_NUM"},
+    Name{SetVringAddr, "SET_VRING_ADDR"},
+    Name{SetVringBase, "SET_VRING_BASE"},
+    Name{GetVringBase, "GET_VRING_BASE"},
+    Name{SetVringKick, "SET_VRING_KICK"},
+    Name{SetVringCall, "SET_VRING_CALL"},
+    Name{SetVringErr, "SET_VRING_ERR"},
+    Name{GetProtocolFeatures, "GET_PROTOCOL_FEATURES"},
+    Name{SetProtocolFeatures, "SET_PROTOCOL_FEATURES"},
+    Name{GetQueueNum, "GET_QUEUE_NUM"},
+    Name{SetVringEnable, "SET_VRING_ENABLE"},
+    Name{SendRarp, "SEND_RARP"},
+    Name{NetSetMtu, "NET_SET_MTU"},
+    Name{SetBackendReqFd, "SET_BACKEND_REQ_FD"},
+    Name{IotlbMsg, "IOTLB_MSG"},
+    Name{SetVringEndian, "SET_VRING_ENDIAN"},
+    Name{GetConfig, "GET_CONFIG"},
+    Name{SetConfig, "SET_CONFIG"},
+    Name{CreateCryptoSession, "CREATE_CRYPTO_SESSION"},
+    Name{CloseCryptoSession, "CLOSE_CRYPTO_SESSION"},
+    Name{PostcopyAdvise, "POSTCOPY_ADVISE"},
+    Name{PostcopyListen, "POSTCOPY_LISTEN"},
+    Name{PostcopyEnd, "POSTCOPY_END"},
+    Name{GetInflightFd, "GET_INFLIGHT_FD"},
+    Name{SetInflightFd, "SET_INFLIGHT_FD"},
+    Name{GpuSetSocket, "GPU_SET_SOCKET"},
+    Name{ResetDevice, "RESET_DEVICE"},
+    Name{VringKick, "VRING_KICK"},
+    Name{GetMaxMemSlots, "GET_MAX_MEM_SLOTS"},
+    Name{AddMemReg, "ADD_MEM_REG"},
+    Name{RemMemReg, "REM_MEM_REG"},
+    Name{SetStatus, "SET_STATUS"},
+    Name{GetStatus, "GET_STATUS"},
+    Name{GetSharedObject, "GET_SHARED_OBJECT"},
+    Name{SetDeviceStateFd, "SET_DEVICE_STATE_FD"},
+    Name{CheckDeviceState, "CHECK_DEVICE_STATE"},
+    Name{GetShmemConfig, "GET_SHMEM_CONFIG"},
+    Name{GetVringBaseSkipDrain, "GET_VRING_BASE_SKIP_DRAIN"},
+};
+
+}  // namespace
 
 Error VhostUserMessage::wrong_size(std::size_t expected) const {
     return {Code::InvalidArgument, "payload has " + std::to_string(payload.size()) + " B where " +
@@ -26,56 +82,9 @@ Error VhostUserMessage::wrong_size(std::size_t expected) const {
 }
 
 std::string name_of(abi::VhostUserRequest request) {
-    using enum abi::VhostUserRequest;
-    switch (request) {
-        case GetFeatures:
-            return "GET_FEATURES";
-        case SetFeatures:
-            return "SET_FEATURES";
-        case SetOwner:
-            return "SET_OWNER";
-        case ResetOwner:
-            return "RESET_OWNER";
-        case SetMemTable:
-            return "SET_MEM_TABLE";
-        case SetLogBase:
-            return "SET_LOG_BASE";
-        case SetLogFd:
-            return "SET_LOG_FD";
-        case SetVringNum:
-            return "SET_VRING_NUM";
-        case SetVringAddr:
-            return "SET_VRING_ADDR";
-        case SetVringBase:
-            return "SET_VRING_BASE";
-        case GetVringBase:
-            return "GET_VRING_BASE";
-        case SetVringKick:
-            return "SET_VRING_KICK";
-        case SetVringCall:
-            return "SET_VRING_CALL";
-        case SetVringErr:
-            return "SET_VRING_ERR";
-        case GetProtocolFeatures:
-            return "GET_PROTOCOL_FEATURES";
-        case SetProtocolFeatures:
-            return "SET_PROTOCOL_FEATURES";
-        case GetQueueNum:
-            return "GET_QUEUE_NUM";
-        case SetVringEnable:
-            return "SET_VRING_ENABLE";
-        case GetConfig:
-            return "GET_CONFIG";
-        case SetConfig:
-            return "SET_CONFIG";
-        case SetBackendReqFd:
-            return "SET_BACKEND_REQ_FD";
-        case GetInflightFd:
-            return "GET_INFLIGHT_FD";
-        case SetInflightFd:
-            return "SET_INFLIGHT_FD";
-    }
-    return "request " + std::to_string(std::to_underlying(request));
+    const auto* const found = std::ranges::find(kNames, request, &Name::first);
+    return found != kNames.end() ? std::string(found->second)
+                                 : "request " + std::to_string(std::to_underlying(request));
 }
 
 Result<bool> VhostUserReader::fill(FdRef socket, std::size_t size) {

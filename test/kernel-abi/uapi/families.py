@@ -19,6 +19,7 @@ NEWER_PADDING = "padding that has got names since Linux 6.1; as AT"
 LEGACY = "of devices before virtio 1.0"
 NO_ADMIN = "pepita's devices have no administration virtqueue"
 NEWER_STRUCT = "as AT: Debian 12's header does not have all of it"
+KERNEL_VHOST = "of /dev/vhost-*, which pepita does not use"
 VIRTIO = ("balloon", "blk", "config", "console", "fs", "ids", "mmio", "net", "pci", "pmem", "ring", "vsock")
 FAMILIES = (
     Family(
@@ -126,6 +127,21 @@ FAMILIES = (
         },
     ),
     Family(name="vm_sockets", linux=("linux/vm_sockets.h",), ours=("vm_sockets",)),
+    # Of the protocol there is no header: QEMU's document, and each number a second time.
+    Family(
+        name="vhost_user",
+        linux=("linux/vhost_types.h",),
+        ours=("vhost_user",),
+        macros={
+            r"VHOST_IOTLB_MSG(_V2)?|VHOST_NET_F_VIRTIO_NET_HDR|VHOST_BACKEND_F_\w+|VHOST_PAGE_SIZE": KERNEL_VHOST,
+            r"VHOST_SCSI_ABI_VERSION": KERNEL_VHOST,
+        },
+        members={
+            r"vhost_(vring_file|worker_state|vring_worker|msg|msg_v2|features_array|scsi_target)": KERNEL_VHOST,
+            r"vhost_vdpa_\w+": KERNEL_VHOST,
+            r"vhost_memory_region\.flags_padding": "is the offset in the file in vhost-user; as AT",
+        },
+    ),
     # Linux has no header of it for programs: BTF, and each number a second time.
     Family(name="blk_mq", linux=(), ours=("blk_mq",)),
 )

@@ -1,6 +1,6 @@
 #pragma once
 
-// Linux's headers of virtio, and what they have since 6.1, the kernel of Debian 12.
+// Linux's headers of virtio and vhost, and what they have since 6.1, the kernel of Debian 12.
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -18,7 +18,7 @@
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wkeyword-macro"
 #endif
-#define class named_class  // NOLINT(*-reserved-identifier)
+#define class named_class  // NOLINT(*-reserved-identifier, readability-identifier-naming)
 #include <linux/virtio_net.h>
 #undef class
 #ifdef __clang__
@@ -26,6 +26,8 @@
 #endif
 #define VIRTIO_RING_NO_LEGACY
 #include <linux/virtio_ring.h>
+// Includes the one before.
+#include <linux/vhost_types.h>
 
 #ifndef VIRTIO_NET_F_DEVICE_STATS
 #define VIRTIO_NET_F_DEVICE_STATS 50

@@ -9,17 +9,10 @@
 #include <cstdint>
 
 #include "test/kernel-abi/uapi/newer_ublk.h"
+#include "test/kernel-abi/uapi/same_layout.h"
 
 // Against the system's header; what Debian 12's, which is Linux 6.1's, does not have yet stands
 // here and in newer_ublk.h as numbers.
-#define SAME_PLACE(ours, our_member, theirs, their_member)                        \
-    static_assert(offsetof(ours, our_member) == offsetof(theirs, their_member) && \
-                  sizeof(static_cast<ours*>(nullptr)->our_member) ==              \
-                      sizeof(static_cast<theirs*>(nullptr)->their_member))
-#define AT(ours, member, offset, size)                  \
-    static_assert(offsetof(ours, member) == (offset) && \
-                  sizeof(static_cast<ours*>(nullptr)->member) == (size))
-
 namespace pepita::abi {
 namespace {
 
@@ -271,14 +264,14 @@ static_assert(static_cast<std::uint32_t>(UblkIoCommand::PrepIoCmds) == UBLK_U_IO
 static_assert(static_cast<std::uint32_t>(UblkIoCommand::CommitIoCmds) == UBLK_U_IO_COMMIT_IO_CMDS);
 static_assert(static_cast<std::uint32_t>(UblkIoCommand::FetchIoCmds) == UBLK_U_IO_FETCH_IO_CMDS);
 
-TEST(Ublk, PlaceOfARegisteredBufferIsOneNumber) {
-    EXPECT_EQ(
-        to_sqe_address(
-            {.index = 0x1234, .flags = kUblkAutoBufRegFallback, .reserved0 = 0, .reserved1 = 0}),
-        0x11234);
-    EXPECT_EQ(to_sqe_address({.index = 0, .flags = 0, .reserved0 = 0xab, .reserved1 = 0x89abcdef}),
-              0x89abcdefab000000);
-}
+// The place of a registered buffer as one number.
+static_assert(to_sqe_address({.index = 0x1234,
+                              .flags = kUblkAutoBufRegFallback,
+                              .reserved0 = 0,
+                              .reserved1 = 0}) == 0x11234);
+static_assert(
+    to_sqe_address({.index = 0, .flags = 0, .reserved0 = 0xab, .reserved1 = 0x89abcdef}) ==
+    0x89abcdefab000000);
 
 TEST(Ublk, PlaceInSharedMemoryIsIndexAndOffset) {
     EXPECT_EQ(ublk_shmem_index(0x0000123489abcdef), 0x1234);

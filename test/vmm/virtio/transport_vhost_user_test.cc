@@ -360,6 +360,12 @@ TEST_F(VhostUserTest, RefusesUnknownRequests) {
     expect_refusal("request 99: it was not offered");
 }
 
+TEST_F(VhostUserTest, RefusesRequestsThatItDidNotOfferByTheirName) {
+    front_->send(abi::VhostUserRequest::GetVringBaseSkipDrain,
+                 abi::VhostUserVringState{.index = 0, .num = 0});
+    expect_refusal("GET_VRING_BASE_SKIP_DRAIN: it was not offered");
+}
+
 TEST_F(VhostUserTest, RefusesPayloadsOfTheWrongSize) {
     front_->send(SetFeatures, std::uint32_t{1});
     expect_refusal("SET_FEATURES: payload has 4 B where 8 are due");
