@@ -1,9 +1,6 @@
 #include "runtime/guest/vsock.h"
 
-// linux/vm_sockets.h needs sys/socket.h before it.
 #include <sys/socket.h>
-// clang-format: keep
-#include <linux/vm_sockets.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -12,14 +9,15 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/uapi/vm_sockets.h"
 
 namespace pepita::runtime::guest {
 namespace {
 
 constexpr int kBacklog = 64;
 
-sockaddr_vm address_of(std::uint32_t cid, std::uint32_t port) {
-    sockaddr_vm address{};
+abi::SockaddrVm address_of(std::uint32_t cid, std::uint32_t port) {
+    abi::SockaddrVm address{};
     address.svm_family = AF_VSOCK;
     address.svm_cid = cid;
     address.svm_port = port;
@@ -27,7 +25,7 @@ sockaddr_vm address_of(std::uint32_t cid, std::uint32_t port) {
 }
 
 // SAFETY: sockaddr is the head that every socket address shares (POSIX <sys/socket.h>).
-const sockaddr* generic(const sockaddr_vm& address) {
+const sockaddr* generic(const abi::SockaddrVm& address) {
     return reinterpret_cast<const sockaddr*>(&address);
 }
 
@@ -42,7 +40,7 @@ Result<Fd> vsock_socket(int flags) {
 }  // namespace
 
 Result<Fd> listen_vsock(std::uint32_t port) {
-    const sockaddr_vm address = address_of(VMADDR_CID_ANY, port);
+    const abi::SockaddrVm address = address_of(abi::kVmaddrCidAny, port);
     Fd fd = TRY(vsock_socket(SOCK_NONBLOCK));
     if (::bind(fd.ref().number(), generic(address), sizeof(address)) != 0 ||
         ::listen(fd.ref().number(), kBacklog) != 0) {
@@ -52,7 +50,7 @@ Result<Fd> listen_vsock(std::uint32_t port) {
 }
 
 Result<Fd> connect_host(std::uint32_t port) {
-    const sockaddr_vm address = address_of(VMADDR_CID_HOST, port);
+    const abi::SockaddrVm address = address_of(abi::kVmaddrCidHost, port);
     Fd fd = TRY(vsock_socket(0));
     if (::connect(fd.ref().number(), generic(address), sizeof(address)) != 0) {
         return Error::from_errno(errno,
@@ -62,15 +60,15 @@ Result<Fd> connect_host(std::uint32_t port) {
 }
 
 Result<Fd> accept_host(FdRef listener) {
-    sockaddr_vm peer{};
+    abi::SockaddrVm peer{};
     socklen_t length = sizeof(peer);
-    // SAFETY: as generic(); the kernel writes a sockaddr_vm.
+    // SAFETY: as generic(); the kernel writes a SockaddrVm.
     Fd fd(::accept4(listener.number(), reinterpret_cast<sockaddr*>(&peer), &length,
                     SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!fd) {
         return Error::from_errno(errno, "accept");
     }
-    if (peer.svm_cid != VMADDR_CID_HOST) {
+    if (peer.svm_cid != abi::kVmaddrCidHost) {
         return Error(Code::PermissionDenied,
                      "a client with CID " + std::to_string(peer.svm_cid) + " is not the host");
     }
