@@ -33,7 +33,7 @@ inline constexpr std::uint64_t kVirtioFInOrder = virtio_feature(35);
 inline constexpr std::uint64_t kVirtioFOrderPlatform = virtio_feature(36);
 inline constexpr std::uint64_t kVirtioFSrIov = virtio_feature(37);
 inline constexpr std::uint64_t kVirtioFNotificationData = virtio_feature(38);  // 6.4
-inline constexpr std::uint64_t kVirtioFNotifConfigData = virtio_feature(39);   // 6.8
+inline constexpr std::uint64_t kVirtioFNotifConfigData = virtio_feature(39);   // 6.7
 inline constexpr std::uint64_t kVirtioFRingReset = virtio_feature(40);
 inline constexpr std::uint64_t kVirtioFAdminVq = virtio_feature(41);  // 6.8
 

@@ -47,8 +47,8 @@ inline constexpr std::uint32_t kVirtioIdParamServ = 38;
 inline constexpr std::uint32_t kVirtioIdAudioPolicy = 39;
 inline constexpr std::uint32_t kVirtioIdBt = 40;
 inline constexpr std::uint32_t kVirtioIdGpio = 41;
-inline constexpr std::uint32_t kVirtioIdSpi = 45;    // 6.19
-inline constexpr std::uint32_t kVirtioIdMedia = 48;  // 7.0
+inline constexpr std::uint32_t kVirtioIdSpi = 45;    // 6.18
+inline constexpr std::uint32_t kVirtioIdMedia = 48;  // 7.3
 
 // PCI device ids of those before virtio 1.0.
 inline constexpr std::uint16_t kVirtioTransIdNet = 0x1000;

@@ -35,7 +35,7 @@ inline constexpr std::uint8_t kVirtioPciCapabilityIsr = 3;
 inline constexpr std::uint8_t kVirtioPciCapabilityDevice = 4;
 inline constexpr std::uint8_t kVirtioPciCapabilityWindow = 5;
 inline constexpr std::uint8_t kVirtioPciCapabilitySharedMemory = 8;
-inline constexpr std::uint8_t kVirtioPciCapabilityVendorData = 9;  // 6.8
+inline constexpr std::uint8_t kVirtioPciCapabilityVendorData = 9;  // 6.14
 
 /// §4.1.4.7: shared memory; the structure id is its number.
 struct VirtioPciCapability64 {
@@ -45,7 +45,7 @@ struct VirtioPciCapability64 {
 };
 static_assert(sizeof(VirtioPciCapability64) == 24);
 
-/// §4.1.4.8: begins data of a vendor. Since Linux 6.8.
+/// §4.1.4.8: begins data of a vendor. Since Linux 6.14.
 struct VirtioPciVendorCapability {
     std::uint8_t id;
     std::uint8_t next;

@@ -10,10 +10,10 @@
 namespace pepita::abi {
 
 // Features.
-inline constexpr std::uint64_t kVirtioPmemFShmemRegion = virtio_feature(0);  // 6.9
+inline constexpr std::uint64_t kVirtioPmemFShmemRegion = virtio_feature(0);  // 6.8
 
 // The shared memory that it is, with this feature.
-inline constexpr std::uint8_t kVirtioPmemShmemRegionId = 0;  // 6.9
+inline constexpr std::uint8_t kVirtioPmemShmemRegionId = 0;  // 6.8
 
 /// The configuration space, in guest-physical bytes.
 struct VirtioPmemConfig {
