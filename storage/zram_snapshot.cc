@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -110,27 +111,17 @@ Result<void> rename_durably(FdRef directory, const std::string& from, const std:
 
 }  // namespace
 
-Result<void> save_snapshot(const ZramVolume& volume, FdRef into) {
+Result<void> save_snapshot(ZramVolume& volume, FdRef into) {
     if (TRY(file_size(into), "snapshot") != Bytes(0)) {
         return Error(Code::InvalidArgument, "the file for a snapshot is not empty");
     }
-    const Pages capacity = volume.capacity();
-    if (capacity == Pages(0)) {
-        return Error(Code::Unavailable, "volume '" + volume.name() + "' was removed");
-    }
-    zram::SnapshotWriter writer(into, capacity);
+    const std::unique_ptr<ZramFrozen> frozen = TRY(volume.freeze());
+    zram::SnapshotWriter writer(into, frozen->capacity());
     TRY(writer.begin());
     Page content;
-    for (std::uint64_t at = 0; at < capacity.value(); ++at) {
-        const Pages page(at);
-        if (!volume.contains(page)) {
-            continue;
-        }
-        TRY(check(volume.read(page, content), page), "volume '", volume.name(), "'");
-        TRY(writer.add(static_cast<std::uint32_t>(at), content));
-    }
-    if (volume.capacity() < capacity) {
-        return Error(Code::Unavailable, "volume '" + volume.name() + "' was cut meanwhile");
+    while (const std::optional<Pages> page =
+               TRY(frozen->next(content), "volume '", volume.name(), "'")) {
+        TRY(writer.add(static_cast<std::uint32_t>(page->value()), content));
     }
     TRY(writer.finish());
     if (::fsync(into.number()) != 0) {
@@ -139,7 +130,7 @@ Result<void> save_snapshot(const ZramVolume& volume, FdRef into) {
     return {};
 }
 
-Result<void> replace_snapshot(const ZramVolume& volume, FdRef directory, const std::string& name) {
+Result<void> replace_snapshot(ZramVolume& volume, FdRef directory, const std::string& name) {
     // A crash may have left one behind; it is nobody's, and written again from its begin on.
     const std::string temporary = name + ".new";
     const Fd file(::openat(directory.number(), temporary.c_str(),

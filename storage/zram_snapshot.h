@@ -14,15 +14,16 @@
 namespace pepita::storage {
 
 /// Writes what the volume holds to an empty regular file, and returns when it is on stable storage.
-/// Who writes to the volume meanwhile finds each page in it either as it was or as it is.
-/// Thread: any. Cost: 5 MiB of heap; each page is unpacked and packed.
-/// Errors: InvalidArgument where `into` is not empty; Unavailable where the volume was removed, or
-/// got smaller meanwhile; write(2)'s, fsync(2)'s. The file then is no snapshot.
-Result<void> save_snapshot(const ZramVolume& volume, FdRef into);
+/// It is of one moment, of when this was called: others may write to the volume meanwhile.
+/// Thread: any. Cost: 5 MiB of heap, and in the store what others replace; each page is unpacked
+/// and packed.
+/// Errors: InvalidArgument where `into` is not empty; ZramVolume::freeze()'s, ZramFrozen::next()'s;
+/// write(2)'s, fsync(2)'s. The file then is no snapshot.
+Result<void> save_snapshot(ZramVolume& volume, FdRef into);
 
 /// The same to a file of that name. Whoever looks meanwhile, or after a crash, finds the old file
 /// or the new one, whole; where it fails, the old one. `directory` may not be AT_FDCWD.
-Result<void> replace_snapshot(const ZramVolume& volume, FdRef directory, const std::string& name);
+Result<void> replace_snapshot(ZramVolume& volume, FdRef directory, const std::string& name);
 
 /// How large a volume the snapshot was made of. Checks no more than the file's begin.
 /// Errors: DataLoss for what is no snapshot; Unsupported for one of another version.

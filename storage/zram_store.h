@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,6 +53,25 @@ struct ZramCompaction {
 
 class ZramStore;
 
+/// A volume's pages as they were at one moment, while others go on writing to it, resize it or
+/// remove it. What they replace stays in the store, and counts, until it was read here or this
+/// goes. Thread: one at a time.
+class ZramFrozen {
+public:
+    ZramFrozen() = default;
+    virtual ~ZramFrozen() = default;
+    ZramFrozen(const ZramFrozen&) = delete;
+    ZramFrozen& operator=(const ZramFrozen&) = delete;
+    ZramFrozen(ZramFrozen&&) = delete;
+    ZramFrozen& operator=(ZramFrozen&&) = delete;
+
+    virtual Pages capacity() const = 0;
+    /// The next page there was, in ascending order; none at the end. Errors: DataLoss where it is
+    /// damaged; ResourceExhausted where the store was full when something had to be kept, at the
+    /// latest at the end: what was read then is of no moment.
+    virtual Result<std::optional<Pages>> next(std::span<std::byte> into) = 0;
+};
+
 /// One device's pages in a store. Thread: any; two writes of one page are done in some order.
 class ZramVolume {
 public:
@@ -92,6 +112,10 @@ public:
     static constexpr Pages kCapacityMax{32'000'000};  // 122 GiB
 
     virtual ZramStatistics statistics() const = 0;
+
+    /// Errors: FailedPrecondition where another is still there; NotFound where the volume was
+    /// removed.
+    virtual Result<std::unique_ptr<ZramFrozen>> freeze() = 0;
 
 protected:
     ZramVolume() = default;

@@ -197,9 +197,6 @@ Result<void> Node::resize(const std::string& name, Bytes capacity) {
 
 Result<void> Node::snapshot(const std::string& name, FdRef file) {
     Volume* const volume = TRY(find(name));
-    if (volume->exported && !volume->how.read_only) {
-        return is_attached(name, volume->exported->path());
-    }
     return parts_.backing->snapshot(volume->spec, file);
 }
 

@@ -45,7 +45,7 @@ public:
     Result<void> detach(const std::string& name);
     /// An attached volume only grows.
     Result<void> resize(const std::string& name, Bytes capacity);
-    /// Not while a front end may write.
+    /// Of one moment, whoever writes meanwhile: what a file system has not written yet is not there.
     Result<void> snapshot(const std::string& name, FdRef file);
     /// Not while it is attached.
     Result<void> restore(const std::string& name, FdRef file);

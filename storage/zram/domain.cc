@@ -95,6 +95,14 @@ bool Domain::get(Entry entry, PageSpan into) const {
     return true;
 }
 
+Stored Domain::look(Entry entry) const {
+    if (!entry.is_object()) {
+        return {.entry = entry};
+    }
+    const ObjectId id{.frame = entry.frame(), .slot = entry.slot()};
+    return {.entry = entry, .size = shards_[(*frames_)[id.frame].shard]->size_of(id)};
+}
+
 Stored Domain::release(Entry entry) {
     if (!entry.is_object()) {
         return {.entry = entry};

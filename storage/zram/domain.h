@@ -48,6 +48,8 @@ public:
     std::optional<Stored> put(PageView page);
     /// False where what is stored is damaged.
     bool get(Entry entry, PageSpan into) const;
+    /// What an entry stands for, whose reference is the caller's and stays that.
+    Stored look(Entry entry) const;
     /// Gives a reference back; of an entry that is no object nothing has to be given back.
     Stored release(Entry entry);
 

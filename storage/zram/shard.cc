@@ -158,6 +158,12 @@ bool Shard::read(ObjectId id, PageSpan into) const {
     return unpack(slot, content_of(frame, slot), into);
 }
 
+std::uint16_t Shard::size_of(ObjectId id) const {
+    const std::scoped_lock lock(mutex_);
+    ObjectFrame& frame = frame_of(id.frame);
+    return counted_size(frame, slot_of(frame, id.slot));
+}
+
 std::uint16_t Shard::release(ObjectId id) {
     const std::scoped_lock lock(mutex_);
     ObjectFrame& its_frame = frame_of(id.frame);

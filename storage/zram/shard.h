@@ -55,6 +55,8 @@ public:
                               Age age);
     /// False where the object is damaged.
     bool read(ObjectId id, PageSpan into) const;
+    /// As statistics count it.
+    std::uint16_t size_of(ObjectId id) const;
     /// Takes one reference back, and gives the object's size.
     std::uint16_t release(ObjectId id);
 

@@ -21,6 +21,7 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/zram/domain.h"
+#include "storage/zram/frozen_volume.h"
 #include "storage/zram/layout.h"
 #include "storage/zram/lz4_page.h"
 #include "storage/zram/memory_file.h"
@@ -234,7 +235,17 @@ std::optional<Entry> Volume::exchange(std::uint64_t page, const Stored& stored) 
         table(page / kEntriesPerTable).live.fetch_add(1, std::memory_order_relaxed);
     }
     count(stored, true);
-    return before;
+    return left_to_drop(page, before);
+}
+
+Entry Volume::left_to_drop(std::uint64_t page, Entry before) {
+    if (frozen_ == nullptr || !frozen_->keep(page, before)) {
+        return before;
+    }
+    if (!before.is_absent()) {
+        count(domain_->look(before), false);
+    }
+    return {};
 }
 
 /// What an entry held that stands in the table no more.
@@ -284,6 +295,7 @@ void Volume::clear(std::uint64_t first, std::uint64_t end) {
                 }
                 if (!before.is_absent()) {
                     table(index).live.fetch_sub(1, std::memory_order_relaxed);
+                    before = left_to_drop(page, before);
                 }
             }
             drop(before);
@@ -300,20 +312,60 @@ void Volume::drop_table_if_empty(std::uint64_t index) {
     }
     std::uint32_t number = 0;
     int pages = 0;
-    for (std::mutex& stripe : stripes_) {  // so that nobody is in the table
-        stripe.lock();
-    }
+    lock_all();  // so that nobody is in the table
     if (its.live.load(std::memory_order_relaxed) == 0) {
         number = table_frame(index).exchange(0);
         pages = std::popcount(its.touched.exchange(0));
     }
-    for (std::mutex& stripe : stripes_) {
-        stripe.unlock();
-    }
+    unlock_all();
     if (number != 0) {
         file_.give(number);
         domain_->account().refund(static_cast<std::uint64_t>(pages) * kPageBytes);
     }
+}
+
+void Volume::lock_all() const {
+    for (std::mutex& stripe : stripes_) {
+        stripe.lock();
+    }
+}
+
+void Volume::unlock_all() const {
+    for (std::mutex& stripe : stripes_) {
+        stripe.unlock();
+    }
+}
+
+Result<std::unique_ptr<ZramFrozen>> Volume::freeze() {
+    lock_all();  // so that each write is before it or after it
+    std::unique_ptr<FrozenVolume> frozen;
+    const bool is_removed = capacity().value() == 0;
+    if (frozen_ == nullptr && !is_removed) {
+        frozen = std::make_unique<FrozenVolume>(shared_from_this());
+        frozen_ = frozen.get();
+    }
+    unlock_all();
+    if (is_removed) {
+        return Error(Code::NotFound, "volume '" + name_ + "' was removed");
+    }
+    if (!frozen) {
+        return Error(Code::FailedPrecondition, "a snapshot of volume '" + name_ + "' is under way");
+    }
+    return frozen;
+}
+
+void Volume::thaw() {
+    lock_all();
+    frozen_ = nullptr;
+    unlock_all();
+}
+
+std::uint64_t Volume::next_written(std::uint64_t page, std::uint64_t end) const {
+    while (page < end && (table(page / kEntriesPerTable).touched.load(std::memory_order_acquire) &
+                          bit_of(page)) == 0) {
+        page = (page / kEntriesPerPage + 1) * kEntriesPerPage;
+    }
+    return std::min(page, end);
 }
 
 /// Whoever has a lock now may still go by the capacity that was.

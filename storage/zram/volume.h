@@ -22,11 +22,13 @@
 
 namespace pepita::storage::zram {
 
+class FrozenVolume;
+
 /// The page tables of one volume. An entry is changed under the lock of its stripe, and what it
 /// refers to lives at least as long as that lock is held.
 ///
 /// Locks, in this order: stripes (by number), tables, a shard, packing, the memory file.
-class Volume final : public ZramVolume {
+class Volume final : public ZramVolume, public std::enable_shared_from_this<Volume> {
 public:
     /// Makes one in a frame of its own. Errors: ResourceExhausted.
     static Result<std::shared_ptr<Volume>> create(MemoryFile& file, std::shared_ptr<Domain> domain,
@@ -49,6 +51,7 @@ public:
     bool contains(Pages page) const override;
     Result<void> resize(Pages capacity) override;
     ZramStatistics statistics() const override;
+    Result<std::unique_ptr<ZramFrozen>> freeze() override;
 
     /// Discards all, and gives its frame back. Everything fails from then on.
     void remove();
@@ -59,6 +62,7 @@ public:
     const std::shared_ptr<Domain>& trust() const { return domain_; }
 
 private:
+    friend class FrozenVolume;
     static constexpr std::size_t kStripes = 32;        // TSan follows no more than 63 locks at once
     static constexpr std::uint64_t kPagesInARow = 16;  // of one stripe
 
@@ -86,7 +90,14 @@ private:
     /// Under the page's lock. Gives what was there before, whose reference is the caller's then.
     std::optional<Entry> exchange(std::uint64_t page, const Stored& stored);
     IoStatus set(std::uint64_t page, const Stored& stored);
+    /// Under the page's lock, of what was replaced there: what the caller has to drop.
+    Entry left_to_drop(std::uint64_t page, Entry before);
     void drop(Entry entry);
+    /// The first page from `page` on, below `end`, of a part of a table that was written; or `end`.
+    std::uint64_t next_written(std::uint64_t page, std::uint64_t end) const;
+    void thaw();
+    void lock_all() const;
+    void unlock_all() const;
     void wait_for_users() const;
     void clear(std::uint64_t first, std::uint64_t end);
     void drop_table_if_empty(std::uint64_t index);
@@ -99,7 +110,8 @@ private:
     std::string name_;
     std::atomic<std::uint64_t> capacity_;  // 0 once removed
     mutable std::array<std::mutex, kStripes> stripes_;
-    std::mutex sizing_;  // one resize or removal at a time
+    FrozenVolume* frozen_ = nullptr;  // changed under all stripes, used under any
+    std::mutex sizing_;               // one resize or removal at a time
     std::mutex tables_mutex_;
     Mapping tables_;  // a Table for each that may be; costs memory where it was written
     alignas(64) std::atomic<std::uint64_t> zero_{0}, same_{0}, content_{0}, raw_{0}, packed_{0};

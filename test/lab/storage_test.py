@@ -134,6 +134,42 @@ class Ublk(unittest.TestCase):
             daemon.ask("delete", name)
             self.assertEqual(daemon.end(signal.SIGTERM), 0)
 
+    def test_a_mounted_volume_has_a_snapshot(self):
+        self.daemon.ask("create", "web", "--size", "64M")
+        device = self.daemon.attach("web")
+        self.run_done("mkfs.ext4", "-q", device)
+        self.run_done("mount", device, MOUNT)
+        (MOUNT / "kept").write_bytes(os.urandom(4 << 20))
+        kept = self.digest(MOUNT / "kept")
+        os.sync()
+        writer = subprocess.Popen(["sh", "-c", f"while :; do head -c 2M /dev/urandom > {MOUNT}/changing; done"])
+        self.addCleanup(writer.wait)
+        self.addCleanup(writer.kill)
+        snapshot = ROOT / "snapshot"
+        for number in range(3):
+            snapshot.unlink(missing_ok=True)
+            self.daemon.ask("snapshot", "web", str(snapshot))
+            self.daemon.ask("create", "copy", "--size", "64M")
+            self.daemon.ask("restore", "copy", str(snapshot))
+            copy = self.daemon.attach("copy")
+            # As after a power failure: the journal is replayed, and then there is nothing to mend.
+            self.run_done("sh", "-c", f"e2fsck -fp {copy}; [ $? -le 1 ]")
+            self.run_done("e2fsck", "-fn", copy)
+            other = ROOT / "other"
+            other.mkdir(exist_ok=True)
+            self.run_done("mount", "-o", "ro", copy, other)
+            self.addCleanup(subprocess.run, ["umount", "-ql", other], check=False)
+            self.assertEqual(self.digest(other / "kept"), kept, number)
+            self.run_done("umount", other)
+            self.daemon.ask("detach", "copy")
+            self.daemon.ask("delete", "copy")
+        writer.kill()
+        writer.wait()
+        self.run_done("umount", MOUNT)
+        self.daemon.ask("detach", "web")
+        self.daemon.ask("delete", "web")
+        self.assertEqual(self.daemon.end(signal.SIGTERM), 0)
+
     def has_resize(self) -> bool:
         """Of ublk: UPDATE_SIZE is of Linux 6.16."""
         return tuple(int(part) for part in os.uname().release.split(".")[:2]) >= (6, 16)

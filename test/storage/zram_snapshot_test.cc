@@ -50,12 +50,14 @@ Page noise(std::uint64_t seed, std::size_t size = 4096) {
     return page;
 }
 
-Fd saved(const FakeZramVolume& volume) {
+Fd saved(FakeZramVolume& volume) {
     Fd file = new_file();
     const auto done = save_snapshot(volume, file.ref());
     EXPECT_TRUE(done.has_value()) << done.error().message();
     return file;
 }
+
+Fd saved(FakeZramVolume&& volume) { return saved(volume); }
 
 /// A volume with pages of every kind.
 class SomeVolume {
@@ -74,8 +76,8 @@ public:
 };
 
 TEST(ZramSnapshot, BringsBackEachPageAndWhichOnesThereWere) {
-    const SomeVolume some;
-    const FakeZramVolume& volume = some.its;
+    SomeVolume some;
+    FakeZramVolume& volume = some.its;
     const Fd file = saved(volume);
     EXPECT_EQ(*snapshot_capacity(file.ref()), Pages(5000));
     FakeZramVolume loaded(Pages(5000));
@@ -85,7 +87,7 @@ TEST(ZramSnapshot, BringsBackEachPageAndWhichOnesThereWere) {
 }
 
 TEST(ZramSnapshot, GoesFromOneStoreToAnother) {
-    const SomeVolume some;
+    SomeVolume some;
     const auto store = *ZramStore::create(new_file(), 64_MiB);
     const auto volume = *store->create_volume({.name = "disk", .capacity = Pages(5000)});
     ASSERT_TRUE(load_snapshot(saved(some.its).ref(), *volume).has_value());
@@ -104,7 +106,7 @@ TEST(ZramSnapshot, GoesFromOneStoreToAnother) {
 }
 
 TEST(ZramSnapshot, AnEmptyVolumeHasOneToo) {
-    const FakeZramVolume volume(Pages(1));
+    FakeZramVolume volume(Pages(1));
     FakeZramVolume loaded(Pages(1));
     ASSERT_TRUE(load_snapshot(saved(volume).ref(), loaded).has_value());
     EXPECT_TRUE(loaded.pages.empty());
@@ -150,8 +152,8 @@ TEST(ZramSnapshot, ManySectionsAndCopiesFromFarBefore) {
 }
 
 TEST(ZramSnapshot, NeedsAnEmptyFileAndAnEmptyVolumeThatIsLargeEnough) {
-    const SomeVolume some;
-    const FakeZramVolume& volume = some.its;
+    SomeVolume some;
+    FakeZramVolume& volume = some.its;
     const Fd file = saved(volume);
     EXPECT_EQ(save_snapshot(volume, file.ref()).error().code(), Code::InvalidArgument);
     FakeZramVolume used(Pages(5000));
@@ -163,8 +165,8 @@ TEST(ZramSnapshot, NeedsAnEmptyFileAndAnEmptyVolumeThatIsLargeEnough) {
     EXPECT_TRUE(small.pages.empty());
     FakeZramVolume larger(Pages(9000));
     EXPECT_TRUE(load_snapshot(file.ref(), larger).has_value());
-    const FakeZramVolume removed(Pages(0));
-    EXPECT_EQ(save_snapshot(removed, new_file().ref()).error().code(), Code::Unavailable);
+    FakeZramVolume removed(Pages(0));
+    EXPECT_EQ(save_snapshot(removed, new_file().ref()).error().code(), Code::NotFound);
 }
 
 TEST(ZramSnapshot, AFullStoreLeavesTheVolumeEmpty) {
@@ -274,9 +276,8 @@ TEST_F(ZramSnapshotFileTest, WhereItFailsTheOldOneStays) {
     FakeZramVolume volume(Pages(100));
     volume.pages[5] = noise(1);
     ASSERT_TRUE(replace_snapshot(volume, directory_.ref(), "disk").has_value());
-    const FakeZramVolume removed(Pages(0));
-    EXPECT_EQ(replace_snapshot(removed, directory_.ref(), "disk").error().code(),
-              Code::Unavailable);
+    FakeZramVolume removed(Pages(0));
+    EXPECT_EQ(replace_snapshot(removed, directory_.ref(), "disk").error().code(), Code::NotFound);
     EXPECT_EQ(entries(), 1);
     FakeZramVolume loaded(Pages(100));
     const Fd file = *open_file((scratch_ + "/disk").c_str(), O_RDONLY);

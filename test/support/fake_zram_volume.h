@@ -5,10 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
@@ -89,8 +93,33 @@ public:
     storage::ZramStatistics statistics() const override {
         return {.stored = pages.size(), .packed = Bytes(0)};
     }
+    Result<std::unique_ptr<storage::ZramFrozen>> freeze() override {
+        if (capacity_ == Pages(0)) {
+            return Error(Code::NotFound, "volume 'fake' was removed");
+        }
+        return std::make_unique<Frozen>(pages, capacity_);
+    }
 
 private:
+    class Frozen final : public storage::ZramFrozen {
+    public:
+        Frozen(std::map<std::uint64_t, Page> pages, Pages capacity)
+            : pages_(std::move(pages)), capacity_(capacity), at_(pages_.begin()) {}
+        Pages capacity() const override { return capacity_; }
+        Result<std::optional<Pages>> next(std::span<std::byte> into) override {
+            if (at_ == pages_.end()) {
+                return std::optional<Pages>();
+            }
+            std::ranges::copy(at_->second, into.begin());
+            return std::optional(Pages((at_++)->first));
+        }
+
+    private:
+        std::map<std::uint64_t, Page> pages_;
+        Pages capacity_;
+        std::map<std::uint64_t, Page>::const_iterator at_;
+    };
+
     std::string name_ = "fake";
     Pages capacity_;
 };

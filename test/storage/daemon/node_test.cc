@@ -104,7 +104,7 @@ TEST_F(NodeTest, AnAttachedVolumeAllowsLittle) {
     const std::string message = "volume 'a' is attached at '/fake/a'";
     expect_error(node_->attach("a", {}), Code::FailedPrecondition, message);
     expect_error(node_->remove("a"), Code::FailedPrecondition, message);
-    expect_error(node_->snapshot("a", FdRef(0)), Code::FailedPrecondition, message);
+    EXPECT_TRUE(node_->snapshot("a", FdRef(0)).has_value());
     expect_error(node_->restore("a", FdRef(0)), Code::FailedPrecondition, message);
     expect_error(node_->resize("a", Bytes(4096)), Code::FailedPrecondition,
                  "make smaller: " + message);
