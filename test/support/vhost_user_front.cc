@@ -91,6 +91,7 @@ std::optional<VhostUserFront::Reply> VhostUserFront::receive() {
     std::memcpy(&reply.header, bytes.data(), sizeof(reply.header));
     reply.fds = std::move(header->fds);
     if (reply.header.size > 0) {
+        wait_for(socket_.ref());  // QEMU sends the two parts one after the other
         const auto payload = receive_some(socket_.ref(), std::span(bytes).first(reply.header.size));
         CHECK(payload.has_value());
         CHECK(payload->size == reply.header.size);
