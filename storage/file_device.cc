@@ -2,8 +2,12 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -74,6 +78,15 @@ constexpr std::size_t kBounces = 16;
 constexpr std::size_t kZeroBytes = 64U << 10U;
 constexpr std::size_t kZeroTimes = 16;
 
+// What is moved at once in a file in memory; for more, a worker thread is worth being woken.
+constexpr std::uint64_t kAtOnceMax = 128U << 10U;
+
+bool is_in_memory(FdRef file) {
+    struct statfs about{};
+    return (::fcntl(file.number(), F_GETFL) & O_DIRECT) == 0 &&
+           ::fstatfs(file.number(), &about) == 0 && about.f_type == TMPFS_MAGIC;
+}
+
 IoStatus status_of(std::int32_t error) {
     switch (error) {
         case 0:
@@ -103,8 +116,10 @@ Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, E
     const Sectors capacity = TRY(check(file.ref(), access));
     IoRing ring = TRY(IoRing::create(kDepth));
     Memory memory = TRY(make_memory(file.ref()));
+    const Parts parts{
+        .access = access, .capacity = capacity, .is_in_memory = is_in_memory(file.ref())};
     std::unique_ptr<FileDevice> device(
-        new FileDevice(std::move(file), access, capacity, std::move(ring), std::move(memory)));
+        new FileDevice(std::move(file), parts, std::move(ring), std::move(memory)));
     FileDevice* self = device.get();  // the watch ends before the device does
     device->watch_ =
         TRY(loop.watch(self->ring_.fd(), EPOLLIN, [self](std::uint32_t) { (void)self->poll(); }));
@@ -131,10 +146,11 @@ Result<FileDevice::Memory> FileDevice::make_memory(FdRef file) {
     return memory;
 }
 
-FileDevice::FileDevice(Fd file, Access access, Sectors capacity, IoRing ring, Memory memory)
+FileDevice::FileDevice(Fd file, const Parts& parts, IoRing ring, Memory memory)
     : file_(std::move(file)),
-      access_(access),
-      capacity_(capacity),
+      access_(parts.access),
+      capacity_(parts.capacity),
+      is_in_memory_(parts.is_in_memory),
       memory_(std::move(memory)),
       zeros_(kZeroTimes, {.iov_base = memory_.zeros.bytes().data(), .iov_len = kZeroBytes}),
       slots_(kDepth),
@@ -232,6 +248,9 @@ void FileDevice::move_bytes(Kind kind, Sectors first, std::span<const Segment> s
 
 void FileDevice::queue(const Slot& slot) {
     const auto index = static_cast<std::uint64_t>(&slot - slots_.data());
+    if (is_in_memory_ && do_at_once(slot, index)) {
+        return;
+    }
     const std::span<const iovec> pieces = std::span(slot.pieces).subspan(slot.first_piece);
     bool is_queued = false;
     switch (slot.kind) {
@@ -253,6 +272,29 @@ void FileDevice::queue(const Slot& slot) {
             break;
     }
     CHECK(is_queued);  // the ring has an entry for every slot
+}
+
+/// False for what a worker thread is to do.
+bool FileDevice::do_at_once(const Slot& slot, std::uint64_t index) {
+    ssize_t moved = 0;  // a flush has nothing to do: Linux mm/shmem.c, noop_fsync
+    if (slot.kind == Kind::Read || slot.kind == Kind::Write) {
+        if (slot.left > kAtOnceMax) {
+            return false;
+        }
+        const std::span<const iovec> pieces = std::span(slot.pieces).subspan(slot.first_piece);
+        const auto count = static_cast<int>(pieces.size());
+        const auto offset = static_cast<off_t>(slot.offset);
+        moved = slot.kind == Kind::Read
+                    ? ::preadv(file_.ref().number(), pieces.data(), count, offset)
+                    : ::pwritev(file_.ref().number(), pieces.data(), count, offset);
+    } else if (slot.kind != Kind::Flush) {
+        return false;
+    }
+    IoRing::Completion done;
+    done.tag = index;
+    done.result = moved < 0 ? -errno : static_cast<std::int32_t>(moved);
+    done_at_once_.push_back(done);
+    return true;
 }
 
 bool FileDevice::queue_clear(const Slot& slot, std::uint64_t index) {
@@ -370,8 +412,15 @@ void FileDevice::finish(std::uint64_t slot, IoStatus status) {
 }
 
 bool FileDevice::poll() {
-    ring_.reap([this](const IoRing::Completion& operation) { on_operation(operation); });
-    submit();  // the rests of short transfers
+    if (ring_.under_way() > 0) {
+        ring_.reap([this](const IoRing::Completion& operation) { on_operation(operation); });
+    }
+    for (std::size_t i = 0; i < done_at_once_.size(); ++i) {  // the rests of short transfers join
+        const IoRing::Completion operation = done_at_once_[i];
+        on_operation(operation);
+    }
+    done_at_once_.clear();
+    submit();  // their other rests
     if (done_.empty()) {
         return false;
     }
@@ -389,8 +438,10 @@ void FileDevice::submit() {
 }
 
 void FileDevice::drain() {
-    while (ring_.under_way() > 0) {
-        CHECK(ring_.wait().has_value());
+    while (!done_at_once_.empty() || ring_.under_way() > 0) {
+        if (done_at_once_.empty()) {
+            CHECK(ring_.wait().has_value());
+        }
         (void)poll();
     }
 }

@@ -25,6 +25,10 @@ namespace pepita::storage {
 /// written there. No image format is looked for, now or ever: a guest that may write its own disk
 /// could write the header of a format that names other files of the host.
 ///
+/// A file that lies in memory (tmpfs, memfd) is read and written by the thread itself, a little at
+/// a time: such a file does not make anybody wait, and io_uring would hand each request to a worker
+/// thread.
+///
 /// A file that was opened with O_DIRECT is read and written past the page cache. What a guest asks
 /// with memory that is not aligned as the file wants goes through memory of ours, in pieces.
 class FileDevice final : public BlockDevice {
@@ -85,11 +89,18 @@ private:
         PageBuffer zeros;
     };
 
-    FileDevice(Fd file, Access access, Sectors capacity, IoRing ring, Memory memory);
+    struct Parts {
+        Access access;
+        Sectors capacity;
+        bool is_in_memory;
+    };
+
+    FileDevice(Fd file, const Parts& parts, IoRing ring, Memory memory);
     static Result<Memory> make_memory(FdRef file);
     Slot& take_slot(Kind kind, std::uint64_t tag);
     void move_bytes(Kind kind, Sectors first, std::span<const Segment> segments, std::uint64_t tag);
     void queue(const Slot& slot);
+    bool do_at_once(const Slot& slot, std::uint64_t index);
     void on_operation(const IoRing::Completion& operation);
     void clear(Kind kind, Sectors first, Sectors count, std::uint64_t tag);
     bool queue_clear(const Slot& slot, std::uint64_t index);
@@ -102,6 +113,7 @@ private:
     Fd file_;
     Access access_;
     Sectors capacity_;
+    bool is_in_memory_;
     Memory memory_;
     std::vector<std::span<std::byte>> free_bounces_;
     std::deque<std::uint32_t> bounce_waiters_;  // slots
@@ -110,6 +122,7 @@ private:
     OnComplete listener_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
+    std::vector<IoRing::Completion> done_at_once_;  // what the ring had nothing to do with
     std::vector<IoCompletion> done_;
     IoRing ring_;  // after what its operations refer to: its destructor waits for them
     EventLoop::Watch watch_;

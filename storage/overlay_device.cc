@@ -36,8 +36,7 @@ OverlayDevice::OverlayDevice(EventLoop& loop, std::unique_ptr<BlockDevice> base,
             on_base(one);
         }
         if (!is_polling_) {  // from the base's loop: nobody would ask us
-            base_->submit();
-            (void)tell();
+            go_on();
         }
     });
 }
@@ -176,8 +175,7 @@ void OverlayDevice::pause(const Slot& slot) {
 void OverlayDevice::ask_for_turn() {
     next_turn_ = loop_.after(std::chrono::nanoseconds(0), [this] {
         take_turn();
-        base_->submit();
-        (void)tell();
+        go_on();
     });
 }
 
@@ -264,6 +262,13 @@ bool OverlayDevice::poll() {
     is_polling_ = false;
     base_->submit();  // what requests went on to ask
     return tell() || base_told;
+}
+
+/// Where nobody asks us: the base may be done at once.
+void OverlayDevice::go_on() {
+    base_->submit();
+    (void)tell();
+    while (poll()) {}
 }
 
 bool OverlayDevice::tell() {

@@ -79,6 +79,7 @@ private:
     void on_base(const IoCompletion& done);
     void finish(Slot& slot, IoStatus status);
     bool tell();
+    void go_on();
 
     EventLoop& loop_;
     std::shared_ptr<ZramVolume> upper_;

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <random>
@@ -58,9 +59,10 @@ protected:
             done_.insert(done_.end(), done.begin(), done.end());
         });
     }
-    /// The completion that comes next through the event loop.
+    /// The completion that comes next, at once or through the event loop.
     IoCompletion next() {
         device_->submit();
+        while (device_->poll()) {}
         const auto deadline = EventLoop::Clock::now() + std::chrono::seconds(20);
         while (done_.empty() && EventLoop::Clock::now() < deadline) {
             EXPECT_TRUE(loop_->run_once(std::chrono::seconds(1)).has_value());
@@ -85,12 +87,26 @@ protected:
     std::array<std::byte, 512> b_{};
 };
 
-TEST_F(FileDeviceTest, CapacityIsTheFilesSizeInSectors) {
+/// A file in memory, and one of which the ring does all.
+class AnyFileTest : public FileDeviceTest, public testing::WithParamInterface<const char*> {
+protected:
+    void SetUp() override {
+        file_ = make_file(kSize);
+        open(Access::ReadWrite);
+    }
+    static Fd make_file(std::uint64_t size) {
+        Fd file(::open(GetParam(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+        EXPECT_EQ(::ftruncate(file.ref().number(), static_cast<off_t>(size)), 0);
+        return file;
+    }
+};
+
+TEST_P(AnyFileTest, CapacityIsTheFilesSizeInSectors) {
     EXPECT_EQ(device_->capacity(), Sectors(8));
     EXPECT_EQ(device_->access(), Access::ReadWrite);
 }
 
-TEST_F(FileDeviceTest, WritesAndReadsBackOverSeveralSegments) {
+TEST_P(AnyFileTest, WritesAndReadsBackOverSeveralSegments) {
     a_.fill(std::byte{'a'});
     b_.fill(std::byte{'b'});
     const std::array<BlockDevice::Segment, 2> from{a_, b_};
@@ -106,12 +122,12 @@ TEST_F(FileDeviceTest, WritesAndReadsBackOverSeveralSegments) {
     EXPECT_EQ(b_[511], std::byte{'a'});
 }
 
-TEST_F(FileDeviceTest, FlushCompletes) {
+TEST_P(AnyFileTest, FlushCompletes) {
     device_->flush(3);
     EXPECT_EQ(next(), (IoCompletion{.tag = 3, .status = IoStatus::Ok}));
 }
 
-TEST_F(FileDeviceTest, NothingCompletesWithinTheCallThatAsked) {
+TEST_P(AnyFileTest, NothingCompletesWithinTheCallThatAsked) {
     const std::array<BlockDevice::Segment, 1> into{b_};
     device_->read(Sectors(0), into, 1);
     device_->read(Sectors(100), into, 2);
@@ -121,7 +137,7 @@ TEST_F(FileDeviceTest, NothingCompletesWithinTheCallThatAsked) {
     EXPECT_EQ(done_.size(), 2U);
 }
 
-TEST_F(FileDeviceTest, RequestsBeyondTheEndFailAndTheFileDoesNotGrow) {
+TEST_P(AnyFileTest, RequestsBeyondTheEndFailAndTheFileDoesNotGrow) {
     const std::array<BlockDevice::Segment, 1> two{a_};
     device_->write(Sectors(7), two, 1);
     EXPECT_EQ(next(), (IoCompletion{.tag = 1, .status = IoStatus::Failed}));
@@ -130,7 +146,7 @@ TEST_F(FileDeviceTest, RequestsBeyondTheEndFailAndTheFileDoesNotGrow) {
     EXPECT_EQ(file_size(), static_cast<off_t>(kSize));
 }
 
-TEST_F(FileDeviceTest, PartsOfASectorAndNothingAtAllFail) {
+TEST_P(AnyFileTest, PartsOfASectorAndNothingAtAllFail) {
     const std::array<BlockDevice::Segment, 1> part{std::span(b_).first(511)};
     device_->read(Sectors(0), part, 1);
     EXPECT_EQ(next().status, IoStatus::Failed);
@@ -138,7 +154,7 @@ TEST_F(FileDeviceTest, PartsOfASectorAndNothingAtAllFail) {
     EXPECT_EQ(next().status, IoStatus::Failed);
 }
 
-TEST_F(FileDeviceTest, MoreSegmentsThanTheKernelTakesFail) {
+TEST_P(AnyFileTest, MoreSegmentsThanTheKernelTakesFail) {
     std::vector<BlockDevice::Segment> pieces(1025, std::span(b_).first(0));
     pieces[0] = b_;
     device_->read(Sectors(0), pieces, 1);
@@ -148,7 +164,7 @@ TEST_F(FileDeviceTest, MoreSegmentsThanTheKernelTakesFail) {
     EXPECT_EQ(next().status, IoStatus::Ok);
 }
 
-TEST_F(FileDeviceTest, ReadOnlyDeviceRefusesToWrite) {
+TEST_P(AnyFileTest, ReadOnlyDeviceRefusesToWrite) {
     open(Access::ReadOnly);  // though its descriptor could
     b_.fill(std::byte{'x'});
     const std::array<BlockDevice::Segment, 1> from{b_};
@@ -157,7 +173,7 @@ TEST_F(FileDeviceTest, ReadOnlyDeviceRefusesToWrite) {
     EXPECT_EQ(byte_at(0), '\0');
 }
 
-TEST_F(FileDeviceTest, FileCutShortFailsWhatIsGone) {
+TEST_P(AnyFileTest, FileCutShortFailsWhatIsGone) {
     ASSERT_EQ(::ftruncate(file_.ref().number(), 1100), 0);
     const std::array<BlockDevice::Segment, 2> into{b_, a_};
     device_->read(Sectors(1), into, 1);  // 588 of 1536 bytes are there: short, then nothing
@@ -165,10 +181,10 @@ TEST_F(FileDeviceTest, FileCutShortFailsWhatIsGone) {
 }
 
 // Linux moves at most 2^31 - 4096 bytes in one call, so one byte more comes back short.
-TEST_F(FileDeviceTest, RestOfAShortTransferGoesOutAgain) {
+TEST_P(AnyFileTest, RestOfAShortTransferGoesOutAgain) {
     constexpr std::uint64_t piece = 32U << 20U;
     constexpr std::uint64_t whole = 1ULL << 31U;  // 64 pieces
-    file_ = memory_file(whole);
+    file_ = make_file(whole);
     ASSERT_EQ(::pwrite(file_.ref().number(), "E", 1, whole - 1), 1);
     ASSERT_EQ(::pwrite(file_.ref().number(), "B", 1, whole - 4096), 1);
     open(Access::ReadOnly);
@@ -181,7 +197,7 @@ TEST_F(FileDeviceTest, RestOfAShortTransferGoesOutAgain) {
     EXPECT_EQ(buffer[piece - 4097], std::byte{0});
 }
 
-TEST_F(FileDeviceTest, TakesAsManyRequestsAtOnceAsItSays) {
+TEST_P(AnyFileTest, TakesAsManyRequestsAtOnceAsItSays) {
     const std::array<BlockDevice::Segment, 1> into{b_};
     for (std::uint32_t i = 0; i < device_->depth(); ++i) {
         device_->read(Sectors(i % 8), into, i);
@@ -192,7 +208,7 @@ TEST_F(FileDeviceTest, TakesAsManyRequestsAtOnceAsItSays) {
 }
 
 // Use after free: what is in flight writes to the caller's memory until the device is gone.
-TEST_F(FileDeviceTest, DestructorWaitsForWhatIsInFlight) {
+TEST_P(AnyFileTest, DestructorWaitsForWhatIsInFlight) {
     auto buffer = std::make_unique<std::array<std::byte, 512>>();
     const std::array<BlockDevice::Segment, 1> into{*buffer};
     device_->read(Sectors(0), into, 1);
@@ -202,7 +218,7 @@ TEST_F(FileDeviceTest, DestructorWaitsForWhatIsInFlight) {
     EXPECT_TRUE(done_.empty());
 }
 
-TEST_F(FileDeviceTest, DestructorLeavesNoDescriptorOpen) {
+TEST_P(AnyFileTest, DestructorLeavesNoDescriptorOpen) {
     const int before = ::dup(0);
     (void)::close(before);
     device_.reset();
@@ -215,8 +231,8 @@ TEST_F(FileDeviceTest, DestructorLeavesNoDescriptorOpen) {
 
 // --- merging
 
-TEST_F(FileDeviceTest, MergedRequestsMoveTheSameBytes) {
-    file_ = memory_file(1U << 20U);
+TEST_P(AnyFileTest, MergedRequestsMoveTheSameBytes) {
+    file_ = make_file(1U << 20U);
     open(Access::ReadWrite);
     TagSet tags = *TagSet::create({.depth = 64});
     std::vector<IoCompletion> told;
@@ -250,6 +266,42 @@ TEST_F(FileDeviceTest, MergedRequestsMoveTheSameBytes) {
         told, [](const IoCompletion& one) { return one.status == IoStatus::Ok; }));
     EXPECT_EQ(queue.statistics().merged, 126U);
     EXPECT_EQ(read, written);
+}
+
+INSTANTIATE_TEST_SUITE_P(FileSystems, AnyFileTest, testing::Values("/var/tmp", "/dev/shm"));
+
+// io_uring has a worker thread do what a file system cannot be asked for without waiting.
+TEST_F(FileDeviceTest, AFileInMemoryTakesNoOtherThread) {
+    const auto threads = [] {
+        return std::ranges::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                                     std::filesystem::directory_iterator());
+    };
+    const auto before = threads();
+    const std::array<BlockDevice::Segment, 1> into{b_};
+    for (std::uint32_t i = 0; i < device_->depth(); i += 2) {
+        device_->read(Sectors(i % 8), into, i);
+        device_->flush(i + 1);
+    }
+    device_->submit();
+    EXPECT_TRUE(device_->poll());
+    EXPECT_EQ(done_.size(), device_->depth());
+    EXPECT_EQ(threads(), before);
+}
+
+TEST_F(FileDeviceTest, LargeRequestsOfAFileInMemoryAreMovedToo) {
+    file_ = memory_file(1U << 20U);
+    open(Access::ReadWrite);
+    std::vector<std::byte> much(1U << 20U, std::byte{'m'});
+    const std::array<BlockDevice::Segment, 1> all{much};
+    const std::array<BlockDevice::Segment, 1> little{b_};
+    device_->write(Sectors(0), all, 1);
+    device_->drain();
+    device_->read(Sectors(1), little, 2);
+    device_->drain();
+    ASSERT_EQ(done_.size(), 2U);
+    EXPECT_EQ(done_[0], (IoCompletion{.tag = 1, .status = IoStatus::Ok}));
+    EXPECT_EQ(b_[0], std::byte{'m'});
+    EXPECT_EQ(byte_at((1 << 20) - 1), 'm');
 }
 
 // --- file systems that lack something
