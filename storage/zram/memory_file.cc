@@ -134,6 +134,21 @@ void MemoryFile::give(std::uint32_t frame) {
     free_.give(Pages(frame));
 }
 
+std::optional<std::uint32_t> MemoryFile::take_for_packing() {
+    return spare_ ? std::exchange(spare_, std::nullopt) : take();
+}
+
+void MemoryFile::keep_for_packing(std::uint32_t frame) {
+    CHECK(!spare_);
+    spare_ = frame;
+}
+
+void MemoryFile::give_kept() {
+    if (spare_) {
+        give(*std::exchange(spare_, std::nullopt));
+    }
+}
+
 void MemoryFile::release(std::uint32_t number, std::size_t begin, std::size_t end) {
     const std::size_t page = kPageSize.value();
     const std::size_t first = (begin + page - 1) / page * page;

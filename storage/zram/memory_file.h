@@ -60,8 +60,17 @@ public:
     /// Frames that hold data, in order. Reading another would make memory of it.
     Result<std::vector<std::uint32_t>> written_frames() const;
 
-    /// Frames are packed anew one at a time: what that needs for the moment is set aside.
+    /// Frames are packed anew one at a time: the one that this needs is charged from the beginning.
     std::mutex& packing() { return packing_; }
+    // For who holds packing().
+    /// A frame that is not zeros: it may have the bytes of one that was packed before, and its
+    /// memory. None where all are taken.
+    std::optional<std::uint32_t> take_for_packing();
+    /// What was packed from there lies elsewhere now. Its memory stays for the next one: to have it
+    /// back from the system page by page costs several times as much as the packing.
+    void keep_for_packing(std::uint32_t frame);
+    /// Until the next one is kept.
+    void give_kept();
 
 private:
     MemoryFile(Fd file, Mapping mapping, Bytes limit, std::uint32_t frames);
@@ -73,6 +82,7 @@ private:
     std::uint32_t frames_;
     alignas(64) std::atomic<std::uint64_t> used_{0};
     alignas(64) std::mutex packing_;
+    std::optional<std::uint32_t> spare_;  // guarded by packing_
     std::mutex mutex_;
     PageAllocator free_;  // guarded by mutex_; its "pages" are frames
 };

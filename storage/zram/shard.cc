@@ -195,7 +195,7 @@ std::uint16_t Shard::release(ObjectId id) {
     const std::size_t live_end = kFrameBytes - info.free - slots * sizeof(Slot);
     link(id.frame);
     if (pages_of(live_end, slots) + kWorthPacking <= info.pages) {
-        (void)pack(id.frame);  // where there is no frame to do it in, another time
+        (void)pack(id.frame, 0);  // where there is no frame to do it in, another time
     }
     return counted;
 }
@@ -222,7 +222,7 @@ std::optional<ObjectId> Shard::append(std::uint32_t hash, std::span<const std::b
     const bool is_new_slot = info.free_slots == 0;
     if (frame_of(number).tail + content.size() >
             end_with(frame_of(number).slots + (is_new_slot ? 1U : 0U)) &&
-        !pack(number)) {
+        !pack(number, content.size())) {
         return std::nullopt;
     }
     ObjectFrame& frame = frame_of(number);
@@ -237,6 +237,8 @@ std::optional<ObjectId> Shard::append(std::uint32_t hash, std::span<const std::b
         if (info.live == 0) {
             unlink(number);
             drop_frame(number);
+        } else {
+            account_.file().release(info.physical, frame.tail, end_with(frame.slots));
         }
         return std::nullopt;
     }
@@ -318,16 +320,22 @@ void Shard::drop_frame(std::uint32_t number) {
         publish(frame_of(number).kind, FrameKind::Free);
     }
     account_.file().give(info.physical);
+    {
+        // Who empties whole frames is about to need less: a store that becomes empty keeps nothing.
+        const std::scoped_lock lock(account_.file().packing());
+        account_.file().give_kept();
+    }
     frames_.give(number);
     account_.refund(sizeof(FrameInfo) + info.pages * kPageBytes);
 }
 
 /// Moves what lives in the frame to another, one behind the other. Whoever has the file at any
-/// moment finds one of the two, and it is whole.
-bool Shard::pack(std::uint32_t number, const Replacements& replacements) {
+/// moment finds one of the two, and it is whole. Memory for an object of `room` bytes, and its
+/// slot, may stay behind without a charge.
+bool Shard::pack(std::uint32_t number, std::size_t room, const Replacements& replacements) {
     MemoryFile& file = account_.file();
     const std::scoped_lock lock(file.packing());
-    const auto physical = file.take();
+    const auto physical = file.take_for_packing();
     if (!physical) {
         return false;
     }
@@ -343,7 +351,8 @@ bool Shard::pack(std::uint32_t number, const Replacements& replacements) {
     for (std::uint32_t i = 0; i < slots; ++i) {
         const Slot& slot = slot_of(from, i);
         if (slot.references == 0) {
-            continue;  // the new frame is zeros
+            slot_of(to, i) = {};
+            continue;
         }
         const auto found = replacements.find(static_cast<std::uint16_t>(i));
         const bool is_new = found != replacements.end();
@@ -366,7 +375,9 @@ bool Shard::pack(std::uint32_t number, const Replacements& replacements) {
     to.tail = tail;
     publish(to.kind, FrameKind::Objects);
     publish(from.kind, FrameKind::Free);
-    file.give(info.physical);
+    file.keep_for_packing(info.physical);
+    const std::size_t slots_to_be = slots + (room > 0 ? 1U : 0U);
+    file.release(*physical, tail + room, kFrameBytes - slots_to_be * sizeof(Slot));
     unlink(number);
     info.physical = *physical;
     info.free = static_cast<std::uint32_t>(kFrameBytes - tail - slots * sizeof(Slot));

@@ -114,7 +114,7 @@ private:
     std::uint32_t new_frame();
     void drop_frame(std::uint32_t number);
     using Replacements = std::map<std::uint16_t, ColdObject>;  // by slot
-    bool pack(std::uint32_t number, const Replacements& replacements = {});
+    bool pack(std::uint32_t number, std::size_t room, const Replacements& replacements = {});
     std::vector<IdleObject> copy_idle(std::uint32_t& number);
     ColdObject make_cold(const IdleObject& object);
     std::uint64_t switch_to_cold(std::uint32_t number, const std::vector<IdleObject>& objects,

@@ -151,7 +151,7 @@ std::uint64_t Shard::switch_to_cold(std::uint32_t number, const std::vector<Idle
     if (switched.empty()) {
         return 0;
     }
-    if (!pack(number, replacements)) {
+    if (!pack(number, 0, replacements)) {
         for (Slot* const slot : switched) {
             slot->clear(Mark::Idle);  // no frame to pack it in: another time
         }

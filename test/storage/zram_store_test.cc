@@ -165,6 +165,45 @@ TEST(ZramStore, GivesAllMemoryBack) {
     EXPECT_EQ(volume->resize(Pages(5)).error().code(), Code::NotFound);
 }
 
+// Pages of any size in the places of others: frames are packed anew all the time, and the memory
+// for that is kept. The file never takes more than what is charged.
+TEST(ZramStore, OverwritingTakesNoMemoryThatIsNotCharged) {
+    const Fd file = memory_file();
+    const auto blocks = [&] {
+        struct stat status{};
+        EXPECT_EQ(::fstat(file.ref().number(), &status), 0);
+        return static_cast<std::uint64_t>(status.st_blocks) * 512;
+    };
+    constexpr std::uint64_t pages = 2000;
+    const auto store = *ZramStore::create(*duplicate(file.ref()), 64_MiB);
+    const auto volume = make_volume(*store, "a", pages);
+    std::mt19937 random(6);
+    std::vector<std::uint64_t> sizes(pages);
+    for (std::uint64_t i = 0; i < 20'000; ++i) {
+        const std::uint64_t page = i < pages ? i : random() % pages;
+        sizes[page] = 400 + random() % 3200;
+        ASSERT_EQ(volume->write(Pages(page), packable(page, sizes[page])), IoStatus::Ok);
+        if (i % 500 == 0) {
+            ASSERT_LE(blocks(), store->use().used.value());
+        }
+    }
+    for (std::uint64_t page = 0; page < pages; ++page) {
+        ASSERT_EQ(read(*volume, page), packable(page, sizes[page]));
+    }
+    const ZramUse use = store->use();
+    EXPECT_LE(blocks(), use.used.value());
+    // With a full store too, where a page's memory is refused after its frame was packed.
+    const auto filler = make_volume(*store, "filler", 40'000);
+    std::uint64_t refused = 0;
+    for (std::uint64_t page = 0; page < 40'000; ++page) {
+        refused += filler->write(Pages(page), noise(page)) == IoStatus::NoSpace ? 1U : 0U;
+        refused += volume->write(Pages(random() % pages), noise(random())) == IoStatus::NoSpace;
+    }
+    EXPECT_GT(refused, 0U);
+    EXPECT_LE(blocks(), store->use().used.value());
+    EXPECT_LE(store->use().used, 64_MiB);
+}
+
 TEST(ZramStore, GivesMemoryBackWhereEverySecondPageGoes) {
     const auto store = make_store();
     const auto volume = make_volume(*store, "a", 8000);
