@@ -144,8 +144,8 @@ void MemoryFile::keep_for_packing(std::uint32_t frame) {
 }
 
 void MemoryFile::give_kept() {
-    if (spare_) {
-        give(*std::exchange(spare_, std::nullopt));
+    if (const std::optional<std::uint32_t> frame = std::exchange(spare_, std::nullopt)) {
+        give(*frame);
     }
 }
 

@@ -36,18 +36,19 @@ Chain::Segment take_front(std::vector<Chain::Segment>& segments, std::size_t& in
     return front;
 }
 
-std::vector<Chain::Segment> take(std::vector<Chain::Segment>& segments, std::size_t& index,
-                                 std::size_t length) {
-    std::vector<Chain::Segment> taken;
-    while (length > 0) {
-        const Chain::Segment front = take_front(segments, index, length);
+/// Gives the count of bytes, short at the end of the part.
+std::size_t take(std::vector<Chain::Segment>& segments, std::size_t& index, std::size_t length,
+                 std::vector<Chain::Segment>& into) {
+    std::size_t done = 0;
+    while (done < length) {
+        const Chain::Segment front = take_front(segments, index, length - done);
         if (front.empty()) {
             break;
         }
-        taken.push_back(front);
-        length -= front.size();
+        into.push_back(front);
+        done += front.size();
     }
-    return taken;
+    return done;
 }
 
 }  // namespace
@@ -87,16 +88,35 @@ std::size_t Chain::write(std::span<const std::byte> from) {
     return done;
 }
 
+void Chain::take_readable(std::size_t length, std::vector<Segment>& into) {
+    readable_left_ -= take(readable_, readable_index_, length, into);
+}
+
+void Chain::take_writable(std::size_t length, std::vector<Segment>& into) {
+    writable_left_ -= take(writable_, writable_index_, length, into);
+}
+
 std::vector<Chain::Segment> Chain::take_readable(std::size_t length) {
-    std::vector<Segment> taken = take(readable_, readable_index_, length);
-    readable_left_ -= total(taken);
+    std::vector<Segment> taken;
+    take_readable(length, taken);
     return taken;
 }
 
 std::vector<Chain::Segment> Chain::take_writable(std::size_t length) {
-    std::vector<Segment> taken = take(writable_, writable_index_, length);
-    writable_left_ -= total(taken);
+    std::vector<Segment> taken;
+    take_writable(length, taken);
     return taken;
+}
+
+void Chain::skip_writable(std::size_t length) {
+    while (length > 0) {
+        const Segment front = take_front(writable_, writable_index_, length);
+        if (front.empty()) {
+            break;
+        }
+        writable_left_ -= front.size();
+        length -= front.size();
+    }
 }
 
 }  // namespace pepita::vmm::virtio

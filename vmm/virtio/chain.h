@@ -53,6 +53,21 @@ public:
     /// interpreted. The cursor moves. Gives fewer bytes where fewer are left.
     std::vector<Segment> take_readable(std::size_t length);
     std::vector<Segment> take_writable(std::size_t length);
+    /// The same, behind what `into` has: for who takes many and has room for them already.
+    void take_readable(std::size_t length, std::vector<Segment>& into);
+    void take_writable(std::size_t length, std::vector<Segment>& into);
+
+    /// Moves the cursor of the writable part; to its end where less is left.
+    void skip_writable(std::size_t length);
+
+    /// What a chain is made of, for the next one: how the vectors are filled means nothing.
+    struct Memory {
+        std::vector<Segment> readable;
+        std::vector<Segment> writable;
+    };
+    Memory take_apart() && {
+        return {.readable = std::move(readable_), .writable = std::move(writable_)};
+    }
 
 private:
     std::uint16_t head_;

@@ -95,14 +95,16 @@ Result<std::span<std::byte>> open_part(const GuestMemory& memory, GuestAddress a
 
 /// What the descriptors of one chain amount to so far.
 struct Gathered {
-    std::vector<Chain::Segment> readable;
-    std::vector<Chain::Segment> writable;
+    Chain::Memory parts;
     std::size_t descriptors = 0;
     std::uint64_t bytes = 0;
     bool saw_writable = false;  // a zero-length descriptor has no segment, but a place in the order
 };
 
 enum class Table : std::uint8_t { Queue, Indirect };
+
+// What is kept of a chain that went, for the next one: not of those that are much longer than most.
+constexpr std::size_t kKeptSegments = 8;
 
 }  // namespace
 
@@ -124,6 +126,7 @@ struct Ring::State {
     bool is_broken = false;
     std::optional<InflightQueue> inflight;
     std::vector<std::uint16_t> again;  // heads of a predecessor's, the first to serve last
+    std::vector<Chain::Memory> spare;  // empty; of chains that went
 
     std::uint16_t slot(std::uint16_t index) const {
         return static_cast<std::uint16_t>(index & (size - 1U));
@@ -139,7 +142,18 @@ struct Ring::State {
     std::optional<Chain> take(std::uint16_t head);
     std::optional<Chain> take_next();
     std::optional<Chain> take_again();
+    void keep(Chain::Memory memory_of_chain);
 };
+
+/// The next chains need not ask the heap for what the last ones had of it.
+void Ring::State::keep(Chain::Memory memory_of_chain) {
+    if (memory_of_chain.readable.capacity() <= kKeptSegments &&
+        memory_of_chain.writable.capacity() <= kKeptSegments) {
+        memory_of_chain.readable.clear();
+        memory_of_chain.writable.clear();
+        spare.push_back(std::move(memory_of_chain));
+    }
+}
 
 /// False where a byte is outside RAM. A buffer may cross from one region into an adjacent one,
 /// which is mapped elsewhere: it becomes two segments.
@@ -171,8 +185,8 @@ bool Ring::State::gather(const VirtqDesc& descriptor, Gathered& gathered) const 
         return false;
     }
     gathered.saw_writable = is_writable;
-    return append(is_writable ? gathered.writable : gathered.readable, descriptor.address,
-                  descriptor.length);
+    return append(is_writable ? gathered.parts.writable : gathered.parts.readable,
+                  descriptor.address, descriptor.length);
 }
 
 bool Ring::State::follow_indirect(const VirtqDesc& descriptor, Gathered& gathered) const {
@@ -218,13 +232,17 @@ std::optional<Chain> Ring::State::take(std::uint16_t head) {
         return std::nullopt;
     }
     Gathered gathered;
+    if (!spare.empty()) {
+        gathered.parts = std::move(spare.back());
+        spare.pop_back();
+    }
     if (!follow(Table::Queue, descriptors, head, gathered)) {
         return std::nullopt;
     }
     ++taken;
     is_taken[head] = true;
     last_head = head;
-    return Chain(head, std::move(gathered.readable), std::move(gathered.writable));
+    return Chain(head, std::move(gathered.parts.readable), std::move(gathered.parts.writable));
 }
 
 /// The next chain, known to be there.
@@ -302,6 +320,7 @@ Result<Ring> Ring::open(const GuestMemory& memory, const RingGeometry& geometry,
         .last_head = std::nullopt,
         .inflight = inflight,
         .again = std::move(again),
+        .spare = {},
     }));
 }
 
@@ -332,6 +351,7 @@ void Ring::complete(Chain chain, std::uint32_t written) {
     const std::uint16_t head = chain.head();
     CHECK(head < ring.size);
     CHECK(ring.is_taken[head]);
+    ring.keep(std::move(chain).take_apart());
     ring.is_taken[head] = false;
     --ring.taken;
     if (ring.last_head == head) {

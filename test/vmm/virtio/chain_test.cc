@@ -72,6 +72,28 @@ TEST_F(ChainTest, TakesWhatIsLeftWhereMoreIsAsked) {
     EXPECT_TRUE(chain_.take_readable(1).empty());
 }
 
+TEST_F(ChainTest, TakesBehindWhatIsThereAlready) {
+    std::vector<Chain::Segment> taken;
+    chain_.take_writable(3, taken);
+    chain_.take_readable(1, taken);
+    ASSERT_EQ(taken.size(), 2U);
+    EXPECT_EQ(taken[0].data(), room_.data());
+    EXPECT_EQ(taken[1].data(), first_.data());
+    EXPECT_EQ(chain_.writable(), 5U);
+    EXPECT_EQ(chain_.readable(), 5U);
+}
+
+TEST_F(ChainTest, WhatIsSkippedStaysAsItIs) {
+    chain_.skip_writable(4);
+    EXPECT_EQ(chain_.writable(), 4U);
+    EXPECT_EQ(chain_.write(first_), 4U);
+    EXPECT_EQ(room_[2], std::byte{0});
+    EXPECT_EQ(more_room_[0], std::byte{0});
+    EXPECT_EQ(more_room_[1], std::byte{1});
+    chain_.skip_writable(100);
+    EXPECT_EQ(chain_.writable(), 0U);
+}
+
 TEST_F(ChainTest, EmptySegmentsAreStepsOver) {
     Chain chain{1, {{}, first_, {}, second_}, {}};
     EXPECT_EQ(chain.readable(), 6U);

@@ -87,6 +87,22 @@ TEST_F(RingTest, ChainGoesToTheDeviceAndBack) {
     EXPECT_EQ(ring_.in_flight(), 0);
 }
 
+// The ring keeps what a chain was made of for the next one, but none of its segments.
+TEST_F(RingTest, ChainHasNothingOfTheOneBefore) {
+    const GuestAddress at = ram_.place("abcdef");
+    driver_.add({{.at = at, .length = 6},
+                 {.at = at, .length = 6},
+                 {.at = at, .length = 6, .direction = Direction::FromDevice}});
+    auto before = ring_.pop();
+    ASSERT_TRUE(before.has_value());
+    ring_.complete(*std::move(before), 0);
+    driver_.add({{.at = at, .length = 2}});
+    const auto chain = ring_.pop();
+    ASSERT_TRUE(chain.has_value());
+    EXPECT_EQ(chain->readable(), 2U);
+    EXPECT_EQ(chain->writable(), 0U);
+}
+
 TEST_F(RingTest, IndirectChainReadsAsADirectOne) {
     const GuestAddress at = ram_.place("abcdef");
     driver_.add_indirect({{.at = at, .length = 2},

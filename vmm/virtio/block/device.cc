@@ -250,11 +250,11 @@ void Block::begin(std::uint16_t index, Chain chain) {
 
 void Block::start_request(std::uint16_t index, Chain chain, const block::Request& request) {
     const IoOperation operation = operation_of(request.kind);
-    std::vector<storage::BlockDevice::Segment> segments;
+    segments_.clear();
     if (operation == IoOperation::Read) {
-        segments = chain.take_writable(request.length.value());
+        chain.take_writable(request.length.value(), segments_);
     } else if (operation == IoOperation::Write) {
-        segments = chain.take_readable(request.length.value());
+        chain.take_readable(request.length.value(), segments_);
     }
     const auto room = static_cast<std::uint32_t>(request.room.value());
     const std::optional<storage::Tag> free = tags_.queue(0).take();
@@ -266,7 +266,7 @@ void Block::start_request(std::uint16_t index, Chain chain, const block::Request
     requests_.start(tag, {.operation = operation,
                           .first = request.first,
                           .count = request.count,
-                          .segments = segments,
+                          .segments = segments_,
                           // virtio 1.2 §5.2.6.2: to a driver that cannot flush, a write that is
                           // done is on the disk.
                           .is_forced = !can_flush_});
@@ -326,7 +326,7 @@ void Block::finish(const storage::IoCompletion& completion) {
 /// `data` bytes at the beginning of the writable part were written. The status is its last byte
 /// (virtio 1.2 §5.2.6). Where there is a gap between the two, used.len ends before it (§2.7.8.2).
 void Block::answer(Queue& queue, Chain chain, VirtioBlkStatus status, Answered data) {
-    (void)chain.take_writable(chain.writable() - 1);
+    chain.skip_writable(chain.writable() - 1);
     const std::array<std::byte, 1> last{static_cast<std::byte>(status)};
     (void)chain.write(last);
     queue.ring.complete(std::move(chain),

@@ -113,6 +113,7 @@ private:
     EventLoop& loop_;
     storage::TagSet tags_;                         // one queue: the virtqueues share the device
     std::vector<std::optional<Pending>> pending_;  // by tag
+    std::vector<storage::BlockDevice::Segment> segments_;  // of the request that is started
     abi::VirtioBlkConfig config_;
     std::array<std::byte, abi::kVirtioBlkIdBytes> serial_{};
     Notifier* notifier_ = nullptr;  // the session's; null outside of one
