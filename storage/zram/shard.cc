@@ -31,6 +31,16 @@ constexpr std::size_t pages_of(std::size_t tail, std::size_t slots) {
     return std::min(kFrameBytes / kPageBytes, pages_for(tail) + pages_for(slots * sizeof(Slot)));
 }
 
+constexpr std::size_t kCacheLine = 64;
+
+/// An object lies somewhere in memory that is much larger than any cache: all of it is asked for at
+/// once, and not as far as unpacking has got.
+void prefetch(std::span<const std::byte> content) {
+    for (std::size_t at = 0; at < content.size(); at += kCacheLine) {
+        __builtin_prefetch(&content[at]);
+    }
+}
+
 // Of a frame that could do with so many pages less, they are given back.
 constexpr std::size_t kWorthPacking = 2;
 
@@ -155,7 +165,9 @@ bool Shard::read(ObjectId id, PageSpan into) const {
     if (slot.is(Mark::Idle)) {  // seldom: others read the same slot's line
         slot.clear(Mark::Idle);
     }
-    return unpack(slot, content_of(frame, slot), into);
+    const std::span<const std::byte> content = content_of(frame, slot);
+    prefetch(content);
+    return unpack(slot, content, into);
 }
 
 std::uint16_t Shard::size_of(ObjectId id) const {
