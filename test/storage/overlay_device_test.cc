@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -18,6 +20,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
+#include "storage/file_device.h"
 #include "storage/zram_store.h"
 #include "test/support/fake_block_device.h"
 
@@ -216,6 +219,37 @@ TEST_F(OverlayTest, AgreesWithAModel) {
                 ASSERT_EQ(read(from, length), model(from, length)) << i;
         }
     }
+}
+
+// The first piece comes from a worker thread, through the loop; the last one at once, when nobody
+// asks the disk for what is done.
+TEST_F(OverlayTest, ABaseThatIsDoneAtOnceIsAskedWhereNobodyElseDoes) {
+    constexpr std::size_t size = 256U << 10U;
+    constexpr std::uint64_t written = 50;  // of its pages
+    Fd file(::memfd_create("base", MFD_CLOEXEC));
+    const std::vector<std::byte> content(size, std::byte{'b'});
+    ASSERT_EQ(::pwrite(file.ref().number(), content.data(), size, 0), ssize_t{size});
+    const auto upper = *store_->create_volume({.name = "other", .capacity = Pages(size / 4096)});
+    ASSERT_EQ(upper->write(Pages(written), std::vector(4096, std::byte{'u'})), IoStatus::Ok);
+    OverlayDevice device(*loop_, *FileDevice::create(std::move(file), Access::ReadOnly, *loop_),
+                         upper);
+    std::vector<IoCompletion> done;
+    device.set_listener([&](std::span<const IoCompletion> told) {
+        done.insert(done.end(), told.begin(), told.end());
+    });
+    std::vector<std::byte> got(size);
+    const BlockDevice::Segment all = got;
+    device.read(Sectors(0), {&all, 1}, 7);
+    device.submit();
+    while (device.poll()) {}
+    const auto deadline = EventLoop::Clock::now() + std::chrono::seconds(20);
+    while (done.empty() && EventLoop::Clock::now() < deadline) {
+        ASSERT_TRUE(loop_->run_once(std::chrono::milliseconds(100)).has_value());
+    }
+    ASSERT_EQ(done, (std::vector{IoCompletion{.tag = 7, .status = IoStatus::Ok}}));
+    std::vector<std::byte> expected = content;
+    std::fill_n(expected.begin() + written * 4096, 4096, std::byte{'u'});
+    EXPECT_TRUE(got == expected);
 }
 
 }  // namespace
