@@ -203,8 +203,8 @@ Result<std::vector<Contender>> start(const Options& options, const std::string& 
                               .figures = {}});
     }
     contenders[OurStore].content = &store_content;
-    TRY(contenders[OurFile].driver->fill(file_content), "filling the file");
-    TRY(contenders[OurStore].driver->fill(store_content), "filling the store");
+    (void)TRY(contenders[OurFile].driver->fill(file_content), "filling the file");
+    (void)TRY(contenders[OurStore].driver->fill(store_content), "filling the store");
     return contenders;
 }
 
