@@ -45,7 +45,8 @@ public:
     Result<void> detach(const std::string& name);
     /// An attached volume only grows.
     Result<void> resize(const std::string& name, Bytes capacity);
-    /// Of one moment, whoever writes meanwhile: what a file system has not written yet is not there.
+    /// Of one moment, whoever writes meanwhile: what a file system has not written yet is not
+    /// there.
     Result<void> snapshot(const std::string& name, FdRef file);
     /// Not while it is attached.
     Result<void> restore(const std::string& name, FdRef file);

@@ -7,6 +7,7 @@
 //       file=PATH      the memory: a file as large as the disk; else of this process, size=MIB
 //       store=PATH     a compressed volume of size=MIB in that memory file, which may be empty
 //       io=ring        reads and writes the file through an io_uring instead of mapping it
+//       io=null        reads and writes nothing, and says that it did
 //       recover=ID     takes that device over
 //       devices=N      as many, each with memory of its own
 //       queues=N depth=N pages=N (then no space) limit=SECONDS (for the end)
@@ -97,6 +98,7 @@ Result<std::shared_ptr<Disk>> make_disk(const Arguments& arguments,
     MappedDisk::Options options;
     options.flushes = &flushes;
     options.pages_max = TRY(number_of(arguments, "pages", options.pages_max));
+    options.is_null = is(arguments, "io", "null");
     if (is(arguments, "access", "read-only")) {
         options.access = Access::ReadOnly;
     }

@@ -5,7 +5,7 @@ Usage: test/lab/run [--kernel newest] -- test/bench/storage/ublk_iops.py build/t
          [--size MIB] [--rounds N] [--seconds N] [--depth N]
 
 Prints the median IOPS of each, and what they are of kernel zram's and of loop's on tmpfs. All hold the same
-data, libraries of this machine.
+data, libraries of this machine, but for null, which holds nothing: the floor of what a request costs.
 """
 import argparse
 import glob
@@ -94,6 +94,7 @@ def main():
                 pathlib.Path(file).touch()
             serve("ublk store" + name, f"store={scratch}/store{number}", f"size={options.size}", *words)
             serve("ublk memory" + name, f"size={options.size}", *words)
+            serve("ublk null" + name, f"size={options.size}", "io=null", *words)
             os.truncate(f"{scratch}/ring{number}", len(content))
             serve("ublk file, copied" + name, f"file={scratch}/ring{number}", "io=ring", *words)
             if features >> 11 & 1:
