@@ -62,6 +62,12 @@ public:
     }
 
     ZramVolume& volume() const { return *volume_; }
+    /// All contents are idle, and packed with zstd.
+    Result<void> make_cold() const {
+        store_->mark_idle();
+        while (!TRY(store_->compact_idle(Pages(4096))).is_done) {}
+        return {};
+    }
     Bytes used() const { return store_->use().used; }
     /// What the kernel says the memory file takes.
     Bytes file_blocks() const {
@@ -90,6 +96,7 @@ struct Figures {
     std::uint64_t used = 0;
     std::uint64_t file_blocks = 0;
     std::uint64_t heap = 0;
+    std::uint64_t cold_used = 0;
 };
 
 Result<void> write_kernel(KernelZram& zram, std::span<const std::byte> data, std::size_t step) {
@@ -190,6 +197,8 @@ private:
                 good &= volume.read(Pages(page), room_.first(kPage)) == IoStatus::Ok;
             }
         }));
+        TRY(zram.make_cold());
+        figures_.cold_used = std::max(zram.used().value(), zram.file_blocks().value());
         for (std::size_t page = 0; page < order_.size(); ++page) {
             good &= volume.read(Pages(page), room_.first(kPage)) == IoStatus::Ok &&
                     std::memcmp(room_.data(), data_.data() + page * kPage, kPage) == 0;
@@ -224,6 +233,7 @@ struct Goals {
     double read_large = 0;
     double read_page = 0;
     double ratio = 0;
+    double cold_ratio = 0;
 };
 constexpr std::array kGoals{
     Goals{.data = "text",
@@ -245,6 +255,7 @@ constexpr std::array kGoals{
           .read_page = 2.4,
           .ratio = 1.1},
     Goals{.data = "dup4", .write_large = 2.2, .read_large = 1.4, .read_page = 2.4, .ratio = 4.3},
+    Goals{.data = "vms", .ratio = 2.25, .cold_ratio = 2.8},
     Goals{.data = "zero", .write_large = 3, .read_large = 1.1}};
 
 void print(const std::string& name, std::size_t size, const Figures& figures) {
@@ -264,6 +275,9 @@ void print(const std::string& name, std::size_t size, const Figures& figures) {
         "(%.2f MiB)  x%.2f\n",
         "ratio", ratio, mib(figures.used), mib(figures.file_blocks), mib(figures.heap),
         kernel_ratio, mib(figures.kernel_used), ratio / kernel_ratio);
+    const double cold_ratio = static_cast<double>(size) / static_cast<double>(figures.cold_used);
+    std::printf("  %-26s ours %6.3f (%.2f MiB)  x%.2f of the kernel's\n", "ratio, all of it cold",
+                cold_ratio, mib(figures.cold_used), cold_ratio / kernel_ratio);
     const auto* const goals = std::ranges::find(kGoals, name, &Goals::data);
     if (goals == kGoals.end()) {
         return;
@@ -277,6 +291,7 @@ void print(const std::string& name, std::size_t size, const Figures& figures) {
     print_goal("random read, 4 KiB", figures.read_page.best() / figures.kernel_read_page.best(),
                goals->read_page);
     print_goal("ratio, metadata included", ratio / kernel_ratio, goals->ratio);
+    print_goal("ratio, all of it cold", cold_ratio / kernel_ratio, goals->cold_ratio);
 }
 
 Result<void> run(std::span<char*> paths) {
