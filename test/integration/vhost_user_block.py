@@ -1,6 +1,7 @@
 """A guest of QEMU's whose disk is our vhost-user-blk server, which is killed under its load.
 
-Environment, beside support.py's: PEPITA_VHOST_USER_DISK and PEPITA_DISK_VERIFIER, programs of this folder.
+Environment, beside support.py's: PEPITA_VHOST_USER_DISK and PEPITA_DISK_VERIFIER, programs of this folder;
+PEPITA_STORAGE and PEPITA, the node's daemon and its command line.
 """
 import os
 import pathlib
@@ -17,6 +18,8 @@ import support
 
 SERVER = os.environ.get("PEPITA_VHOST_USER_DISK", support.BUILD / "test/integration/vhost-user-disk")
 VERIFIER = os.environ.get("PEPITA_DISK_VERIFIER", support.BUILD / "test/integration/disk-verifier")
+DAEMON = os.environ.get("PEPITA_STORAGE", support.BUILD / "storage/daemon/pepita-storage")
+PEPITA = os.environ.get("PEPITA", support.BUILD / "storage/cli/pepita")
 KILLS = 5
 WRITES_BETWEEN_KILLS = 50
 MEBIBYTES = 64
@@ -85,7 +88,11 @@ def make_initramfs(directory: pathlib.Path) -> pathlib.Path:
     return image
 
 
-class VhostUserBlock(unittest.TestCase):
+class Scenario:
+    """One disk, two servers of it: see the classes below."""
+
+    SERIAL = ""
+
     def setUp(self):
         if not (support.DATA / "guest/vmlinuz").exists():
             raise AssertionError(f"no guest in {support.DATA}/guest: deploy/guest/build makes one")
@@ -93,17 +100,27 @@ class VhostUserBlock(unittest.TestCase):
             raise unittest.SkipTest("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="pepita-vhost-"))
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
-        self.socket = self.scratch / "blk.sock"
+        self.socket = self.scratch / "blk.sock"  # where QEMU finds the disk
         self.server = None
         self.server_log = open(self.scratch / "server.log", "w+b")
         self.addCleanup(self.server_log.close)
         self.shown = b""
 
     def start_server(self):
-        self.server = subprocess.Popen([SERVER, self.scratch / "disk", self.socket, "2", str(MEBIBYTES)],
-                                       stdout=subprocess.PIPE, stderr=self.server_log)
-        self.addCleanup(self.end, self.server)
-        self.assertEqual(self.server.stdout.readline(), b"ready\n", self.log())
+        raise NotImplementedError
+
+    def grow(self):
+        """Makes the disk twice as large."""
+        raise NotImplementedError
+
+    def expect_inherited(self, count: int):
+        """So many requests were in flight when a server was killed, and were served by the next."""
+        raise NotImplementedError
+
+    def stop_server(self):
+        self.server.terminate()
+        self.assertEqual(self.server.wait(), 0, self.log())
+        self.assertFalse(self.socket.exists())
 
     @staticmethod
     def end(process):
@@ -156,7 +173,7 @@ class VhostUserBlock(unittest.TestCase):
         self.start_server()
         self.start_machine()
         seen = self.read_until(r"disk of (\d+) sectors, (\d+) queues, serial (\S+)\r?\n")
-        self.assertEqual(seen.groups(), (str(SECTORS).encode(), b"2", b"pepita-test"))
+        self.assertEqual(seen.groups(), (str(SECTORS).encode(), b"2", self.SERIAL.encode()))
         for _ in range(KILLS):
             self.wait_for_more_writes()
             self.server.send_signal(signal.SIGKILL)
@@ -164,7 +181,7 @@ class VhostUserBlock(unittest.TestCase):
             self.start_server()
         self.wait_for_more_writes()
         inherited = [int(count) for count in re.findall(r"served again.* requests=(\d+)", self.log())]
-        self.assertGreater(sum(inherited), 0, self.log())
+        self.expect_inherited(sum(inherited))
         self.machine.stdin.write(b"stop\n")
         self.machine.stdin.flush()
         verified = self.read_until(r"verified 2048 blocks after (\d+) writes\r?\n")
@@ -173,13 +190,67 @@ class VhostUserBlock(unittest.TestCase):
               end=" ", flush=True)
 
         # Once more with nothing to do, and politely. QEMU is away while the disk grows.
-        self.server.terminate()
-        self.assertEqual(self.server.wait(), 0, self.log())
-        self.assertFalse(self.socket.exists())
+        self.stop_server()
         self.start_server()
-        self.server.send_signal(signal.SIGHUP)
-        self.assertEqual(self.server.stdout.readline(), b"resized\n")
+        self.grow()
         self.read_until("the disk has grown")
         self.assertEqual(self.machine.wait(support.PATIENCE_S), 0)
-        self.server.terminate()
-        self.assertEqual(self.server.wait(), 0, self.log())
+        self.stop_server()
+
+
+class SlowFile(Scenario, unittest.TestCase):
+    """A server of this folder's, whose writes take so long that each kill finds some in flight."""
+
+    SERIAL = "pepita-test"
+
+    def start_server(self):
+        self.server = subprocess.Popen([SERVER, self.scratch / "disk", self.socket, "2", str(MEBIBYTES)],
+                                       stdout=subprocess.PIPE, stderr=self.server_log)
+        self.addCleanup(self.end, self.server)
+        self.assertEqual(self.server.stdout.readline(), b"ready\n", self.log())
+
+    def grow(self):
+        self.server.send_signal(signal.SIGHUP)
+        self.assertEqual(self.server.stdout.readline(), b"resized\n")
+
+    def expect_inherited(self, count: int):
+        self.assertGreater(count, 0, self.log())
+
+
+class VolumeOfTheDaemon(Scenario, unittest.TestCase):
+    """pepita-storage and a volume of its store, which outlive each kill in the memory file."""
+
+    SERIAL = "web"
+
+    def setUp(self):
+        super().setUp()
+        self.memory = pathlib.Path(tempfile.mkdtemp(prefix="pepita-vhost-", dir="/dev/shm"))  # the store wants a tmpfs
+        self.addCleanup(shutil.rmtree, self.memory, ignore_errors=True)
+        self.is_made = False
+
+    def start_server(self):
+        self.server = subprocess.Popen([DAEMON, "--socket", self.scratch / "s", "--state", self.scratch / "state",
+                                        "--memory-file", self.memory / "memory"], stderr=subprocess.PIPE)
+        self.addCleanup(self.end, self.server)
+        said = b""
+        while b"msg=serving" not in said:
+            ready, _, _ = select.select([self.server.stderr], [], [], support.PATIENCE_S)
+            more = os.read(self.server.stderr.fileno(), 65536) if ready else b""
+            said += more
+            self.assertTrue(more, f"pepita-storage does not serve: {said!r}")
+        if not self.is_made:
+            self.ask("create", "web", "--size", f"{MEBIBYTES}M")
+            self.socket = pathlib.Path(self.ask("attach", "web", "--queues", "2").strip())
+            self.is_made = True
+
+    def ask(self, *words: str) -> str:
+        done = subprocess.run([PEPITA, "storage", *words, "--socket", self.scratch / "s"], capture_output=True, text=True,
+                              timeout=support.PATIENCE_S, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+        return done.stdout
+
+    def grow(self):
+        self.ask("resize", "web", f"{2 * MEBIBYTES}M")
+
+    def expect_inherited(self, count: int):
+        """None, mostly: a store is done too soon."""
