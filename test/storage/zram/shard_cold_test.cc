@@ -1,8 +1,11 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +19,7 @@
 #include "storage/block_device.h"
 #include "storage/zram/layout.h"
 #include "storage/zram_store.h"
+#include "test/support/sanitizer.h"
 
 // The cold tier: contents that are idle are packed with zstd.
 
@@ -135,6 +139,71 @@ TEST_F(ZramColdTest, IsThereWhenOpenedAnew) {
     EXPECT_EQ(store_->use().sharing, before.sharing);
     EXPECT_EQ(volume_->statistics(), pages);
     expect_all();
+}
+
+/// Packs and warms up again until it is killed; says each step.
+[[noreturn]] void compact_for_ever(FdRef file, FdRef tell, std::uint64_t seed) {
+    const auto store = *ZramStore::open(*duplicate(file));
+    const auto volume = *store->find("a");
+    std::mt19937_64 random(seed);
+    while (true) {
+        store->mark_idle();
+        for (bool is_done = false; !is_done;) {
+            is_done = store->compact_idle(Pages(8))->is_done;
+            const char step = '.';
+            if (::write(tell.number(), &step, 1) != 1) {
+                ::_exit(1);
+            }
+        }
+        for (int i = 0; i < 300; ++i) {
+            const std::uint64_t page = random() % kPages;
+            (void)volume->write(Pages(page), nibbles(page + random() % 2 * kPages));
+        }
+    }
+}
+
+TEST_F(ZramColdTest, KillsAmidPackingLoseNothing) {
+    volume_ = nullptr;
+    store_ = nullptr;
+    std::mt19937 random(5);
+    for (std::uint64_t kill = 0; kill < (kIsSanitized ? 4 : 40); ++kill) {
+        std::array<int, 2> ends{};
+        ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+        const Fd told(ends[0]);
+        Fd tell(ends[1]);
+        const pid_t child = ::fork();
+        ASSERT_GE(child, 0);
+        if (child == 0) {
+            compact_for_ever(file_.ref(), tell.ref(), kill);
+        }
+        tell = Fd();
+        char step = 0;
+        for (std::size_t steps = random() % 60 + 1; steps > 0; --steps) {
+            ASSERT_EQ(::read(told.ref().number(), &step, 1), 1);
+        }
+        // Not at a step's end, where it is now, but anywhere in the next ones.
+        for (std::size_t spin = random() % 200'000; spin > 0; --spin) {
+            step = static_cast<char>(step ^ 1);
+            __asm__ volatile("" ::: "memory");  // SAFETY: emits nothing; the loop stays
+        }
+        ASSERT_EQ(::kill(child, SIGKILL), 0);
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        ASSERT_TRUE(WIFSIGNALED(status));
+        store_ = *ZramStore::open(*duplicate(file_.ref()));
+        volume_ = *store_->find("a");
+        EXPECT_EQ(volume_->statistics().stored, kPages);
+        EXPECT_EQ(store_->use().sharing.objects + store_->use().sharing.shared, kPages);
+        for (std::uint64_t page = 0; page < kPages; ++page) {
+            const Page got = read(*volume_, page);
+            ASSERT_TRUE(got == nibbles(page) || got == nibbles(page + kPages)) << page;
+        }
+        volume_ = nullptr;
+        store_ = nullptr;
+    }
+    store_ = *ZramStore::open(*duplicate(file_.ref()));
+    ASSERT_TRUE(store_->remove("a").has_value());
+    EXPECT_EQ(store_->use().sharing, ZramSharing{});
 }
 
 TEST_F(ZramColdTest, ADamagedFrameIsFailedOrAnotherPage) {
