@@ -24,6 +24,10 @@ static_assert(std::endian::native == std::endian::little);
 constexpr std::size_t kMinMatch = 4;
 constexpr std::size_t kLastLiterals = 5;
 constexpr std::size_t kMatchStartMargin = 12;
+// The encoder looks no later than so far before the end, so that it may copy 16 bytes of literals
+// from each place where a match begins or did not.
+constexpr std::size_t kLookMargin = 16;
+static_assert(kLookMargin >= kMatchStartMargin);
 constexpr unsigned kHashBits = 13;
 constexpr std::size_t kRunMask = 15;
 constexpr unsigned kSkipTrigger = 6;  // after so many (as a power of 2) misses the steps grow
@@ -38,6 +42,19 @@ T load(const std::byte* from) {
 /// How many bytes are equal from `a` and `b` on, `b` not beyond `limit`.
 std::size_t equal_bytes(const std::byte* a, const std::byte* b, const std::byte* limit) {
     const std::byte* const start = b;
+    // Most matches end within 16 bytes, in the first 8 or behind them: nobody can predict where.
+    if (limit - b >= 16) [[likely]] {
+        const std::uint64_t low = load<std::uint64_t>(a) ^ load<std::uint64_t>(b);
+        const std::uint64_t high = load<std::uint64_t>(a + 8) ^ load<std::uint64_t>(b + 8);
+        const auto in_low = static_cast<unsigned>(std::countr_zero(low));
+        const auto in_high = static_cast<unsigned>(std::countr_zero(high));
+        const unsigned bits = low != 0 ? in_low : 64 + in_high;
+        if (bits != 128) [[likely]] {
+            return bits / 8;
+        }
+        a += 16;
+        b += 16;
+    }
     while (limit - b >= 8) {
         const std::uint64_t difference = load<std::uint64_t>(a) ^ load<std::uint64_t>(b);
         if (difference != 0) {
@@ -68,6 +85,9 @@ std::byte* put_length(std::byte* to, std::size_t length) {
     return to;
 }
 
+constexpr std::size_t kCopiedTooFar = 16;
+static_assert(kPageBytes / 128 + 5 + kCopiedTooFar < kLz4Spare);
+
 /// Where sequences go, as long as there is room.
 class Output {
 public:
@@ -79,9 +99,10 @@ public:
     /// The literals, and the match behind them. False without room.
     bool sequence(std::span<const std::byte> literals, std::size_t offset, std::size_t match) {
         const std::size_t rest = match - kMinMatch;
-        // Both counts' further bytes, the offset, and what a copy of whole words writes too much.
+        // The token, the offset, more than both counts' further bytes, and what the copy of the
+        // literals writes too much. For a whole page that is not kLz4Spare more than it needs.
         const std::size_t most =
-            literals.size() + literals.size() / 255 + rest / 255 + 5 + kLz4Spare;
+            literals.size() + (literals.size() + rest) / 128 + 5 + kCopiedTooFar;
         if (static_cast<std::size_t>(end_ - at_) < most) {
             return false;
         }
@@ -110,18 +131,17 @@ public:
     }
 
 private:
-    // The page goes on for 16 bytes behind all literals but the last: a match cannot begin later.
+    // The page goes on for 16 bytes behind all literals but the last: kLookMargin.
     void put_literals(std::span<const std::byte> literals) {
         std::byte* const token = at_++;
         *token = static_cast<std::byte>(std::min(literals.size(), kRunMask) << 4U);
         if (literals.size() >= kRunMask) {
             at_ = put_length(at_, literals.size() - kRunMask);
         }
-        std::size_t done = 0;
-        do {
-            std::memcpy(at_ + done, literals.data() + done, 8);
-            done += 8;
-        } while (done < literals.size());
+        std::memcpy(at_, literals.data(), 16);
+        for (std::size_t done = 16; done < literals.size(); done += 16) {
+            std::memcpy(at_ + done, literals.data() + done, 16);
+        }
         at_ += literals.size();
     }
 
@@ -143,7 +163,7 @@ std::size_t lz4_compress_page(PageView page, std::span<std::byte> into) {
     std::array<std::uint16_t, 1U << kHashBits> positions{};  // by hash; 0 is as good as any
     const std::byte* const base = page.data();
     const std::byte* const end = base + page.size();
-    const std::byte* const last_start = end - kMatchStartMargin;
+    const std::byte* const last_look = end - kLookMargin;
     const std::byte* const match_end = end - kLastLiterals;
     // Where bytes like those at `at` were seen last; now they were seen there.
     const auto look_up = [&](std::uint64_t bytes, const std::byte* at) {
@@ -156,7 +176,7 @@ std::size_t lz4_compress_page(PageView page, std::span<std::byte> into) {
     const std::byte* anchor = base;
     const std::byte* at = base + 1;
     std::size_t misses = 1U << kSkipTrigger;
-    while (at < last_start) {  // two places in a turn, of which one load has the bytes
+    while (at < last_look) {  // two places in a turn, of which one load has the bytes
         const auto bytes = load<std::uint64_t>(at);
         const std::byte* candidate = look_up(bytes, at);
         if (load<std::uint32_t>(candidate) != static_cast<std::uint32_t>(bytes)) {
@@ -180,7 +200,7 @@ std::size_t lz4_compress_page(PageView page, std::span<std::byte> into) {
         }
         at += length;
         anchor = at;
-        if (at < last_start) {
+        if (at < last_look) {
             (void)look_up(load<std::uint64_t>(at - 2), at - 2);
         }
     }

@@ -13,7 +13,7 @@ using PageView = std::span<const std::byte, kPageBytes>;
 using PageSpan = std::span<std::byte, kPageBytes>;
 
 /// More room than the block takes, so that the encoder may copy whole words.
-inline constexpr std::size_t kLz4Spare = 24;
+inline constexpr std::size_t kLz4Spare = 64;
 
 /// Packs a page into one LZ4 block, exactly as the format has it, and gives the block's size; 0
 /// where there is no room. There always is for a block and kLz4Spare bytes more; with less there
