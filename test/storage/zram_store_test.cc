@@ -174,12 +174,12 @@ TEST(ZramStore, OverwritingTakesNoMemoryThatIsNotCharged) {
         EXPECT_EQ(::fstat(file.ref().number(), &status), 0);
         return static_cast<std::uint64_t>(status.st_blocks) * 512;
     };
-    constexpr std::uint64_t pages = 2000;
-    const auto store = *ZramStore::create(*duplicate(file.ref()), 64_MiB);
+    constexpr std::uint64_t pages = 500;
+    const auto store = *ZramStore::create(*duplicate(file.ref()), 16_MiB);
     const auto volume = make_volume(*store, "a", pages);
     std::mt19937 random(6);
     std::vector<std::uint64_t> sizes(pages);
-    for (std::uint64_t i = 0; i < 20'000; ++i) {
+    for (std::uint64_t i = 0; i < 5'000; ++i) {
         const std::uint64_t page = i < pages ? i : random() % pages;
         sizes[page] = 400 + random() % 3200;
         ASSERT_EQ(volume->write(Pages(page), packable(page, sizes[page])), IoStatus::Ok);
@@ -193,9 +193,9 @@ TEST(ZramStore, OverwritingTakesNoMemoryThatIsNotCharged) {
     const ZramUse use = store->use();
     EXPECT_LE(blocks(), use.used.value());
     // With a full store too, where a page's memory is refused after its frame was packed.
-    const auto filler = make_volume(*store, "filler", 40'000);
+    const auto filler = make_volume(*store, "filler", 6'000);
     std::uint64_t refused = 0;
-    for (std::uint64_t page = 0; page < 40'000; ++page) {
+    for (std::uint64_t page = 0; page < 6'000; ++page) {
         refused += filler->write(Pages(page), noise(page)) == IoStatus::NoSpace ? 1U : 0U;
         refused += volume->write(Pages(random() % pages), noise(random())) == IoStatus::NoSpace;
     }
