@@ -78,7 +78,7 @@ bool Shard::unpack(const Slot& slot, std::span<const std::byte> content, PageSpa
 }
 
 bool Shard::is_equal(const Slot& slot, std::span<const std::byte> content, PageView page) const {
-    if (content.size() == kPageBytes) {
+    if (content.size() == kPageBytes && !slot.is(Mark::Cold)) {
         return std::memcmp(content.data(), page.data(), kPageBytes) == 0;
     }
     __attribute__((uninitialized)) std::array<std::byte, kPageBytes> unpacked;

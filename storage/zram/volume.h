@@ -27,7 +27,8 @@ class FrozenVolume;
 /// The page tables of one volume. An entry is changed under the lock of its stripe, and what it
 /// refers to lives at least as long as that lock is held.
 ///
-/// Locks, in this order: stripes (by number), tables, a shard, packing, the memory file.
+/// Locks, in this order: stripes (by number), tables, what is frozen, a shard, packing, the memory
+/// file.
 class Volume final : public ZramVolume, public std::enable_shared_from_this<Volume> {
 public:
     /// Makes one in a frame of its own. Errors: ResourceExhausted.

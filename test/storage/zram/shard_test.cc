@@ -14,6 +14,7 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/zram/cold_codec.h"
 #include "storage/zram/frame_table.h"
+#include "storage/zram/layout.h"
 #include "storage/zram/memory_file.h"
 
 // What no store can be brought to by contents alone: equal hashes of pages that differ. The rest
@@ -77,6 +78,20 @@ TEST_F(ShardTest, PagesWithOneHashAreToldApart) {
     }
     EXPECT_EQ(shard_.sharing().objects, 0U);
     EXPECT_EQ(account_.used(), 0U);
+}
+
+TEST_F(ShardTest, WhatIsMarkedColdIsComparedAsItIsRead) {
+    ASSERT_TRUE(cold_.prepare());
+    const Object object = add(page_of(1));
+    auto& frame = file_->at<ObjectFrame>((*frames_)[object.id.frame].physical);
+    // SAFETY: the first slot stands at the frame's end. Whoever else has the file might write
+    // there.
+    auto* const end = reinterpret_cast<std::byte*>(&frame) + kFrameBytes;
+    reinterpret_cast<Slot*>(end - sizeof(Slot))->set(Mark::Cold);
+    Page got{};
+    EXPECT_FALSE(shard_.read(object.id, got));
+    Shard::Age age = 0;
+    EXPECT_FALSE(shard_.share(kHash, page_of(1), age).has_value());
 }
 
 TEST_F(ShardTest, WhatAnotherAddedMeanwhileIsShared) {
