@@ -48,11 +48,13 @@ std::optional<FrontEnd> front_end(std::string_view text);
 
 struct AttachSpec {
     static constexpr std::uint32_t kQueuesMax = 64;
-    static constexpr std::uint32_t kDepthMax = 4096;  // ublk's; a virtqueue has up to 32768
+    static constexpr std::uint32_t kDepthMax = 4096;
+    static constexpr std::uint32_t kDepthUsual = 128;
 
     FrontEnd front_end = FrontEnd::VhostUser;
     std::uint32_t queues = 1;
-    /// Requests of a queue under way; 0: 128. Of ublk: a vhost-user front end decides itself.
+    /// Requests of a queue under way, of ublk; 0 in a client's call: kDepthUsual. A vhost-user
+    /// front end decides itself: always 0.
     std::uint32_t depth = 0;
     bool read_only = false;
     friend bool operator==(const AttachSpec&, const AttachSpec&) = default;

@@ -104,9 +104,11 @@ pb::AttachRequest to_message(const std::string& name, const AttachSpec& how) {
 }
 
 Result<AttachSpec> from_message(const pb::AttachRequest& message) {
-    return AttachSpec{.front_end = TRY(front_end_of(message.front_end())),
+    const FrontEnd front_end = TRY(front_end_of(message.front_end()));
+    const bool has_no_depth = message.depth() == 0 && front_end == FrontEnd::Ublk;
+    return AttachSpec{.front_end = front_end,
                       .queues = message.queues(),
-                      .depth = message.depth(),
+                      .depth = has_no_depth ? AttachSpec::kDepthUsual : message.depth(),
                       .read_only = message.read_only()};
 }
 

@@ -84,9 +84,7 @@ Result<std::unique_ptr<Export>> UblkExporter::start(const runtime::AttachSpec& h
     UblkServer::Options options;
     options.id = id;
     options.queues = static_cast<std::uint16_t>(how.queues);
-    if (how.depth != 0) {
-        options.depth = static_cast<std::uint16_t>(how.depth);
-    }
+    options.depth = static_cast<std::uint16_t>(how.depth);
     options.mark = mark_;
     return std::make_unique<UblkExport>(
         TRY(UblkServer::start(*TRY(control()), std::move(disk), options)));

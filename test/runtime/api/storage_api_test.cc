@@ -74,6 +74,13 @@ TEST_F(StorageApiTest, EveryFieldOfAnAttachArrivesAndThePathComesBack) {
     EXPECT_EQ(service_.attached, how);
 }
 
+TEST_F(StorageApiTest, ADepthThatIsNotSaidIsTheUsualOneOfUblkAlone) {
+    ASSERT_TRUE(attach({.front_end = FrontEnd::Ublk}).has_value());
+    EXPECT_EQ(service_.attached.depth, 128U);
+    ASSERT_TRUE(attach({.front_end = FrontEnd::VhostUser}).has_value());
+    EXPECT_EQ(service_.attached.depth, 0U);
+}
+
 TEST_F(StorageApiTest, DetachDeleteAndResizeReachTheirOwnMethods) {
     ASSERT_TRUE(answer<void>([&](auto done) { client_.detach("a", std::move(done)); }).has_value());
     EXPECT_EQ(service_.method, "detach");
