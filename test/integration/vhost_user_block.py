@@ -10,11 +10,15 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
 import support
+
+sys.path.insert(0, str(support.SOURCE / "test/support"))
+from storage_daemon import StorageDaemon  # noqa: E402: the path first
 
 SERVER = os.environ.get("PEPITA_VHOST_USER_DISK", support.BUILD / "test/integration/vhost-user-disk")
 VERIFIER = os.environ.get("PEPITA_DISK_VERIFIER", support.BUILD / "test/integration/disk-verifier")
@@ -229,15 +233,10 @@ class VolumeOfTheDaemon(Scenario, unittest.TestCase):
         self.is_made = False
 
     def start_server(self):
-        self.server = subprocess.Popen([DAEMON, "--socket", self.scratch / "s", "--state", self.scratch / "state",
-                                        "--memory-file", self.memory / "memory"], stderr=subprocess.PIPE)
-        self.addCleanup(self.end, self.server)
-        said = b""
-        while b"msg=serving" not in said:
-            ready, _, _ = select.select([self.server.stderr], [], [], support.PATIENCE_S)
-            more = os.read(self.server.stderr.fileno(), 65536) if ready else b""
-            said += more
-            self.assertTrue(more, f"pepita-storage does not serve: {said!r}")
+        daemon = StorageDaemon(DAEMON, "--socket", self.scratch / "s", "--state", self.scratch / "state",
+                               "--memory-file", self.memory / "memory", patience_s=support.PATIENCE_S)
+        self.addCleanup(daemon.end, signal.SIGKILL)
+        self.server = daemon.process
         if not self.is_made:
             self.ask("create", "web", "--size", f"{MEBIBYTES}M")
             self.socket = pathlib.Path(self.ask("attach", "web", "--queues", "2").strip())

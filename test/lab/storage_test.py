@@ -7,13 +7,15 @@ import hashlib
 import os
 import pathlib
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from storage_daemon import StorageDaemon  # noqa: E402: the path first
 
 PATIENCE_S = 120  # only a hang gets here
 DAEMON, PEPITA = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
@@ -29,21 +31,12 @@ class Daemon:
         self.state = root / "state"
 
     def start(self):
-        self.process = subprocess.Popen([DAEMON, "--socket", self.root / "s", "--state", self.state,
-                                         "--cold-after", "1"], stderr=subprocess.PIPE)
-        self.test.addCleanup(self.end, signal.SIGKILL)
-        said = b""
-        while b"msg=serving" not in said:  # not by lines: a buffer would keep some from select()
-            ready, _, _ = select.select([self.process.stderr], [], [], PATIENCE_S)
-            more = os.read(self.process.stderr.fileno(), 65536) if ready else b""
-            said += more
-            self.test.assertTrue(more, f"pepita-storage does not serve: {said!r}")
-        return said.decode()
+        self.process = StorageDaemon(DAEMON, "--socket", self.root / "s", "--state", self.state, "--cold-after", "1",
+                                     patience_s=PATIENCE_S)
+        self.test.addCleanup(self.process.end, signal.SIGKILL)
 
     def end(self, how: int) -> int:
-        self.process.send_signal(how)
-        self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode
+        return self.process.end(how)
 
     def call(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run([PEPITA, "storage", *words, "--socket", self.root / "s"], capture_output=True, text=True,

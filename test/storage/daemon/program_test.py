@@ -16,33 +16,17 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "support"))
+from storage_daemon import StorageDaemon  # noqa: E402: the path first
+
 PATIENCE_S = 60  # only a hang gets here
 DAEMON, PEPITA = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
 # The store wants a tmpfs; where this one is small, its files are, too.
 TMPFS = "/dev/shm"
 
 
-class Daemon:
-    """A running pepita-storage, whose socket is there."""
-
-    def __init__(self, *options: str, check: bool = True):
-        self.process = subprocess.Popen([DAEMON, *options], stderr=subprocess.PIPE)
-        self.log = ""
-        while check and "msg=serving" not in self.log:
-            # Not by lines: of two that come at once, a buffer would keep the second from select().
-            ready, _, _ = select.select([self.process.stderr], [], [], PATIENCE_S)
-            said = os.read(self.process.stderr.fileno(), 65536) if ready else b""
-            self.log += said.decode()
-            if not said:
-                self.end(signal.SIGKILL)
-                raise RuntimeError("pepita-storage does not serve: " + self.log)
-
-    def end(self, how: int = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        _, rest = self.process.communicate(timeout=PATIENCE_S)
-        self.log += rest.decode()
-        return self.process.returncode
+def start_daemon(*options: str, check: bool = True) -> StorageDaemon:
+    return StorageDaemon(DAEMON, *options, check=check, patience_s=PATIENCE_S)
 
 
 class Program(unittest.TestCase):
@@ -52,8 +36,8 @@ class Program(unittest.TestCase):
         self.root = pathlib.Path(scratch.name)
         self.socket = self.root / "s"
 
-    def start(self, *more: str, check: bool = True) -> Daemon:
-        daemon = Daemon("--socket", str(self.socket), "--state", str(self.root / "state"), *more, check=check)
+    def start(self, *more: str, check: bool = True) -> StorageDaemon:
+        daemon = start_daemon("--socket", str(self.socket), "--state", str(self.root / "state"), *more, check=check)
         self.addCleanup(daemon.end, signal.SIGKILL)
         return daemon
 
@@ -145,23 +129,22 @@ class Program(unittest.TestCase):
         self.assertIn("another daemon holds", second.log)
         self.assertEqual(list(self.volumes()), ["web"])
 
-    def test_two_daemons_never_have_one_memory(self):
-        self.start()
-        other = Daemon("--socket", str(self.root / "t"), "--state", str(self.root / "other"),
-                       "--memory-file", str(self.root / "memory"), check=False)
+    def refused_beside_it(self, state: str, memory: str) -> str:
+        """What another daemon says, of those places and with a socket of its own, before it gives up."""
+        other = start_daemon("--socket", str(self.root / "t"), "--state", str(self.root / state),
+                       "--memory-file", str(self.root / memory), check=False)
         self.addCleanup(other.end, signal.SIGKILL)
         other.process.wait(PATIENCE_S)
         self.assertEqual(other.end(), 1)
-        self.assertIn("memory.lock", other.log)
+        return other.log
+
+    def test_two_daemons_never_have_one_memory(self):
+        self.start()
+        self.assertIn("memory.lock", self.refused_beside_it("other", "memory"))
 
     def test_two_daemons_never_have_one_state_directory(self):
         self.start()
-        other = Daemon("--socket", str(self.root / "t"), "--state", str(self.root / "state"),
-                       "--memory-file", str(self.root / "other"), check=False)
-        self.addCleanup(other.end, signal.SIGKILL)
-        other.process.wait(PATIENCE_S)
-        self.assertEqual(other.end(), 1)
-        self.assertIn("state/lock", other.log)
+        self.assertIn("state/lock", self.refused_beside_it("state", "other"))
 
     def test_a_socket_of_another_program_is_left_alone(self):
         with socket.socket(socket.AF_UNIX) as listener:
