@@ -73,14 +73,20 @@ void for_each_page_of(std::span<const std::byte> data, std::size_t half, const W
     }
 }
 
-/// A store of its own for each run: what new memory costs is part of writing.
-double fill(std::span<const std::byte> data, bool has_two_volumes, double (*how)(Half&)) {
-    auto store = *ZramStore::create(Fd(::memfd_create("store", MFD_CLOEXEC)), 4096_MiB);
+/// What the two share. Stores are new for each run: what new memory costs is part of writing.
+enum class Share : std::uint8_t { Nothing, Store, Volume };
+
+double fill(std::span<const std::byte> data, Share share, double (*how)(Half&)) {
+    const auto new_store = [] {
+        return *ZramStore::create(Fd(::memfd_create("store", MFD_CLOEXEC)), 4096_MiB);
+    };
     const Pages pages(data.size() / kPageBytes);
+    const auto store = new_store();
+    const auto other = share == Share::Nothing ? new_store() : store;
     std::array<std::shared_ptr<ZramVolume>, 2> volumes;
     volumes[0] = *store->create_volume({.name = "a", .capacity = pages});
-    volumes[1] =
-        has_two_volumes ? *store->create_volume({.name = "b", .capacity = pages}) : volumes[0];
+    volumes[1] = share == Share::Volume ? volumes[0]
+                                        : *other->create_volume({.name = "b", .capacity = pages});
     Half work = [&](std::size_t half) {
         for_each_page_of(data, half, [&](std::size_t page, PageView content) {
             CHECK(volumes.at(half)->write(Pages(page), content) == IoStatus::Ok);
@@ -124,20 +130,27 @@ bool measure(const std::string& path) {
     }
     const std::span<const std::byte> data = file->bytes();
     Scaling control;
+    Scaling two_stores;
     Scaling two_volumes;
     Scaling one_volume;
     for (int round = 0; round < kRounds; ++round) {  // by turns: others on the machine come and go
         control.add(compute(data, one_after_the_other), compute(data, side_by_side));
-        two_volumes.add(fill(data, true, one_after_the_other), fill(data, true, side_by_side));
-        one_volume.add(fill(data, false, one_after_the_other), fill(data, false, side_by_side));
+        for (const auto& [scaling, share] :
+             {std::pair{&two_stores, Share::Nothing}, std::pair{&two_volumes, Share::Store},
+              std::pair{&one_volume, Share::Volume}}) {
+            scaling->add(fill(data, share, one_after_the_other), fill(data, share, side_by_side));
+        }
     }
     const bool is_free = control.factor() >= kGoal;
     const bool is_reached = std::min(two_volumes.factor(), one_volume.factor()) >= kGoal;
-    std::printf("%-8s control %.2f   two volumes %.2f   one volume %.2f   goal %.2f: %s\n",
-                path.c_str(), control.factor(), two_volumes.factor(), one_volume.factor(), kGoal,
-                is_reached ? "reached"
-                : is_free  ? "missed"
-                           : "cannot be said, the control does not reach it");
+    std::printf(
+        "%-8s control %.2f   two stores %.2f   two volumes %.2f   one volume %.2f   goal %.2f: "
+        "%s\n",
+        path.c_str(), control.factor(), two_stores.factor(), two_volumes.factor(),
+        one_volume.factor(), kGoal,
+        is_reached ? "reached"
+        : is_free  ? "missed"
+                   : "cannot be said, the control does not reach it");
     return true;
 }
 
