@@ -8,8 +8,9 @@
 #include <string_view>
 
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
 #include "runtime/container.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime {
 
@@ -49,9 +50,6 @@ struct GuestDescription {
     std::string version;
     std::string kernel_release;
 };
-
-template <typename T>
-using OnResult = std::move_only_function<void(Result<T>)>;
 
 /// The host's end. Every method answers once, on the channel's thread. Errors: the guest's, as
 /// Channel::Reply. The guest is hostile: every answer is checked for form before it is believed.

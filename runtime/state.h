@@ -64,7 +64,4 @@ Result<ContainerState> read_state(FdRef directory);
 std::string to_oci_json(const ContainerState& state);
 std::string to_oci_json(std::span<const ContainerState> states);
 
-/// Now, in UTC, to the second: "2024-02-29T12:00:00Z".
-std::string timestamp_now();
-
 }  // namespace pepita::runtime

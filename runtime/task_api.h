@@ -9,9 +9,10 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime {
 

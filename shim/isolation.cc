@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "kernel-abi/sys/result.h"
-#include "vmm/kvm_probe.h"
+#include "vmm/host/kvm_probe.h"
 
 namespace pepita::shim {
 

@@ -21,6 +21,8 @@
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/log_json.h"
+#include "runtime/rpc/on_result.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
 #include "shim/isolation.h"

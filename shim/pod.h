@@ -13,6 +13,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
 #include "shim/isolation.h"

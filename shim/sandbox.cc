@@ -22,8 +22,9 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
-#include "runtime/channel.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/on_result.h"
 #include "shim/disk_image.h"
 #include "shim/guest_link.h"
 #include "shim/isolation.h"
@@ -32,7 +33,7 @@
 #include "shim/machine_plan.h"
 #include "shim/options.h"
 #include "shim/pod_directory.h"
-#include "vmm/kernel_cache.h"
+#include "vmm/host/kernel_cache.h"
 
 namespace pepita::shim {
 namespace {

@@ -11,12 +11,12 @@
 #include "kernel-abi/sys/result.h"
 #include "storage/block_device.h"
 #include "storage/file_device.h"
+#include "storage/store_disk.h"
+#include "storage/virtio_block.h"
+#include "vmm/entropy/device.h"
 #include "vmm/machine_config.h"
-#include "vmm/store_disk.h"
-#include "vmm/virtio/block/device.h"
-#include "vmm/virtio/entropy/device.h"
-#include "vmm/virtio/vsock/device.h"
-#include "vmm/virtio/vsock/muxer.h"
+#include "vmm/vsock/device.h"
+#include "vmm/vsock/muxer.h"
 
 namespace pepita::vmm {
 namespace {
@@ -25,23 +25,22 @@ Fd take(InheritedFd fd) { return Fd(std::to_underlying(fd)); }
 
 Fd take(const std::optional<InheritedFd>& fd) { return fd ? take(*fd) : Fd(); }
 
-Result<std::unique_ptr<virtio::Block>> make_disk(EventLoop& loop, const DiskConfig& disk) {
+Result<std::unique_ptr<storage::VirtioBlock>> make_disk(EventLoop& loop, const DiskConfig& disk) {
     if (disk.store) {
-        return virtio::Block::create(loop, TRY(make_store_disk(disk.store->size, take(disk.file))),
-                                     disk.serial);
+        return storage::VirtioBlock::create(
+            loop, TRY(storage::make_store_disk(disk.store->size, take(disk.file))), disk.serial);
     }
     const auto access =
         disk.access == Access::ReadOnly ? storage::Access::ReadOnly : storage::Access::ReadWrite;
-    return virtio::Block::create(
+    return storage::VirtioBlock::create(
         loop, TRY(storage::FileDevice::create(take(disk.file), access, loop)), disk.serial);
 }
 
-Result<std::unique_ptr<virtio::vsock::VsockDevice>> make_vsock(EventLoop& loop,
-                                                               const VsockConfig& vsock) {
-    virtio::vsock::Options options;
+Result<std::unique_ptr<vsock::VsockDevice>> make_vsock(EventLoop& loop, const VsockConfig& vsock) {
+    vsock::Options options;
     options.guest_cid = vsock.guest_cid;
     options.guest_prefix = vsock.guest_prefix;
-    return virtio::vsock::VsockDevice::create(loop, take(vsock.listener), std::move(options));
+    return vsock::VsockDevice::create(loop, take(vsock.listener), std::move(options));
 }
 
 }  // namespace
@@ -62,7 +61,7 @@ Result<std::vector<ConfiguredDevice>> make_devices(EventLoop& loop, const Machin
     }
     if (config.entropy) {
         devices.push_back({.name = "entropy",
-                           .device = std::make_unique<virtio::Entropy>(loop),
+                           .device = std::make_unique<Entropy>(loop),
                            .front_end = take(config.entropy->vhost_user)});
     }
     return devices;

@@ -8,8 +8,8 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/virtio/device.h"
 #include "vmm/machine_config.h"
-#include "vmm/virtio/device.h"
 
 namespace pepita::vmm {
 

@@ -12,19 +12,19 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/boot/layout.h"
 #include "vmm/boot/pvh.h"
 #include "vmm/bus/acpi.h"
 #include "vmm/bus/ioapic.h"
 #include "vmm/bus/pci_host.h"
+#include "vmm/bus/virtio_pci.h"
 #include "vmm/device_set.h"
-#include "vmm/guest_memory.h"
 #include "vmm/legacy/reset.h"
 #include "vmm/legacy/serial.h"
 #include "vmm/machine.h"
 #include "vmm/machine_config.h"
 #include "vmm/sandbox.h"
-#include "vmm/virtio/transport_pci.h"
 
 namespace pepita::vmm {
 namespace {
@@ -35,7 +35,7 @@ constexpr PciHost::Windows kPciWindows{
     .memory32 = {.start = layout::kMmio32Start, .size = layout::kMmio32Size},
     .memory64 = {.start = layout::kMmio64Start, .size = layout::kMmio64Size}};
 
-Result<void> write_acpi(const GuestMemory& memory, const AcpiOptions& options) {
+Result<void> write_acpi(const virtio::GuestMemory& memory, const AcpiOptions& options) {
     const std::vector<std::byte> tables = acpi_tables(layout::kAcpiTables, options);
     std::ranges::copy(tables,
                       TRY(memory.span_at(layout::kAcpiTables, Bytes(tables.size()))).begin());
@@ -81,10 +81,10 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const Machin
 
     parts->devices = TRY(make_devices(loop, config));
     for (const ConfiguredDevice& configured : parts->devices) {
-        const virtio::PciTransport::Surroundings surroundings{
+        const PciTransport::Surroundings surroundings{
             .loop = loop, .memory = machine.memory(), .messages = machine, .kicks = machine};
         auto transport =
-            TRY(virtio::PciTransport::create(*configured.device, surroundings), configured.name);
+            TRY(PciTransport::create(*configured.device, surroundings), configured.name);
         (void)TRY(parts->pci.add(std::move(transport)), configured.name);
     }
 

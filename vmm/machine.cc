@@ -22,10 +22,10 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/kvm.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/boot/cpuid.h"
 #include "vmm/boot/layout.h"
 #include "vmm/bus/address_map.h"
-#include "vmm/guest_memory.h"
 #include "vmm/machine_config.h"
 #include "vmm/vcpu.h"
 
@@ -63,19 +63,19 @@ Result<Fd> create_vm(FdRef kvm) {
 
 struct Ram {
     std::vector<Mapping> mappings;
-    std::vector<MemoryRegion> regions;
+    std::vector<virtio::MemoryRegion> regions;
 };
 
 Result<Ram> map_ram(Bytes size) {
     const std::uint64_t low = std::min(size.value(), layout::kLowRamEnd);
     Ram ram;
     ram.mappings.push_back(TRY(Mapping::anonymous(Bytes(low)), "guest memory"));
-    ram.regions.push_back({.start = GuestAddress{0}, .bytes = ram.mappings[0].bytes()});
+    ram.regions.push_back({.start = virtio::GuestAddress{0}, .bytes = ram.mappings[0].bytes()});
     if (low < size.value()) {
         ram.mappings.push_back(
             TRY(Mapping::anonymous(size - Bytes(low)), "guest memory above 4 GiB"));
-        ram.regions.push_back(
-            {.start = GuestAddress{layout::kHighRamStart}, .bytes = ram.mappings[1].bytes()});
+        ram.regions.push_back({.start = virtio::GuestAddress{layout::kHighRamStart},
+                               .bytes = ram.mappings[1].bytes()});
     }
     return ram;
 }
@@ -107,7 +107,7 @@ Result<std::vector<kvm::CpuidEntry>> supported_cpuid(FdRef kvm) {
 Result<std::unique_ptr<Machine>> Machine::create(EventLoop& loop, const Options& options) {
     Fd vm = TRY(create_vm(options.kvm));
     Ram ram = TRY(map_ram(options.memory));
-    GuestMemory memory = TRY(GuestMemory::create(std::move(ram.regions)));
+    virtio::GuestMemory memory = TRY(virtio::GuestMemory::create(std::move(ram.regions)));
     std::unique_ptr<Machine> machine(
         new Machine(loop, std::move(vm), std::move(ram.mappings), std::move(memory)));
     TRY(machine->add_memory_slots());
@@ -119,7 +119,7 @@ Result<std::unique_ptr<Machine>> Machine::create(EventLoop& loop, const Options&
     return machine;
 }
 
-Machine::Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, GuestMemory memory)
+Machine::Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, virtio::GuestMemory memory)
     : loop_(loop), vm_(std::move(vm)), ram_(std::move(ram)), memory_(std::move(memory)) {}
 
 Machine::~Machine() { stop(); }
@@ -133,7 +133,7 @@ void Machine::stop() {
 
 Result<void> Machine::add_memory_slots() {
     std::uint32_t slot = 0;
-    for (const MemoryRegion& region : memory_.regions()) {
+    for (const virtio::MemoryRegion& region : memory_.regions()) {
         // SAFETY: KVM reads and writes guest RAM behind our back; ram_ outlives vm_'s last vCPU.
         kvm::UserMemoryRegion request{
             .slot = slot++,
@@ -175,13 +175,15 @@ void Machine::send(std::uint64_t address, std::uint32_t data) {
     (void)::ioctl(vm_.ref().number(), kvm::kSignalMsi, &msi);
 }
 
-Result<void> Machine::add(GuestAddress at, FdRef eventfd) { return set_kick(at, eventfd, 0); }
+Result<void> Machine::add(virtio::GuestAddress at, FdRef eventfd) {
+    return set_kick(at, eventfd, 0);
+}
 
-void Machine::remove(GuestAddress at, FdRef eventfd) {
+void Machine::remove(virtio::GuestAddress at, FdRef eventfd) {
     (void)set_kick(at, eventfd, kvm::kIoEventFdDeassign).has_value();
 }
 
-Result<void> Machine::set_kick(GuestAddress at, FdRef eventfd, std::uint32_t flags) {
+Result<void> Machine::set_kick(virtio::GuestAddress at, FdRef eventfd, std::uint32_t flags) {
     kvm::IoEventFd request{};
     request.addr = std::to_underlying(at);
     request.len = 0;  // a write of any size, and KVM need not decode the instruction to know it
@@ -193,7 +195,7 @@ Result<void> Machine::set_kick(GuestAddress at, FdRef eventfd, std::uint32_t fla
     return {};
 }
 
-Result<void> Machine::set_entry(GuestAddress entry, GuestAddress start_info) {
+Result<void> Machine::set_entry(virtio::GuestAddress entry, virtio::GuestAddress start_info) {
     return vcpus_.front()->set_pvh_entry(entry, start_info);
 }
 

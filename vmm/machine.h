@@ -10,10 +10,10 @@
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/kick_registry.h"
 #include "vmm/bus/msi_sink.h"
-#include "vmm/guest_memory.h"
 #include "vmm/machine_config.h"
 #include "vmm/vcpu.h"
 
@@ -41,16 +41,16 @@ public:
     Machine(Machine&&) = delete;
     Machine& operator=(Machine&&) = delete;
 
-    const GuestMemory& memory() const { return memory_; }
+    const virtio::GuestMemory& memory() const { return memory_; }
     AddressMap& mmio() { return mmio_; }
     AddressMap& ports() { return ports_; }
 
     void send(std::uint64_t address, std::uint32_t data) override;
-    Result<void> add(GuestAddress at, FdRef eventfd) override;
-    void remove(GuestAddress at, FdRef eventfd) override;
+    Result<void> add(virtio::GuestAddress at, FdRef eventfd) override;
+    void remove(virtio::GuestAddress at, FdRef eventfd) override;
 
     /// Where processor 0 begins; the others wait for it to wake them.
-    Result<void> set_entry(GuestAddress entry, GuestAddress start_info);
+    Result<void> set_entry(virtio::GuestAddress entry, virtio::GuestAddress start_info);
 
     /// Starts the vCPU threads, each of which calls `prepare`, and then waits for resume().
     /// `on_end` is called once, on the loop, and may not destroy the machine.
@@ -67,17 +67,17 @@ public:
     void end(ExitReason reason);
 
 private:
-    Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, GuestMemory memory);
+    Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, virtio::GuestMemory memory);
     Result<void> add_memory_slots();
     Result<void> add_vcpus(FdRef kvm, std::uint32_t count);
     void on_exit(Vcpu& vcpu);
     void answer(const AddressMap& bus, const VcpuExit& exit);
-    Result<void> set_kick(GuestAddress at, FdRef eventfd, std::uint32_t flags);
+    Result<void> set_kick(virtio::GuestAddress at, FdRef eventfd, std::uint32_t flags);
 
     EventLoop& loop_;
     Fd vm_;
     std::vector<Mapping> ram_;
-    GuestMemory memory_;
+    virtio::GuestMemory memory_;
     AddressMap mmio_;
     AddressMap ports_;
     OnEnd on_end_;

@@ -6,9 +6,9 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/virtio/vhost_user/back_end.h"
 #include "vmm/device_set.h"
 #include "vmm/machine_config.h"
-#include "vmm/virtio/transport_vhost_user.h"
 
 namespace pepita::vmm {
 

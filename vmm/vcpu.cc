@@ -23,7 +23,7 @@
 #include "kernel-abi/sys/thread.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/kvm.h"
-#include "vmm/guest_memory.h"
+#include "kernel-abi/virtio/guest_memory.h"
 
 namespace pepita::vmm {
 namespace {
@@ -119,7 +119,7 @@ Result<void> Vcpu::set_boot_msrs() {
     return {};
 }
 
-Result<void> Vcpu::set_pvh_entry(GuestAddress entry, GuestAddress start_info) {
+Result<void> Vcpu::set_pvh_entry(virtio::GuestAddress entry, virtio::GuestAddress start_info) {
     kvm::Sregs sregs{};
     TRY(call(vcpu_.ref(), kvm::kGetSregs, &sregs, "KVM_GET_SREGS"));
     sregs.cs = flat(0x08, 0xb);  // execute, read, accessed

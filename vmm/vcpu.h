@@ -12,7 +12,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/thread.h"
 #include "kernel-abi/uapi/kvm.h"
-#include "vmm/guest_memory.h"
+#include "kernel-abi/virtio/guest_memory.h"
 
 namespace pepita::vmm {
 
@@ -52,7 +52,7 @@ public:
     Result<void> set_cpuid(std::span<const abi::kvm::CpuidEntry> entries);
     Result<void> set_boot_msrs();
     /// The state at a PVH entry: 32-bit, flat, no paging, EBX = `start_info`.
-    Result<void> set_pvh_entry(GuestAddress entry, GuestAddress start_info);
+    Result<void> set_pvh_entry(virtio::GuestAddress entry, virtio::GuestAddress start_info);
 
     /// What the new thread does before its first KVM_RUN (its system call filter).
     using Prepare = Result<void> (*)();

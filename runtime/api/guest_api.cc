@@ -10,9 +10,10 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/api/guest.pb.h"
-#include "runtime/api/message.h"
-#include "runtime/channel.h"
 #include "runtime/container.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/message.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime {
 namespace {

@@ -12,12 +12,13 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/api/message.h"
 #include "runtime/api/task.pb.h"
 #include "runtime/bundle.h"
-#include "runtime/channel.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/message.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime {
 namespace {

@@ -17,7 +17,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/cli/option_table.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 
 namespace pepita::runtime::cli {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 
 namespace pepita::runtime::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "runtime/cli/command_line.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 
 namespace pepita::runtime::cli {
 

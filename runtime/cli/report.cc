@@ -12,7 +12,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "runtime/cli/command_line.h"
-#include "runtime/log_json.h"
+#include "runtime/rpc/log_json.h"
 #include "runtime/state.h"
 
 namespace pepita::runtime::cli {

@@ -11,7 +11,7 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
+#include "runtime/rpc/channel.h"
 
 namespace pepita::runtime::cli {
 namespace {

@@ -11,7 +11,8 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/on_result.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

@@ -19,6 +19,7 @@
 #include "runtime/container/engine.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime::guest {
 namespace {

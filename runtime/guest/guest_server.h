@@ -18,6 +18,7 @@
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime::guest {
 

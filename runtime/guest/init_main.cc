@@ -18,13 +18,13 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
 #include "runtime/guest/guest_server.h"
 #include "runtime/guest/machine_setup.h"
 #include "runtime/guest/reaper.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest/vsock.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/channel.h"
 
 namespace {
 

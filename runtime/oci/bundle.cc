@@ -21,9 +21,9 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
-#include "runtime/oci/json.h"
 #include "runtime/oci/linux_json.h"
 #include "runtime/oci/process_json.h"
+#include "runtime/rpc/json.h"
 
 namespace pepita::runtime {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
-#include "runtime/oci/json.h"
+#include "runtime/rpc/json.h"
 
 namespace pepita::runtime::oci {
 

@@ -11,8 +11,8 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"
-#include "runtime/oci/json.h"
 #include "runtime/oci/names.h"
+#include "runtime/rpc/json.h"
 
 namespace pepita::runtime::oci {
 namespace {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +23,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/oci/json.h"
+#include "runtime/rpc/json.h"
 
 namespace pepita::runtime {
 namespace {
@@ -195,15 +194,6 @@ std::string to_oci_json(std::span<const ContainerState> states) {
         out.push_back(to_oci(state));
     }
     return oci::dump(out, 2) + "\n";
-}
-
-std::string timestamp_now() {
-    const time_t now = ::time(nullptr);
-    struct tm parts{};
-    ::gmtime_r(&now, &parts);
-    std::array<char, 32> text{};
-    const std::size_t size = ::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return {text.data(), size};
 }
 
 }  // namespace pepita::runtime

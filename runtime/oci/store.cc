@@ -20,7 +20,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/bundle.h"
-#include "runtime/oci/json.h"
+#include "runtime/rpc/json.h"
 #include "runtime/state.h"
 
 namespace pepita::runtime::oci {

@@ -15,8 +15,8 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/option_rules.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/options.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::cli {
 namespace {
@@ -89,7 +89,7 @@ Result<void> set_size(Command& command, std::string_view value) {
 }
 
 Result<void> set_kind(Command& command, std::string_view value) {
-    const std::optional<runtime::VolumeKind> kind = runtime::volume_kind(value);
+    const std::optional<api::VolumeKind> kind = api::volume_kind(value);
     if (!kind) {
         return usage_error("must be zram, file or overlay");
     }
@@ -98,7 +98,7 @@ Result<void> set_kind(Command& command, std::string_view value) {
 }
 
 Result<void> set_domain(Command& command, std::string_view value) {
-    TRY(runtime::check_storage_name(value, "domain"));
+    TRY(api::check_storage_name(value, "domain"));
     command.volume.domain = value;
     return {};
 }
@@ -115,7 +115,7 @@ Result<void> set_direct(Command& command, std::string_view /*value*/) {
 }
 
 Result<void> set_front_end(Command& command, std::string_view value) {
-    const std::optional<runtime::FrontEnd> front_end = runtime::front_end(value);
+    const std::optional<api::FrontEnd> front_end = api::front_end(value);
     if (!front_end) {
         return usage_error("must be ublk or vhost-user");
     }
@@ -125,13 +125,13 @@ Result<void> set_front_end(Command& command, std::string_view value) {
 
 Result<void> set_queues(Command& command, std::string_view value) {
     command.attach.queues =
-        static_cast<std::uint32_t>(TRY(parse_number(value, 1, runtime::AttachSpec::kQueuesMax)));
+        static_cast<std::uint32_t>(TRY(parse_number(value, 1, api::AttachSpec::kQueuesMax)));
     return {};
 }
 
 Result<void> set_depth(Command& command, std::string_view value) {
     command.attach.depth =
-        static_cast<std::uint32_t>(TRY(parse_number(value, 1, runtime::AttachSpec::kDepthMax)));
+        static_cast<std::uint32_t>(TRY(parse_number(value, 1, api::AttachSpec::kDepthMax)));
     return {};
 }
 
@@ -193,7 +193,7 @@ Result<void> take_words(std::span<const std::string> words, const VerbRule& rule
     const std::size_t count = (has_name ? 1U : 0U) + (has_more ? 1U : 0U);
     if (has_name && !words.empty()) {
         command.volume.name = words[0];  // first, for the words of what is wrong
-        if (Result<void> checked = runtime::check_storage_name(words[0], "name"); !checked) {
+        if (Result<void> checked = api::check_storage_name(words[0], "name"); !checked) {
             command.volume.name.clear();
             return checked;
         }

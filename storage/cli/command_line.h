@@ -7,7 +7,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::cli {
 
@@ -35,10 +35,10 @@ enum class Format : std::uint8_t { Table, Json };
 struct Command {
     Verb verb = Verb::None;
     Verb topic = Verb::None;  // Help: of which verb
-    std::string socket = runtime::kStorageSocket;
+    std::string socket = api::kStorageSocket;
     Format format = Format::Table;
-    runtime::VolumeSpec volume;  // its name: of every verb that takes one
-    runtime::AttachSpec attach;
+    api::VolumeSpec volume;  // its name: of every verb that takes one
+    api::AttachSpec attach;
     Bytes capacity;    // resize
     std::string path;  // snapshot, restore
     bool once = false;

@@ -9,7 +9,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
-#include "runtime/channel.h"
+#include "runtime/rpc/channel.h"
 
 namespace pepita::storage::cli {
 

@@ -8,8 +8,8 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/channel.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::cli {
 
@@ -50,7 +50,7 @@ private:
         : loop_(std::move(loop)), client_(std::move(channel)) {}
 
     std::unique_ptr<EventLoop> loop_;
-    runtime::StorageClient client_;
+    api::StorageClient client_;
 };
 
 }  // namespace pepita::storage::cli

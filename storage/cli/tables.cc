@@ -12,14 +12,14 @@
 #include <vector>
 
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::cli {
 namespace {
 
-using runtime::StorageStats;
-using runtime::StorageUse;
-using runtime::VolumeInfo;
+using api::StorageStats;
+using api::StorageUse;
+using api::VolumeInfo;
 using Row = std::vector<std::string>;
 
 Bytes bytes_of(std::uint64_t pages) { return to_bytes(Pages(pages)); }

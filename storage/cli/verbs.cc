@@ -15,7 +15,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/cli/command_line.h"
 #include "storage/cli/link.h"
 #include "storage/cli/tables.h"
@@ -24,9 +24,9 @@
 namespace pepita::storage::cli {
 namespace {
 
-using runtime::StorageClient;
-using runtime::StorageStats;
-using runtime::VolumeInfo;
+using api::StorageClient;
+using api::StorageStats;
+using api::VolumeInfo;
 
 constexpr mode_t kPrivate = 0600;
 constexpr std::chrono::seconds kRefresh{1};
@@ -98,15 +98,14 @@ Result<int> top(Link& link, bool once) {
 Result<int> report(Link& link, const Command& command) {
     if (command.verb == Verb::List) {
         const std::vector<VolumeInfo> volumes = TRY(ask_list(link));
-        return done(print(command.format == Format::Json ? runtime::to_json(volumes)
-                                                         : list_table(volumes)));
+        return done(
+            print(command.format == Format::Json ? api::to_json(volumes) : list_table(volumes)));
     }
     const StorageStats stats = TRY(ask_stats(link));
     if (command.verb == Verb::Metrics) {
         return done(print(daemon::prometheus_text(stats, TRY(ask_list(link)))));
     }
-    return done(
-        print(command.format == Format::Json ? runtime::to_json(stats) : stats_table(stats)));
+    return done(print(command.format == Format::Json ? api::to_json(stats) : stats_table(stats)));
 }
 
 Result<int> attach(Link& link, const Command& command) {

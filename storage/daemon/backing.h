@@ -6,7 +6,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage {
 class Disk;
@@ -27,24 +27,23 @@ public:
 
     /// Gives the capacity that it has. Errors: InvalidArgument; AlreadyExists; NotFound without the
     /// file; ResourceExhausted where the store is full.
-    virtual Result<Bytes> create(const runtime::VolumeSpec& volume) = 0;
+    virtual Result<Bytes> create(const api::VolumeSpec& volume) = 0;
     /// The volume's disk, as often as it is asked for.
-    virtual Result<std::shared_ptr<Disk>> open(const runtime::VolumeSpec& volume,
-                                               bool read_only) = 0;
-    virtual Result<void> resize(const runtime::VolumeSpec& volume, Bytes capacity) = 0;
+    virtual Result<std::shared_ptr<Disk>> open(const api::VolumeSpec& volume, bool read_only) = 0;
+    virtual Result<void> resize(const api::VolumeSpec& volume, Bytes capacity) = 0;
     /// Errors: Unsupported for volumes that are not kept in the store.
-    virtual Result<void> snapshot(const runtime::VolumeSpec& volume, FdRef file) = 0;
-    virtual Result<void> restore(const runtime::VolumeSpec& volume, FdRef file) = 0;
+    virtual Result<void> snapshot(const api::VolumeSpec& volume, FdRef file) = 0;
+    virtual Result<void> restore(const api::VolumeSpec& volume, FdRef file) = 0;
     /// Takes it out of the store; files stay. One that is gone is no error.
-    virtual Result<void> remove(const runtime::VolumeSpec& volume) = 0;
+    virtual Result<void> remove(const api::VolumeSpec& volume) = 0;
 
-    virtual runtime::PageCounts pages(const runtime::VolumeSpec& volume) const = 0;
-    virtual runtime::StorageStats stats() const = 0;
+    virtual api::PageCounts pages(const api::VolumeSpec& volume) const = 0;
+    virtual api::StorageStats stats() const = 0;
     /// As ZramStore's.
     virtual void mark_idle() = 0;
     virtual Result<ZramCompaction> compact_idle(Pages budget) = 0;
     /// The store's volumes, all as Zram: it does not know what lies below an overlay.
-    virtual std::vector<runtime::VolumeSpec> kept() const = 0;
+    virtual std::vector<api::VolumeSpec> kept() const = 0;
 };
 
 }  // namespace pepita::storage::daemon

@@ -20,7 +20,7 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/metrics.h"
 #include "storage/daemon/node.h"
 #include "storage/daemon/options.h"
@@ -49,8 +49,8 @@ Result<void> make_directories(const std::string& path) {
 }
 
 /// Writes the numbers where somebody collects them.
-Result<void> replace_metrics(const std::string& path, const runtime::StorageStats& stats,
-                             const std::vector<runtime::VolumeInfo>& volumes) {
+Result<void> replace_metrics(const std::string& path, const api::StorageStats& stats,
+                             const std::vector<api::VolumeInfo>& volumes) {
     return replace_file(FdRef(AT_FDCWD), path, prometheus_text(stats, volumes), kReadable);
 }
 
@@ -84,9 +84,9 @@ Result<std::unique_ptr<Node>> Daemon::make_node() const {
     Node::Parts parts{.backing = std::make_unique<StoreBacking>(std::move(store)),
                       .exporters = {},
                       .state = TRY(open_file(options_.state.c_str(), O_RDONLY | O_DIRECTORY))};
-    parts.exporters[runtime::FrontEnd::VhostUser] =
+    parts.exporters[api::FrontEnd::VhostUser] =
         std::make_unique<VhostUserExporter>(directory_of(options_.socket));
-    parts.exporters[runtime::FrontEnd::Ublk] =
+    parts.exporters[api::FrontEnd::Ublk] =
         std::make_unique<UblkExporter>(TRY(ublk_mark(parts.state.ref()), options_.state));
     return Node::open(std::move(parts));
 }
@@ -113,12 +113,12 @@ void Daemon::on_open(Result<void> opened) {
 
 void Daemon::write_metrics() {
     metrics_ = loop_.after(kMetricsPeriod, [this] { write_metrics(); });
-    service_->stats([this](Result<runtime::StorageStats> stats) {
+    service_->stats([this](Result<api::StorageStats> stats) {
         if (!stats) {
             return;  // the daemon is ending, or busy: the next will do
         }
         service_->list(
-            [this, stats = *std::move(stats)](Result<std::vector<runtime::VolumeInfo>> volumes) {
+            [this, stats = *std::move(stats)](Result<std::vector<api::VolumeInfo>> volumes) {
                 if (!volumes) {
                     return;
                 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/result.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage {
 class Disk;
@@ -47,12 +47,12 @@ public:
 
     /// Where it fails, nothing is left.
     virtual Result<std::unique_ptr<Export>> attach(const std::string& name,
-                                                   const runtime::AttachSpec& how,
+                                                   const api::AttachSpec& how,
                                                    std::shared_ptr<Disk> disk) = 0;
     /// Goes on with what another process has served until it ended; where nothing of that is left,
     /// attaches anew, at the same path.
     virtual Result<std::unique_ptr<Export>> recover(const std::string& name,
-                                                    const runtime::Attachment& before,
+                                                    const api::Attachment& before,
                                                     std::shared_ptr<Disk> disk) = 0;
     /// Takes away what a daemon with this state directory has left, but for what is at `exported`:
     /// a kill may come before an attachment is written down. What cannot be is logged.

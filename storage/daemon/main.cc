@@ -18,7 +18,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/log_json.h"
+#include "runtime/rpc/log_json.h"
 #include "storage/daemon/daemon.h"
 #include "storage/daemon/options.h"
 #include "storage/ublk_server.h"

@@ -7,14 +7,14 @@
 #include <string_view>
 
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::StorageStats;
-using runtime::StorageUse;
-using runtime::VolumeInfo;
+using api::StorageStats;
+using api::StorageUse;
+using api::VolumeInfo;
 
 /// One number of each `Subject`: of the store or a domain, or of a volume.
 template <typename Subject>

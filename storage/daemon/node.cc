@@ -16,19 +16,19 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::Attachment;
-using runtime::AttachSpec;
-using runtime::FrontEnd;
-using runtime::StorageStats;
-using runtime::VolumeInfo;
-using runtime::VolumeKind;
-using runtime::VolumeSpec;
+using api::Attachment;
+using api::AttachSpec;
+using api::FrontEnd;
+using api::StorageStats;
+using api::VolumeInfo;
+using api::VolumeKind;
+using api::VolumeSpec;
 
 constexpr std::size_t kStateSizeMax = std::size_t{4} << 20U;
 
@@ -43,7 +43,7 @@ Result<std::vector<VolumeInfo>> read_state(FdRef directory) {
         return Error::from_errno(errno, std::string("open '") + Node::kStateFile + "'");
     }
     const std::string text = TRY(read_all(file.ref(), kStateSizeMax, Node::kStateFile));
-    return TRY(runtime::parse_storage_state(text), Node::kStateFile);
+    return TRY(api::parse_storage_state(text), Node::kStateFile);
 }
 
 Error is_attached(const std::string& name, const std::string& path) {
@@ -132,7 +132,7 @@ Result<Exporter*> Node::exporter_of(FrontEnd front_end) const {
 
 Result<void> Node::save() const {
     const std::vector<VolumeInfo> volumes = list();
-    return replace_file(parts_.state.ref(), kStateFile, runtime::storage_state_text(volumes), 0600);
+    return replace_file(parts_.state.ref(), kStateFile, api::storage_state_text(volumes), 0600);
 }
 
 Result<void> Node::create(VolumeSpec spec) {

@@ -9,7 +9,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/backing.h"
 #include "storage/daemon/exporter.h"
 #include "storage/zram_store.h"
@@ -27,7 +27,7 @@ public:
 
     struct Parts {
         std::unique_ptr<Backing> backing;
-        std::map<runtime::FrontEnd, std::unique_ptr<Exporter>> exporters;
+        std::map<api::FrontEnd, std::unique_ptr<Exporter>> exporters;
         Fd state;  // the directory
     };
 
@@ -40,8 +40,8 @@ public:
     // an attached (or not attached) volume does not allow; those of Backing and Exporter.
 
     /// Errors: AlreadyExists.
-    Result<void> create(runtime::VolumeSpec spec);
-    Result<std::string> attach(const std::string& name, const runtime::AttachSpec& how);
+    Result<void> create(api::VolumeSpec spec);
+    Result<std::string> attach(const std::string& name, const api::AttachSpec& how);
     Result<void> detach(const std::string& name);
     /// An attached volume only grows.
     Result<void> resize(const std::string& name, Bytes capacity);
@@ -51,8 +51,8 @@ public:
     /// Not while it is attached.
     Result<void> restore(const std::string& name, FdRef file);
     Result<void> remove(const std::string& name);
-    std::vector<runtime::VolumeInfo> list() const;
-    runtime::StorageStats stats() const;
+    std::vector<api::VolumeInfo> list() const;
+    api::StorageStats stats() const;
     /// The cold tier: as ZramStore's.
     void mark_idle();
     Result<ZramCompaction> compact_idle(Pages budget);
@@ -66,17 +66,17 @@ public:
 
 private:
     struct Volume {
-        runtime::VolumeSpec spec;
-        runtime::AttachSpec how;  // while there is an `exported`
+        api::VolumeSpec spec;
+        api::AttachSpec how;  // while there is an `exported`
         std::unique_ptr<Export> exported;
     };
 
     explicit Node(Parts parts) : parts_(std::move(parts)) {}
     Result<Volume*> find(const std::string& name);
-    Result<Exporter*> exporter_of(runtime::FrontEnd front_end) const;
-    Result<std::unique_ptr<Export>> recover(const runtime::VolumeSpec& spec,
-                                            const runtime::Attachment& before);
-    void take_over(const std::vector<runtime::VolumeInfo>& before);
+    Result<Exporter*> exporter_of(api::FrontEnd front_end) const;
+    Result<std::unique_ptr<Export>> recover(const api::VolumeSpec& spec,
+                                            const api::Attachment& before);
+    void take_over(const std::vector<api::VolumeInfo>& before);
     void remove_strays();
     Result<void> save() const;
 

@@ -10,7 +10,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 #include "storage/zram_store.h"
 
 namespace pepita::storage::daemon {

@@ -7,7 +7,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::daemon {
 
@@ -16,7 +16,7 @@ struct Options {
     enum class Action : std::uint8_t { Serve, Help, Version };
 
     Action action = Action::Serve;
-    std::string socket = runtime::kStorageSocket;
+    std::string socket = api::kStorageSocket;
     std::string memory_file;  // never empty once parsed: beside the socket
     Bytes memory_limit = 1024_MiB;
     std::string state = "/var/lib/pepita/storage";

@@ -17,8 +17,8 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
-#include "runtime/channel.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/channel.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::daemon {
 namespace {
@@ -61,7 +61,7 @@ Result<Fd> take_lock(const std::string& path) {
 }
 
 Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, std::string path,
-                                               runtime::StorageService& service) {
+                                               api::StorageService& service) {
     TRY(remove_stale(path));
     Fd listener = TRY(listen_unix(path));
     std::unique_ptr<Server> server(new Server(loop, std::move(path), std::move(listener), service));

@@ -7,8 +7,8 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/channel.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::daemon {
 
@@ -25,7 +25,7 @@ public:
     /// the server.
     /// Errors: AlreadyExists where somebody answers there, or it is no socket.
     static Result<std::unique_ptr<Server>> listen(EventLoop& loop, std::string path,
-                                                  runtime::StorageService& service);
+                                                  api::StorageService& service);
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     Server(Server&&) = delete;
@@ -37,7 +37,7 @@ public:
     void close();
 
 private:
-    Server(EventLoop& loop, std::string path, Fd listener, runtime::StorageService& service)
+    Server(EventLoop& loop, std::string path, Fd listener, api::StorageService& service)
         : loop_(loop), path_(std::move(path)), listener_(std::move(listener)), service_(service) {}
     void on_clients();
     Result<void> add(Fd socket);
@@ -45,7 +45,7 @@ private:
     EventLoop& loop_;
     std::string path_;
     Fd listener_;
-    runtime::StorageService& service_;
+    api::StorageService& service_;
     EventLoop::Watch watch_;
     std::list<std::shared_ptr<runtime::Channel>> clients_;
 };

@@ -9,7 +9,8 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/on_result.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/node.h"
 #include "storage/zram_store.h"
 
@@ -62,13 +63,13 @@ void Service::stop(Node::Ending ending, std::move_only_function<void()> done) {
     });
 }
 
-void Service::create(runtime::VolumeSpec volume, OnResult<void> done) {
+void Service::create(api::VolumeSpec volume, OnResult<void> done) {
     perform(std::move(done), [volume = std::move(volume)](Node& node) mutable {
         return node.create(std::move(volume));
     });
 }
 
-void Service::attach(std::string name, runtime::AttachSpec how, OnResult<std::string> done) {
+void Service::attach(std::string name, api::AttachSpec how, OnResult<std::string> done) {
     perform(std::move(done),
             [name = std::move(name), how](Node& node) { return node.attach(name, how); });
 }
@@ -98,14 +99,13 @@ void Service::remove(std::string name, OnResult<void> done) {
     perform(std::move(done), [name = std::move(name)](Node& node) { return node.remove(name); });
 }
 
-void Service::list(OnResult<std::vector<runtime::VolumeInfo>> done) {
+void Service::list(OnResult<std::vector<api::VolumeInfo>> done) {
     perform(std::move(done),
-            [](Node& node) -> Result<std::vector<runtime::VolumeInfo>> { return node.list(); });
+            [](Node& node) -> Result<std::vector<api::VolumeInfo>> { return node.list(); });
 }
 
-void Service::stats(OnResult<runtime::StorageStats> done) {
-    perform(std::move(done),
-            [](Node& node) -> Result<runtime::StorageStats> { return node.stats(); });
+void Service::stats(OnResult<api::StorageStats> done) {
+    perform(std::move(done), [](Node& node) -> Result<api::StorageStats> { return node.stats(); });
 }
 
 void Service::mark_idle(OnResult<void> done) {

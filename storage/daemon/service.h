@@ -10,7 +10,8 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/on_result.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/node.h"
 #include "storage/daemon/worker.h"
 #include "storage/zram_store.h"
@@ -19,7 +20,7 @@ namespace pepita::storage::daemon {
 
 /// The API on a loop that never waits: a worker asks the Node, in the order of the calls.
 /// Thread: that of `loop`.
-class Service final : public runtime::StorageService {
+class Service final : public api::StorageService {
 public:
     /// Calls that wait for the worker; one more is ResourceExhausted.
     static constexpr std::size_t kWaitingMax = 256;
@@ -34,16 +35,16 @@ public:
     /// meanwhile is Unavailable.
     void stop(Node::Ending ending, std::move_only_function<void()> done);
 
-    void create(runtime::VolumeSpec volume, runtime::OnResult<void> done) override;
-    void attach(std::string name, runtime::AttachSpec how,
+    void create(api::VolumeSpec volume, runtime::OnResult<void> done) override;
+    void attach(std::string name, api::AttachSpec how,
                 runtime::OnResult<std::string> done) override;
     void detach(std::string name, runtime::OnResult<void> done) override;
     void resize(std::string name, Bytes capacity, runtime::OnResult<void> done) override;
     void snapshot(std::string name, Fd file, runtime::OnResult<void> done) override;
     void restore(std::string name, Fd file, runtime::OnResult<void> done) override;
     void remove(std::string name, runtime::OnResult<void> done) override;
-    void list(runtime::OnResult<std::vector<runtime::VolumeInfo>> done) override;
-    void stats(runtime::OnResult<runtime::StorageStats> done) override;
+    void list(runtime::OnResult<std::vector<api::VolumeInfo>> done) override;
+    void stats(runtime::OnResult<api::StorageStats> done) override;
 
     /// The cold tier, for the daemon itself: as ZramStore's.
     void mark_idle(runtime::OnResult<void> done);

@@ -18,7 +18,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/block_device.h"
 #include "storage/disk.h"
 #include "storage/zram_snapshot.h"
@@ -27,11 +27,11 @@
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::PageCounts;
-using runtime::StorageStats;
-using runtime::StorageUse;
-using runtime::VolumeKind;
-using runtime::VolumeSpec;
+using api::PageCounts;
+using api::StorageStats;
+using api::StorageUse;
+using api::VolumeKind;
+using api::VolumeSpec;
 
 constexpr mode_t kPrivate = 0600;
 

@@ -8,7 +8,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/backing.h"
 #include "storage/zram_store.h"
 
@@ -24,20 +24,20 @@ class StoreBacking final : public Backing {
 public:
     explicit StoreBacking(std::shared_ptr<ZramStore> store) : store_(std::move(store)) {}
 
-    Result<Bytes> create(const runtime::VolumeSpec& volume) override;
-    Result<std::shared_ptr<Disk>> open(const runtime::VolumeSpec& volume, bool read_only) override;
-    Result<void> resize(const runtime::VolumeSpec& volume, Bytes capacity) override;
-    Result<void> snapshot(const runtime::VolumeSpec& volume, FdRef file) override;
-    Result<void> restore(const runtime::VolumeSpec& volume, FdRef file) override;
-    Result<void> remove(const runtime::VolumeSpec& volume) override;
-    runtime::PageCounts pages(const runtime::VolumeSpec& volume) const override;
-    runtime::StorageStats stats() const override;
+    Result<Bytes> create(const api::VolumeSpec& volume) override;
+    Result<std::shared_ptr<Disk>> open(const api::VolumeSpec& volume, bool read_only) override;
+    Result<void> resize(const api::VolumeSpec& volume, Bytes capacity) override;
+    Result<void> snapshot(const api::VolumeSpec& volume, FdRef file) override;
+    Result<void> restore(const api::VolumeSpec& volume, FdRef file) override;
+    Result<void> remove(const api::VolumeSpec& volume) override;
+    api::PageCounts pages(const api::VolumeSpec& volume) const override;
+    api::StorageStats stats() const override;
     void mark_idle() override { store_->mark_idle(); }
     Result<ZramCompaction> compact_idle(Pages budget) override;
-    std::vector<runtime::VolumeSpec> kept() const override;
+    std::vector<api::VolumeSpec> kept() const override;
 
 private:
-    Result<std::shared_ptr<ZramVolume>> find(const runtime::VolumeSpec& volume) const;
+    Result<std::shared_ptr<ZramVolume>> find(const api::VolumeSpec& volume) const;
 
     // Shared: volumes hold it as well.
     std::shared_ptr<ZramStore> store_;

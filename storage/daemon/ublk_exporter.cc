@@ -22,7 +22,7 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/ublk.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/exporter.h"
 #include "storage/disk.h"
 #include "storage/ublk_control.h"
@@ -78,7 +78,7 @@ Result<UblkControl*> UblkExporter::control() {
     return &*control_;
 }
 
-Result<std::unique_ptr<Export>> UblkExporter::start(const runtime::AttachSpec& how,
+Result<std::unique_ptr<Export>> UblkExporter::start(const api::AttachSpec& how,
                                                     std::optional<UblkId> id,
                                                     std::shared_ptr<Disk> disk) {
     UblkServer::Options options;
@@ -91,13 +91,13 @@ Result<std::unique_ptr<Export>> UblkExporter::start(const runtime::AttachSpec& h
 }
 
 Result<std::unique_ptr<Export>> UblkExporter::attach(const std::string& /*name*/,
-                                                     const runtime::AttachSpec& how,
+                                                     const api::AttachSpec& how,
                                                      std::shared_ptr<Disk> disk) {
     return start(how, std::nullopt, std::move(disk));
 }
 
 Result<std::unique_ptr<Export>> UblkExporter::recover(const std::string& name,
-                                                      const runtime::Attachment& before,
+                                                      const api::Attachment& before,
                                                       std::shared_ptr<Disk> disk) {
     const UblkId id = TRY(id_of(before.path));
     auto server = UblkServer::recover(*TRY(control()), id, disk);

@@ -8,7 +8,7 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/exporter.h"
 #include "storage/disk.h"
 #include "storage/ublk_control.h"
@@ -21,17 +21,16 @@ public:
     /// `mark` stands in each device, for remove_strays(); see ublk_mark().
     explicit UblkExporter(std::uint64_t mark) : mark_(mark) {}
 
-    Result<std::unique_ptr<Export>> attach(const std::string& name, const runtime::AttachSpec& how,
+    Result<std::unique_ptr<Export>> attach(const std::string& name, const api::AttachSpec& how,
                                            std::shared_ptr<Disk> disk) override;
-    Result<std::unique_ptr<Export>> recover(const std::string& name,
-                                            const runtime::Attachment& before,
+    Result<std::unique_ptr<Export>> recover(const std::string& name, const api::Attachment& before,
                                             std::shared_ptr<Disk> disk) override;
     void remove_strays(const std::vector<std::string>& exported) override;
 
 private:
     /// Opened at the first call: a machine without ublk has other front ends.
     Result<UblkControl*> control();
-    Result<std::unique_ptr<Export>> start(const runtime::AttachSpec& how, std::optional<UblkId> id,
+    Result<std::unique_ptr<Export>> start(const api::AttachSpec& how, std::optional<UblkId> id,
                                           std::shared_ptr<Disk> disk);
 
     std::uint64_t mark_;

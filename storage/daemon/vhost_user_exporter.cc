@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "kernel-abi/sys/result.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/exporter.h"
 #include "storage/disk.h"
-#include "vmm/vhost_user_block.h"
+#include "storage/vhost_user_block.h"
 
 namespace pepita::storage::daemon {
 namespace {
@@ -19,7 +19,7 @@ constexpr std::size_t kSerialMax = 20;
 
 class VhostUserExport final : public Export {
 public:
-    VhostUserExport(std::unique_ptr<vmm::VhostUserBlock> server, std::string path)
+    VhostUserExport(std::unique_ptr<storage::VhostUserBlock> server, std::string path)
         : server_(std::move(server)), path_(std::move(path)) {}
 
     std::string path() const override { return path_; }
@@ -35,17 +35,17 @@ public:
     }
 
 private:
-    std::unique_ptr<vmm::VhostUserBlock> server_;
+    std::unique_ptr<storage::VhostUserBlock> server_;
     std::string path_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Export>> VhostUserExporter::attach(const std::string& name,
-                                                          const runtime::AttachSpec& how,
+                                                          const api::AttachSpec& how,
                                                           std::shared_ptr<Disk> disk) {
     std::string path = directory_ + "/" + name + ".vhost";
-    auto server = TRY(vmm::VhostUserBlock::start(
+    auto server = TRY(storage::VhostUserBlock::start(
         std::move(disk), {.socket = path,
                           .serial = name.substr(0, kSerialMax),
                           .queues = static_cast<std::uint16_t>(how.queues)}));
@@ -53,7 +53,7 @@ Result<std::unique_ptr<Export>> VhostUserExporter::attach(const std::string& nam
 }
 
 Result<std::unique_ptr<Export>> VhostUserExporter::recover(const std::string& name,
-                                                           const runtime::Attachment& before,
+                                                           const api::Attachment& before,
                                                            std::shared_ptr<Disk> disk) {
     return attach(name, before.spec, std::move(disk));
 }

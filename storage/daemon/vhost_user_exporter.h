@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "kernel-abi/sys/result.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/exporter.h"
 #include "storage/disk.h"
 
@@ -17,10 +17,9 @@ class VhostUserExporter final : public Exporter {
 public:
     explicit VhostUserExporter(std::string directory) : directory_(std::move(directory)) {}
 
-    Result<std::unique_ptr<Export>> attach(const std::string& name, const runtime::AttachSpec& how,
+    Result<std::unique_ptr<Export>> attach(const std::string& name, const api::AttachSpec& how,
                                            std::shared_ptr<Disk> disk) override;
-    Result<std::unique_ptr<Export>> recover(const std::string& name,
-                                            const runtime::Attachment& before,
+    Result<std::unique_ptr<Export>> recover(const std::string& name, const api::Attachment& before,
                                             std::shared_ptr<Disk> disk) override;
 
 private:

@@ -7,7 +7,7 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/socket.h"
-#include "runtime/channel.h"
+#include "runtime/rpc/channel.h"
 
 // A peer that says anything at all to a channel that serves calls and has one of its own open.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -4,8 +4,8 @@
 #include <span>
 #include <string>
 
-#include "runtime/channel.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/channel.h"
 #include "test/support/fake_guest_service.h"
 
 // A host that asks the guest anything at all: the first byte chooses the method, the rest is the

@@ -10,9 +10,9 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/units.h"
-#include "vmm/boot/kernel_image.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/boot/pvh.h"
-#include "vmm/guest_memory.h"
+#include "vmm/host/kernel_image.h"
 
 /// A kernel file as an operator may hand it over: unpacked if it is a bzImage, loaded if an ELF.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -23,8 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     static const pepita::Mapping kRam = *pepita::Mapping::anonymous(4_MiB);
-    static const auto kMemory = *pepita::vmm::GuestMemory::create(
-        {{.start = pepita::vmm::GuestAddress{0}, .bytes = kRam.bytes()}});
+    static const auto kMemory = *pepita::virtio::GuestMemory::create(
+        {{.start = pepita::virtio::GuestAddress{0}, .bytes = kRam.bytes()}});
     static const pepita::Fd kFile(::memfd_create("kernel", MFD_CLOEXEC));
     CHECK(::ftruncate(kFile.ref().number(), 0) == 0);
     CHECK(::pwrite(kFile.ref().number(), data, size, 0) == static_cast<ssize_t>(size));

@@ -17,15 +17,15 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/virtio/chain.h"
+#include "kernel-abi/virtio/device.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 #include "test/support/pci_driver.h"
 #include "vmm/bus/access.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_host.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/chain.h"
-#include "vmm/virtio/device.h"
-#include "vmm/virtio/ring.h"
-#include "vmm/virtio/transport_pci.h"
+#include "vmm/bus/virtio_pci.h"
 
 namespace pepita::vmm {
 namespace {
@@ -102,7 +102,7 @@ struct Guest {
         CHECK(mmio.add(kEcam, 0x10'0000, host.ecam()).has_value());
         CHECK(pio.add(0xcf8, 8, host.ports()).has_value());
         for (SlowDevice& device : devices) {
-            auto transport = virtio::PciTransport::create(
+            auto transport = PciTransport::create(
                 device, {.loop = loop, .memory = memory, .messages = messages, .kicks = kicks});
             CHECK(transport.has_value());
             CHECK(host.add(*std::move(transport)).has_value());
@@ -111,7 +111,8 @@ struct Guest {
 
     EventLoop& loop;
     alignas(64) std::array<std::byte, 0x4000> ram{};
-    GuestMemory memory = *GuestMemory::create({{.start = GuestAddress{0}, .bytes = ram}});
+    virtio::GuestMemory memory =
+        *virtio::GuestMemory::create({{.start = virtio::GuestAddress{0}, .bytes = ram}});
     test::Messages messages;
     test::Kicks kicks;
     AddressMap mmio;
@@ -156,7 +157,7 @@ void perform(Guest& guest, const Act& act) {
             access(guest.mmio, 0xc000'0000 + act.at % 0x10'0100, act);
             break;
         case 4:
-            (void)guest.memory.write(GuestAddress{act.at % 0x4000}, act.value).has_value();
+            (void)guest.memory.write(virtio::GuestAddress{act.at % 0x4000}, act.value).has_value();
             break;
         case 5:
             for (const auto& [at, fd] : guest.kicks.fds) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/fd.h"
-#include "runtime/channel.h"
+#include "runtime/rpc/channel.h"
 #include "runtime/task_api.h"
 #include "test/support/fake_task_service.h"
 

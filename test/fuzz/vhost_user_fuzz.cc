@@ -20,11 +20,11 @@
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/vhost_user.h"
+#include "kernel-abi/virtio/vhost_user/back_end.h"
+#include "kernel-abi/virtio/vhost_user/inflight.h"
 #include "test/support/driver.h"
 #include "test/support/vhost_user_front.h"
-#include "vmm/virtio/entropy/device.h"
-#include "vmm/virtio/inflight.h"
-#include "vmm/virtio/transport_vhost_user.h"
+#include "vmm/entropy/device.h"
 
 // A front end that says anything, with any descriptors, before and after a queue runs.
 
@@ -37,16 +37,16 @@ struct Front {
     std::unique_ptr<EventLoop> loop = *EventLoop::create();
     test::GuestRam ram{64_KiB};
     Fd event = test::make_eventfd();
-    vmm::virtio::InflightRegions::Made books = *vmm::virtio::InflightRegions::make(1, 8);
-    vmm::virtio::Entropy device{*loop};
-    std::unique_ptr<vmm::virtio::VhostUserTransport> transport;
+    virtio::InflightRegions::Made books = *virtio::InflightRegions::make(1, 8);
+    vmm::Entropy device{*loop};
+    std::unique_ptr<virtio::VhostUserTransport> transport;
     std::unique_ptr<test::VhostUserFront> front;
 
     Front() {
         auto [ours, theirs] = *socket_pair();
-        transport = *vmm::virtio::VhostUserTransport::create(
-            *loop, std::move(ours), device, [this](const Error&) { transport.reset(); },
-            {.tracks_in_flight = true});
+        transport = *virtio::VhostUserTransport::create(*loop, std::move(ours), device,
+                                                        [this](const Error&) { transport.reset(); },
+                                                        {.tracks_in_flight = true});
         front = std::make_unique<test::VhostUserFront>(*loop, std::move(theirs));
     }
 

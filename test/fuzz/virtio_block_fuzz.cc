@@ -17,14 +17,14 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "kernel-abi/uapi/virtio_config.h"
+#include "kernel-abi/virtio/device.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 #include "storage/block_device.h"
 #include "storage/file_device.h"
+#include "storage/virtio_block.h"
 #include "storage/zram_device.h"
 #include "storage/zram_store.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/block/device.h"
-#include "vmm/virtio/device.h"
-#include "vmm/virtio/ring.h"
 
 // The input: one byte that chooses, then guest RAM with the rings of 8 laid out at its start, 256
 // bytes each, then pairs (place, byte) that the guest writes into one ring after the other while
@@ -34,18 +34,18 @@
 namespace {
 
 using pepita::EventLoop;
+using pepita::storage::VirtioBlock;
 using pepita::storage::ZramStore;
-using pepita::vmm::GuestAddress;
-using pepita::vmm::GuestMemory;
-using pepita::vmm::virtio::Block;
-using pepita::vmm::virtio::Ring;
+using pepita::virtio::GuestAddress;
+using pepita::virtio::GuestMemory;
+using pepita::virtio::Ring;
 
 constexpr std::size_t kRamBytes = 4096;
 constexpr std::size_t kDiskBytes = 8UL * 512;
 constexpr std::uint16_t kQueues = 4;
 constexpr std::size_t kRingBytes = 256;
 
-class Silent final : public pepita::vmm::virtio::Notifier {
+class Silent final : public pepita::virtio::Notifier {
     void queue_used(std::uint16_t /*queue*/) override {}
     void config_changed() override {}
 };
@@ -55,18 +55,18 @@ struct Bench {
         CHECK(::ftruncate(file.ref().number(), kDiskBytes) == 0);
         auto disk = pepita::storage::FileDevice::create(*pepita::duplicate(file.ref()),
                                                         pepita::storage::Access::ReadWrite, *loop);
-        on_file = *Block::create(*loop, *std::move(disk), "fuzz", kQueues);
+        on_file = *VirtioBlock::create(*loop, *std::move(disk), "fuzz", kQueues);
         const auto store = *ZramStore::create(pepita::Fd(::memfd_create("store", MFD_CLOEXEC)),
                                               pepita::Bytes(16U << 20U));
         const auto volume =
             *store->create_volume({.name = "disk", .capacity = pepita::Pages(kDiskBytes / 4096)});
-        on_store = *Block::create(*loop, std::make_unique<pepita::storage::ZramDevice>(volume),
-                                  "fuzz", kQueues);
+        on_store = *VirtioBlock::create(
+            *loop, std::make_unique<pepita::storage::ZramDevice>(volume), "fuzz", kQueues);
     }
     std::unique_ptr<EventLoop> loop = *EventLoop::create();
     pepita::Fd file{::memfd_create("disk", MFD_CLOEXEC)};
-    std::unique_ptr<Block> on_file;
-    std::unique_ptr<Block> on_store;
+    std::unique_ptr<VirtioBlock> on_file;
+    std::unique_ptr<VirtioBlock> on_store;
     Silent notifier;
 };
 
@@ -94,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto choice = std::to_integer<unsigned>(input[0]);
     features |= (choice & 1U) != 0 ? pepita::abi::kVirtioBlkFFlush : 0;
     const auto queues = static_cast<std::uint16_t>(1 + (choice >> 1U & 3U));
-    Block& block = (choice & 8U) != 0 ? *bench.on_store : *bench.on_file;
+    VirtioBlock& block = (choice & 8U) != 0 ? *bench.on_store : *bench.on_file;
     input = input.subspan(1);
     // Exactly as long as RAM is, so that ASan sees a step beyond it.
     const auto ram = std::make_unique<std::array<std::byte, kRamBytes>>();

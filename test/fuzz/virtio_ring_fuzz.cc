@@ -7,19 +7,19 @@
 #include <utility>
 
 #include "kernel-abi/uapi/virtio_config.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/chain.h"
-#include "vmm/virtio/ring.h"
+#include "kernel-abi/virtio/chain.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 
 // The input is guest RAM itself, with a ring of 8 laid out at its start. After each chain the next
 // bytes of the input are scribbled over the ring, as a guest would while we work.
 
 namespace {
 
-using pepita::vmm::GuestAddress;
-using pepita::vmm::GuestMemory;
-using pepita::vmm::virtio::Chain;
-using pepita::vmm::virtio::Ring;
+using pepita::virtio::Chain;
+using pepita::virtio::GuestAddress;
+using pepita::virtio::GuestMemory;
+using pepita::virtio::Ring;
 
 constexpr std::size_t kRamBytes = 1024;
 constexpr std::size_t kRingBytes = 256;

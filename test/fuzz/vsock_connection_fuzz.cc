@@ -5,14 +5,14 @@
 #include <optional>
 
 #include "kernel-abi/sys/check.h"
-#include "vmm/virtio/vsock/connection.h"
-#include "vmm/virtio/vsock/packet.h"
+#include "vmm/vsock/connection.h"
+#include "vmm/vsock/packet.h"
 
 // A connection between a guest and a client that both do what they like.
 
 namespace {
 
-using namespace pepita::vmm::virtio::vsock;  // NOLINT(google-build-using-namespace): one subject.
+using namespace pepita::vmm::vsock;  // NOLINT(google-build-using-namespace): one subject.
 
 struct Step {
     std::uint8_t action;

@@ -20,7 +20,7 @@
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/uapi/virtio_vsock.h"
 #include "test/support/vsock_guest.h"
-#include "vmm/virtio/vsock/device.h"
+#include "vmm/vsock/device.h"
 
 // The whole device between real rings and real sockets: a guest that sends any header, and clients
 // that say anything, read or not, and leave.
@@ -28,7 +28,7 @@
 namespace {
 
 using namespace pepita;  // NOLINT(google-build-using-namespace): one subject.
-using vmm::virtio::vsock::VsockDevice;
+using vmm::vsock::VsockDevice;
 
 constexpr std::size_t kClientsMax = 8;
 

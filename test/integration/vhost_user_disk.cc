@@ -18,8 +18,8 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/disk.h"
+#include "storage/vhost_user_block.h"
 #include "test/support/growing_disk.h"
-#include "vmm/vhost_user_block.h"
 
 // Serves FILE, slowly, so that whoever kills this finds requests in flight, as vhost-user-blk at
 // SOCKET with QUEUES queues, until SIGTERM. The disk has MIB; each SIGHUP doubles it. Says "ready"
@@ -110,9 +110,9 @@ private:
 Result<void> serve(const std::string& file, const std::string& socket, std::uint16_t queues,
                    Sectors capacity, const sigset_t& signals) {
     const auto disk = TRY(test::GrowingDisk::open_file_at(file, capacity, kLimit));
-    const auto server = TRY(
-        vmm::VhostUserBlock::start(std::make_shared<SlowDisk>(disk),
-                                   {.socket = socket, .serial = "pepita-test", .queues = queues}));
+    const auto server = TRY(storage::VhostUserBlock::start(
+        std::make_shared<SlowDisk>(disk),
+        {.socket = socket, .serial = "pepita-test", .queues = queues}));
     std::puts("ready");
     int signal = 0;
     while (::sigwait(&signals, &signal) == 0 && signal == SIGHUP) {

@@ -1,4 +1,4 @@
-#include "vmm/kvm_probe.h"
+#include "vmm/host/kvm_probe.h"
 
 #include <unistd.h>
 

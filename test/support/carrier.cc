@@ -17,13 +17,13 @@
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/uapi/vhost_user.h"
 #include "kernel-abi/uapi/virtio_config.h"
+#include "kernel-abi/virtio/vhost_user/back_end.h"
 #include "test/support/driver.h"
 #include "test/support/pci_driver.h"
 #include "test/support/vhost_user_front.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_host.h"
-#include "vmm/virtio/transport_pci.h"
-#include "vmm/virtio/transport_vhost_user.h"
+#include "vmm/bus/virtio_pci.h"
 
 namespace pepita::test {
 namespace {
@@ -34,11 +34,10 @@ class PciCarrier final : public Carrier {
 public:
     explicit PciCarrier(const Carried& carried) : loop_(carried.loop) {
         CHECK(mmio_.add(kEcam, 0x10'0000, host_.ecam()).has_value());
-        auto transport =
-            vmm::virtio::PciTransport::create(carried.device, {.loop = loop_,
-                                                               .memory = carried.ram.memory(),
-                                                               .messages = messages_,
-                                                               .kicks = kicks_});
+        auto transport = vmm::PciTransport::create(carried.device, {.loop = loop_,
+                                                                    .memory = carried.ram.memory(),
+                                                                    .messages = messages_,
+                                                                    .kicks = kicks_});
         CHECK(transport.has_value());
         CHECK(host_.add(*std::move(transport)).has_value());
         driver_ = std::make_unique<PciDriver>(mmio_, kicks_, kEcam, std::uint8_t{1});
@@ -92,7 +91,7 @@ class VhostUserCarrier final : public Carrier {
 public:
     explicit VhostUserCarrier(const Carried& carried) : ram_(carried.ram) {
         auto [ours, theirs] = *socket_pair();
-        transport_ = *vmm::virtio::VhostUserTransport::create(
+        transport_ = *virtio::VhostUserTransport::create(
             carried.loop, std::move(ours), carried.device, [](const Error& /*why*/) {});
         front_ = std::make_unique<VhostUserFront>(carried.loop, std::move(theirs));
         front_->send(SetOwner, {});
@@ -132,7 +131,7 @@ public:
 
 private:
     GuestRam& ram_;
-    std::unique_ptr<vmm::virtio::VhostUserTransport> transport_;
+    std::unique_ptr<virtio::VhostUserTransport> transport_;
     std::unique_ptr<VhostUserFront> front_;
     VhostUserFront::QueueFds fds_;
     Fd error_;

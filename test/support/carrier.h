@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/virtio/device.h"
 #include "test/support/driver.h"
-#include "vmm/virtio/device.h"
 
 namespace pepita::test {
 
@@ -45,7 +45,7 @@ public:
 struct Carried {
     EventLoop& loop;
     GuestRam& ram;
-    vmm::virtio::Device& device;
+    virtio::Device& device;
 };
 
 /// The transports that a suite runs over.

@@ -12,7 +12,7 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
-#include "runtime/channel.h"
+#include "runtime/rpc/channel.h"
 
 namespace pepita::test {
 

@@ -20,14 +20,14 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "kernel-abi/uapi/virtio_ring.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/ring.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 
 namespace pepita::test {
 namespace {
 
-vmm::GuestAddress operator+(vmm::GuestAddress at, std::size_t offset) {
-    return vmm::GuestAddress{std::to_underlying(at) + offset};
+virtio::GuestAddress operator+(virtio::GuestAddress at, std::size_t offset) {
+    return virtio::GuestAddress{std::to_underlying(at) + offset};
 }
 
 abi::VirtqDesc to_descriptor(const Buffer& buffer) {
@@ -47,36 +47,37 @@ GuestRam::GuestRam(Bytes size) : fd_(::memfd_create("guest-ram", MFD_CLOEXEC)) {
         ::mmap(nullptr, size.value(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_.ref().number(), 0);
     CHECK(mapped != MAP_FAILED);
     bytes_ = {static_cast<std::byte*>(mapped), size.value()};
-    auto memory = vmm::GuestMemory::create({{.start = vmm::GuestAddress{0}, .bytes = bytes_}});
+    auto memory =
+        virtio::GuestMemory::create({{.start = virtio::GuestAddress{0}, .bytes = bytes_}});
     CHECK(memory.has_value());
-    memory_ = std::make_unique<const vmm::GuestMemory>(*std::move(memory));
+    memory_ = std::make_unique<const virtio::GuestMemory>(*std::move(memory));
 }
 
 GuestRam::~GuestRam() { (void)::munmap(bytes_.data(), bytes_.size()); }
 
-vmm::GuestAddress GuestRam::allocate(std::size_t length, std::size_t align) {
+virtio::GuestAddress GuestRam::allocate(std::size_t length, std::size_t align) {
     const std::size_t start = (next_free_ + align - 1) / align * align;
     CHECK(start <= bytes_.size());
     CHECK(length <= bytes_.size() - start);
     next_free_ = start + length;
-    return vmm::GuestAddress{start};
+    return virtio::GuestAddress{start};
 }
 
-vmm::GuestAddress GuestRam::place(std::span<const std::byte> bytes) {
-    const vmm::GuestAddress start = allocate(bytes.size());
+virtio::GuestAddress GuestRam::place(std::span<const std::byte> bytes) {
+    const virtio::GuestAddress start = allocate(bytes.size());
     std::ranges::copy(bytes, at(start, bytes.size()).begin());
     return start;
 }
 
-vmm::GuestAddress GuestRam::place(std::string_view text) {
+virtio::GuestAddress GuestRam::place(std::string_view text) {
     return place(std::as_bytes(std::span(text)));
 }
 
-std::span<std::byte> GuestRam::at(vmm::GuestAddress at, std::size_t length) const {
+std::span<std::byte> GuestRam::at(virtio::GuestAddress at, std::size_t length) const {
     return bytes_.subspan(std::to_underlying(at), length);
 }
 
-std::string GuestRam::text_at(vmm::GuestAddress at, std::size_t length) const {
+std::string GuestRam::text_at(virtio::GuestAddress at, std::size_t length) const {
     std::string text;
     for (const std::byte byte : this->at(at, length)) {
         text.push_back(std::to_integer<char>(byte));
@@ -104,8 +105,8 @@ QueueDriver::QueueDriver(GuestRam& ram, const Options& options)
     want_interrupt_after(0);
 }
 
-vmm::virtio::Ring QueueDriver::open_ring() const {
-    auto ring = vmm::virtio::Ring::open(ram_.memory(), geometry_, features_);
+virtio::Ring QueueDriver::open_ring() const {
+    auto ring = virtio::Ring::open(ram_.memory(), geometry_, features_);
     CHECK(ring.has_value());
     return *std::move(ring);
 }

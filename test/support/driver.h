@@ -15,9 +15,9 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "kernel-abi/uapi/virtio_ring.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/device.h"
-#include "vmm/virtio/ring.h"
+#include "kernel-abi/virtio/device.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 
 /// The other side of a virtio device, for tests: memory as a guest has it, and a driver's queues.
 namespace pepita::test {
@@ -33,42 +33,42 @@ public:
     GuestRam& operator=(GuestRam&&) = delete;
     ~GuestRam();
 
-    const vmm::GuestMemory& memory() const { return *memory_; }
+    const virtio::GuestMemory& memory() const { return *memory_; }
     FdRef fd() const { return fd_.ref(); }
     std::span<std::byte> bytes() const { return bytes_; }
 
     /// Room that nobody else gets; the first is at 4096, so that 0 stays an invalid address.
-    vmm::GuestAddress allocate(std::size_t length, std::size_t align = 16);
+    virtio::GuestAddress allocate(std::size_t length, std::size_t align = 16);
     /// A copy of `bytes` in room of its own.
-    vmm::GuestAddress place(std::span<const std::byte> bytes);
-    vmm::GuestAddress place(std::string_view text);
+    virtio::GuestAddress place(std::span<const std::byte> bytes);
+    virtio::GuestAddress place(std::string_view text);
 
     /// What stands at `at`.
-    std::span<std::byte> at(vmm::GuestAddress at, std::size_t length) const;
-    std::string text_at(vmm::GuestAddress at, std::size_t length) const;
+    std::span<std::byte> at(virtio::GuestAddress at, std::size_t length) const;
+    std::string text_at(virtio::GuestAddress at, std::size_t length) const;
 
     template <typename T>
-    T read(vmm::GuestAddress at) const {
+    T read(virtio::GuestAddress at) const {
         auto value = memory_->read<T>(at);
         CHECK(value.has_value());
         return *value;
     }
     template <typename T>
-    void write(vmm::GuestAddress at, const T& value) const {
+    void write(virtio::GuestAddress at, const T& value) const {
         CHECK(memory_->write(at, value).has_value());
     }
 
 private:
     Fd fd_;
     std::span<std::byte> bytes_;
-    std::unique_ptr<const vmm::GuestMemory> memory_;
+    std::unique_ptr<const virtio::GuestMemory> memory_;
     std::size_t next_free_ = 4096;
 };
 
 enum class Direction : std::uint8_t { ToDevice, FromDevice };
 
 struct Buffer {
-    vmm::GuestAddress at{};
+    virtio::GuestAddress at{};
     std::uint32_t length = 0;
     Direction direction = Direction::ToDevice;
 };
@@ -88,9 +88,9 @@ public:
     explicit QueueDriver(GuestRam& ram) : QueueDriver(ram, Options()) {}
     QueueDriver(GuestRam& ram, const Options& options);
 
-    const vmm::virtio::RingGeometry& geometry() const { return geometry_; }
+    const virtio::RingGeometry& geometry() const { return geometry_; }
     /// The device's side of this queue.
-    vmm::virtio::Ring open_ring() const;
+    virtio::Ring open_ring() const;
 
     /// Makes a chain available, as descriptors of the queue or as one indirect table. Its head.
     std::uint16_t add(std::span<const Buffer> chain);
@@ -124,7 +124,7 @@ private:
     std::uint16_t take_free();
 
     GuestRam& ram_;
-    vmm::virtio::RingGeometry geometry_;
+    virtio::RingGeometry geometry_;
     std::uint64_t features_;
     std::vector<std::uint16_t> free_;
     std::map<std::uint16_t, std::vector<std::uint16_t>> in_use_;  // head: its descriptors
@@ -134,7 +134,7 @@ private:
 };
 
 /// Counts what a device says to its driver.
-class CountingNotifier : public vmm::virtio::Notifier {
+class CountingNotifier : public virtio::Notifier {
 public:
     void queue_used(std::uint16_t queue) override { ++used[queue]; }
     void config_changed() override { ++config_changes; }

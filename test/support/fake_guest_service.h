@@ -8,6 +8,7 @@
 #include "kernel-abi/sys/error.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
 
 namespace pepita::test {
 

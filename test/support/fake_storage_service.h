@@ -9,20 +9,21 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "runtime/guest_api.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/on_result.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::test {
 
 /// Notes what it was asked, and answers with what it was told to: always `error` where there is
 /// one.
-class FakeStorageService : public runtime::StorageService {
+class FakeStorageService : public storage::api::StorageService {
 public:
-    void create(runtime::VolumeSpec volume, runtime::OnResult<void> done) override {
+    void create(storage::api::VolumeSpec volume, runtime::OnResult<void> done) override {
         asked("create", volume.name);
         created = std::move(volume);
         answer(std::move(done));
     }
-    void attach(std::string volume, runtime::AttachSpec how,
+    void attach(std::string volume, storage::api::AttachSpec how,
                 runtime::OnResult<std::string> done) override {
         asked("attach", std::move(volume));
         attached = how;
@@ -51,23 +52,23 @@ public:
         asked("remove", std::move(volume));
         answer(std::move(done));
     }
-    void list(runtime::OnResult<std::vector<runtime::VolumeInfo>> done) override {
+    void list(runtime::OnResult<std::vector<storage::api::VolumeInfo>> done) override {
         asked("list", "");
         answer(std::move(done), volumes);
     }
-    void stats(runtime::OnResult<runtime::StorageStats> done) override {
+    void stats(runtime::OnResult<storage::api::StorageStats> done) override {
         asked("stats", "");
         answer(std::move(done), numbers);
     }
 
     std::string method;  // the last, "" for none
     std::string name;
-    runtime::VolumeSpec created;
-    runtime::AttachSpec attached;
+    storage::api::VolumeSpec created;
+    storage::api::AttachSpec attached;
     Bytes capacity;
     Fd file;
-    std::vector<runtime::VolumeInfo> volumes;
-    runtime::StorageStats numbers;
+    std::vector<storage::api::VolumeInfo> volumes;
+    storage::api::StorageStats numbers;
     std::optional<std::string> error;  // of every answer, as NotFound
 
 private:
@@ -85,7 +86,7 @@ private:
 };
 
 /// Every field has a value of its own.
-inline runtime::StorageUse full_use(std::string domain) {
+inline storage::api::StorageUse full_use(std::string domain) {
     return {.domain = std::move(domain),
             .pages = {.stored = 1000,
                       .zero = 200,
@@ -103,25 +104,25 @@ inline runtime::StorageUse full_use(std::string domain) {
             .limit = Bytes(64'000'000)};
 }
 
-inline runtime::StorageStats full_stats() {
+inline storage::api::StorageStats full_stats() {
     return {.store = full_use(""), .domains = {full_use("default"), full_use("tenant-b")}};
 }
 
 /// One volume of each kind; one by each front end, one that is not attached.
-inline std::vector<runtime::VolumeInfo> full_volumes() {
-    using runtime::FrontEnd;
-    using runtime::VolumeKind;
+inline std::vector<storage::api::VolumeInfo> full_volumes() {
+    using storage::api::FrontEnd;
+    using storage::api::VolumeKind;
     return {
         {.spec = {.name = "scratch",
                   .kind = VolumeKind::Zram,
                   .capacity = Bytes(1U << 30U),
                   .domain = "tenant-b",
                   .file = ""},
-         .attachment = runtime::Attachment{.spec = {.front_end = FrontEnd::VhostUser,
-                                                    .queues = 4,
-                                                    .depth = 256,
-                                                    .read_only = true},
-                                           .path = "/run/pepita/storage/scratch.sock"},
+         .attachment = storage::api::Attachment{.spec = {.front_end = FrontEnd::VhostUser,
+                                                         .queues = 4,
+                                                         .depth = 256,
+                                                         .read_only = true},
+                                                .path = "/run/pepita/storage/scratch.sock"},
          .pages = full_use("").pages},
         {.spec = {.name = "data",
                   .kind = VolumeKind::File,
@@ -136,11 +137,11 @@ inline std::vector<runtime::VolumeInfo> full_volumes() {
                   .capacity = Bytes(1U << 20U),
                   .domain = "default",
                   .file = "/var/base.img"},
-         .attachment = runtime::Attachment{.spec = {.front_end = FrontEnd::Ublk,
-                                                    .queues = 1,
-                                                    .depth = 64,
-                                                    .read_only = false},
-                                           .path = "/dev/ublkb3"},
+         .attachment = storage::api::Attachment{.spec = {.front_end = FrontEnd::Ublk,
+                                                         .queues = 1,
+                                                         .depth = 64,
+                                                         .read_only = false},
+                                                .path = "/dev/ublkb3"},
          .pages = {
              .stored = 5, .zero = 1, .same = 1, .content = 3, .raw = 0, .packed = Bytes(3000)}}};
 }

@@ -8,6 +8,7 @@
 #include "kernel-abi/sys/error.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
 #include "runtime/task_api.h"
 
 namespace pepita::test {

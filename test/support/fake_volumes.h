@@ -11,7 +11,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/backing.h"
 #include "storage/daemon/exporter.h"
 #include "storage/zram_store.h"
@@ -38,36 +38,36 @@ class FakeBacking : public storage::daemon::Backing {
 public:
     explicit FakeBacking(VolumeLog& log) : log_(log) {}
 
-    Result<Bytes> create(const runtime::VolumeSpec& volume) override {
+    Result<Bytes> create(const storage::api::VolumeSpec& volume) override {
         TRY(log_.note("create " + volume.name));
         volumes[volume.name] = volume;
         return volume.capacity;
     }
-    Result<std::shared_ptr<storage::Disk>> open(const runtime::VolumeSpec& volume,
+    Result<std::shared_ptr<storage::Disk>> open(const storage::api::VolumeSpec& volume,
                                                 bool read_only) override {
         TRY(log_.note("open " + volume.name + (read_only ? " ro" : "")));
         return std::shared_ptr<storage::Disk>();
     }
-    Result<void> resize(const runtime::VolumeSpec& volume, Bytes capacity) override {
+    Result<void> resize(const storage::api::VolumeSpec& volume, Bytes capacity) override {
         return log_.note("resize " + volume.name + " " + std::to_string(capacity.value()));
     }
-    Result<void> snapshot(const runtime::VolumeSpec& volume, FdRef /*file*/) override {
+    Result<void> snapshot(const storage::api::VolumeSpec& volume, FdRef /*file*/) override {
         return log_.note("snapshot " + volume.name);
     }
-    Result<void> restore(const runtime::VolumeSpec& volume, FdRef /*file*/) override {
+    Result<void> restore(const storage::api::VolumeSpec& volume, FdRef /*file*/) override {
         return log_.note("restore " + volume.name);
     }
-    Result<void> remove(const runtime::VolumeSpec& volume) override {
+    Result<void> remove(const storage::api::VolumeSpec& volume) override {
         volumes.erase(volume.name);
         return log_.note("remove " + volume.name);
     }
-    runtime::PageCounts pages(const runtime::VolumeSpec& /*volume*/) const override {
-        runtime::PageCounts counts;
+    storage::api::PageCounts pages(const storage::api::VolumeSpec& /*volume*/) const override {
+        storage::api::PageCounts counts;
         counts.stored = 7;
         return counts;
     }
-    runtime::StorageStats stats() const override {
-        runtime::StorageStats stats;
+    storage::api::StorageStats stats() const override {
+        storage::api::StorageStats stats;
         stats.store.objects = 9;
         return stats;
     }
@@ -75,15 +75,15 @@ public:
     Result<storage::ZramCompaction> compact_idle(Pages budget) override {
         return storage::ZramCompaction{.pages = budget.value(), .saved = Bytes(1), .is_done = true};
     }
-    std::vector<runtime::VolumeSpec> kept() const override {
-        std::vector<runtime::VolumeSpec> specs;
+    std::vector<storage::api::VolumeSpec> kept() const override {
+        std::vector<storage::api::VolumeSpec> specs;
         for (const auto& [name, spec] : volumes) {
             specs.push_back(spec);
         }
         return specs;
     }
 
-    std::map<std::string, runtime::VolumeSpec> volumes;
+    std::map<std::string, storage::api::VolumeSpec> volumes;
 
 private:
     VolumeLog& log_;
@@ -106,13 +106,13 @@ class FakeExporter : public storage::daemon::Exporter {
 public:
     explicit FakeExporter(VolumeLog& log) : log_(log) {}
     Result<std::unique_ptr<storage::daemon::Export>> attach(
-        const std::string& name, const runtime::AttachSpec& how,
+        const std::string& name, const storage::api::AttachSpec& how,
         std::shared_ptr<storage::Disk> /*disk*/) override {
         TRY(log_.note("attach " + name + " " + std::to_string(how.queues)));
         return std::make_unique<FakeExport>(log_, "/fake/" + name);
     }
     Result<std::unique_ptr<storage::daemon::Export>> recover(
-        const std::string& name, const runtime::Attachment& before,
+        const std::string& name, const storage::api::Attachment& before,
         std::shared_ptr<storage::Disk> /*disk*/) override {
         TRY(log_.note("recover " + name + " " + before.path));
         return std::make_unique<FakeExport>(log_, before.path);

@@ -15,10 +15,10 @@
 #include "kernel-abi/uapi/pci.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "kernel-abi/uapi/virtio_pci.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 #include "vmm/bus/access.h"
 #include "vmm/bus/address_map.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/ring.h"
 
 namespace pepita::test {
 
@@ -29,14 +29,14 @@ std::size_t Messages::take(std::uint32_t data) {
     return std::erase_if(sent, [data](const auto& message) { return message.second == data; });
 }
 
-Result<void> Kicks::add(vmm::GuestAddress at, FdRef eventfd) {
+Result<void> Kicks::add(virtio::GuestAddress at, FdRef eventfd) {
     if (refuses || !fds.emplace(at, eventfd.number()).second) {
         return Error(Code::AlreadyExists, "kick address is taken");
     }
     return {};
 }
 
-void Kicks::remove(vmm::GuestAddress at, FdRef eventfd) {
+void Kicks::remove(virtio::GuestAddress at, FdRef eventfd) {
     const auto found = fds.find(at);
     CHECK(found != fds.end());
     CHECK(found->second == eventfd.number());
@@ -153,9 +153,9 @@ bool PciDriver::negotiate(std::uint64_t features) const {
     return (status() & abi::kVirtioStatusFeaturesOk) != 0;
 }
 
-void PciDriver::enable_queue(std::uint16_t queue, const vmm::virtio::RingGeometry& geometry,
+void PciDriver::enable_queue(std::uint16_t queue, const virtio::RingGeometry& geometry,
                              std::uint16_t vector) const {
-    const auto set_address = [this](std::size_t offset, vmm::GuestAddress address) {
+    const auto set_address = [this](std::size_t offset, virtio::GuestAddress address) {
         set_common(offset, std::to_underlying(address) & 0xffff'ffff, 4);
         set_common(offset + 4, std::to_underlying(address) >> 32U, 4);
     };
@@ -183,7 +183,7 @@ void PciDriver::notify(std::uint16_t queue) const {
     set_common(offsetof(Common, queue_select), queue, 2);
     const std::uint64_t off = common(offsetof(Common, queue_notify_off), 2);
     const std::uint64_t at = address_of(abi::kVirtioPciCapabilityNotify, off * notify_multiplier_);
-    if (const auto found = kicks_.fds.find(vmm::GuestAddress{at}); found != kicks_.fds.end()) {
+    if (const auto found = kicks_.fds.find(virtio::GuestAddress{at}); found != kicks_.fds.end()) {
         signal_eventfd(FdRef(found->second));
     } else {
         write(at, queue, 2);

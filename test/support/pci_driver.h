@@ -8,11 +8,11 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/virtio/ring.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/kick_registry.h"
 #include "vmm/bus/msi_sink.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/ring.h"
 
 /// The guest's side of a virtio-pci function, for tests: everything through addresses, as a vCPU
 /// would, with nothing known that the function does not say of itself.
@@ -33,11 +33,11 @@ public:
 /// A kernel that signals eventfds for writes, where the test lets it.
 class Kicks final : public vmm::KickRegistry {
 public:
-    Result<void> add(vmm::GuestAddress at, FdRef eventfd) override;
-    void remove(vmm::GuestAddress at, FdRef eventfd) override;
+    Result<void> add(virtio::GuestAddress at, FdRef eventfd) override;
+    void remove(virtio::GuestAddress at, FdRef eventfd) override;
 
     bool refuses = false;
-    std::map<vmm::GuestAddress, int> fds;
+    std::map<virtio::GuestAddress, int> fds;
 };
 
 /// Where a structure lies, as its capability says.
@@ -78,7 +78,7 @@ public:
     /// ACKNOWLEDGE, DRIVER, features, FEATURES_OK. False where the device refuses.
     bool negotiate(std::uint64_t features) const;
     /// All of a queue's registers, queue_enable last.
-    void enable_queue(std::uint16_t queue, const vmm::virtio::RingGeometry& geometry,
+    void enable_queue(std::uint16_t queue, const virtio::RingGeometry& geometry,
                       std::uint16_t vector) const;
     void set_driver_ok() const;
 

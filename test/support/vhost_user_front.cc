@@ -18,8 +18,8 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/uapi/vhost_user.h"
+#include "kernel-abi/virtio/ring.h"
 #include "test/support/driver.h"
-#include "vmm/virtio/ring.h"
 
 namespace pepita::test {
 
@@ -128,7 +128,7 @@ void VhostUserFront::share(const GuestRam& ram) {
 
 abi::VhostUserVringAddr VhostUserFront::addresses_of(const QueueDriver& queue,
                                                      std::uint32_t index) {
-    const vmm::virtio::RingGeometry& geometry = queue.geometry();
+    const virtio::RingGeometry& geometry = queue.geometry();
     return {.index = index,
             .flags = 0,
             .descriptors = kUserBase + std::to_underlying(geometry.descriptors),

@@ -11,17 +11,17 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/uapi/virtio_ring.h"
 #include "kernel-abi/uapi/virtio_vsock.h"
+#include "kernel-abi/virtio/device.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "test/support/driver.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/device.h"
-#include "vmm/virtio/vsock/packet.h"
+#include "vmm/vsock/packet.h"
 
 namespace pepita::test {
 namespace {
 
-using vmm::GuestAddress;
-using vmm::virtio::vsock::Packet;
-using vmm::virtio::vsock::VsockOp;
+using virtio::GuestAddress;
+using vmm::vsock::Packet;
+using vmm::vsock::VsockOp;
 
 constexpr std::uint16_t kSendQueueSize = 256;
 constexpr std::uint32_t kHeaderSize = sizeof(abi::VsockHeader);
@@ -45,7 +45,7 @@ abi::VsockHeader guest_header(const Packet& packet) {
             .fwd_cnt = packet.fwd_cnt};
 }
 
-VsockGuest::VsockGuest(vmm::virtio::Device& device)
+VsockGuest::VsockGuest(virtio::Device& device)
     : device_(device),
       rx_(ram_, {.size = 2 * kReceiveBuffers}),
       tx_(ram_, {.size = kSendQueueSize}),

@@ -10,17 +10,17 @@
 #include <vector>
 
 #include "kernel-abi/uapi/virtio_vsock.h"
+#include "kernel-abi/virtio/device.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "test/support/driver.h"
-#include "vmm/guest_memory.h"
-#include "vmm/virtio/device.h"
-#include "vmm/virtio/vsock/packet.h"
+#include "vmm/vsock/packet.h"
 
 namespace pepita::test {
 
 /// What the device put into one receive buffer.
 struct VsockMessage {
-    vmm::virtio::vsock::VsockOp op = vmm::virtio::vsock::VsockOp::Invalid;
-    vmm::virtio::vsock::Ports ports;
+    vmm::vsock::VsockOp op = vmm::vsock::VsockOp::Invalid;
+    vmm::vsock::Ports ports;
     std::uint32_t flags = 0;
     std::uint32_t buf_alloc = 0;
     std::uint32_t fwd_cnt = 0;
@@ -37,7 +37,7 @@ public:
     static constexpr std::uint32_t kSendMax = 65536;
 
     /// `device` is borrowed.
-    explicit VsockGuest(vmm::virtio::Device& device);
+    explicit VsockGuest(virtio::Device& device);
 
     /// Takes the queues into use, with `buffers` receive buffers made available.
     void start(std::uint16_t buffers = kReceiveBuffers);
@@ -46,7 +46,7 @@ public:
     /// Whether receive() does that at once, as it does from the start.
     bool refills = true;
 
-    void send(const vmm::virtio::vsock::Packet& packet, std::string_view payload = {});
+    void send(const vmm::vsock::Packet& packet, std::string_view payload = {});
     /// The header as it stands, valid or not, and whatever follows it. False where the device left
     /// so much that there is no room in the queue.
     bool send_raw(const abi::VsockHeader& header, std::string_view payload);
@@ -58,20 +58,20 @@ public:
 private:
     void post(std::size_t slot);
 
-    vmm::virtio::Device& device_;
+    virtio::Device& device_;
     GuestRam ram_{8_MiB};
     QueueDriver rx_;
     QueueDriver tx_;
     QueueDriver events_;
-    vmm::virtio::Session session_;
-    std::array<vmm::GuestAddress, kReceiveBuffers> receive_at_{};
+    virtio::Session session_;
+    std::array<virtio::GuestAddress, kReceiveBuffers> receive_at_{};
     std::map<std::uint32_t, std::size_t> posted_;  // head: slot
     std::vector<std::size_t> empty_;
-    vmm::GuestAddress send_at_{};
+    virtio::GuestAddress send_at_{};
     std::size_t sent_ = 0;  // and not taken back
 };
 
 /// A header from the guest to the host.
-abi::VsockHeader guest_header(const vmm::virtio::vsock::Packet& packet);
+abi::VsockHeader guest_header(const vmm::vsock::Packet& packet);
 
 }  // namespace pepita::test

@@ -23,7 +23,7 @@ BANNED = (
     (r"\bco_(await|return|yield)\b", "a state machine: g++ 12 frees coroutine temporaries twice", ""),
     (r"\b(try|catch|throw)\b(?!\w)", "Result and TRY", ""),
     (r"\bdynamic_cast\b", "a virtual function", ""),
-    (r"\bvolatile\b", "std::atomic", "vmm/guest_memory"),
+    (r"\bvolatile\b", "std::atomic", "kernel-abi/virtio/guest_memory"),
     (r"(?<![\w.>:])(::|std::)?(strtou?ll?|strto[dlf]|ato[ifl]|sto[ifdlu]l*)\(", "std::from_chars", ""),
     (r"(?<![\w.>])(::|std::)?(u|nano)?sleep\(|\bsleep_(for|until)\b", "a timer of the event loop", ""),
     (r"(?<![\w.>])(::|std::)?(system|popen)\(", "Process", ""),

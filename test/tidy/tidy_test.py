@@ -133,23 +133,24 @@ class Layers(TreeTest):
         self.assertEqual(self.breaches("vmm/machine.cc", '"shim/pod.h"'),
                          ["vmm/machine.cc:1: vmm/ may not include shim/"])
 
-    def test_lets_the_storage_daemon_use_faces_that_storage_may_not(self):
-        self.assertEqual(self.breaches("storage/daemon/main.cc", '"vmm/machine.h"'), [])
-        self.assertEqual(self.breaches("storage/cli/main.cc", '"runtime/state.h"'), [])
-        self.assertEqual(self.breaches("storage/disk.cc", '"runtime/state.h"'),
-                         ["storage/disk.cc:1: storage/ may not include runtime/"])
+    def test_lets_every_folder_speak_by_rpc_and_only_those_above_use_the_runtime(self):
+        self.assertEqual(self.breaches("storage/api/storage_api.cc", '"runtime/rpc/channel.h"'), [])
+        self.assertEqual(self.breaches("runtime/oci/bundle.cc", '"runtime/rpc/json.h"'), [])
 
-    def test_refuses_the_storage_cli_what_the_daemon_may(self):
-        self.assertEqual(self.breaches("storage/cli/main.cc", '"vmm/machine.h"'),
-                         ["storage/cli/main.cc:1: storage/ may not include vmm/"])
+    def test_refuses_the_runtime_to_the_storage_daemon(self):
+        self.assertEqual(self.breaches("storage/daemon/main.cc", '"runtime/state.h"'),
+                         ["storage/daemon/main.cc:1: storage/ may not include runtime/"])
 
-    def test_refuses_the_storage_daemon_what_is_private(self):
-        self.assertEqual(self.breaches("storage/daemon/main.cc", '"vmm/virtio/ring.h"'),
-                         ["storage/daemon/main.cc:1: vmm/virtio/ring.h is private to vmm/"])
+    def test_refuses_the_runtime_to_what_is_below_it(self):
+        self.assertEqual(self.breaches("runtime/rpc/json.cc", '"runtime/state.h"'),
+                         ["runtime/rpc/json.cc:1: runtime/rpc/ may not include runtime/"])
 
     def test_refuses_what_is_private_below(self):
-        self.assertEqual(self.breaches("shim/pod.cc", '"vmm/virtio/ring.h"'),
-                         ["shim/pod.cc:1: vmm/virtio/ring.h is private to vmm/"])
+        self.assertEqual(self.breaches("shim/pod.cc", '"vmm/vsock/muxer.h"'),
+                         ["shim/pod.cc:1: vmm/vsock/muxer.h is private to vmm/"])
+
+    def test_lets_others_use_a_subfolder_that_is_a_face(self):
+        self.assertEqual(self.breaches("shim/microvm.cc", '"vmm/host/kernel_cache.h"'), [])
 
     def test_refuses_a_package_past_its_door(self):
         self.assertEqual(self.breaches("kernel-abi/sys/ring.cc", "<liburing.h>"), [])

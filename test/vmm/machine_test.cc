@@ -20,11 +20,11 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "test/support/tiny_guest.h"
 #include "vmm/boot/layout.h"
 #include "vmm/bus/access.h"
 #include "vmm/bus/address_map.h"
-#include "vmm/guest_memory.h"
 #include "vmm/legacy/reset.h"
 #include "vmm/machine_config.h"
 
@@ -75,12 +75,14 @@ protected:
         ASSERT_TRUE(machine.has_value()) << machine.error().message();
         machine_ = std::move(*machine);
         put(tiny::kLoadAddress, code);
-        ASSERT_TRUE(machine_->set_entry(GuestAddress{tiny::kLoadAddress}, layout::kStartInfo));
+        ASSERT_TRUE(
+            machine_->set_entry(virtio::GuestAddress{tiny::kLoadAddress}, layout::kStartInfo));
         ASSERT_TRUE(ends_.attach(machine_->ports()));
     }
 
     void put(std::uint32_t at, const tiny::Code& code) {
-        const auto into = machine_->memory().span_at(GuestAddress{at}, Bytes(code.bytes.size()));
+        const auto into =
+            machine_->memory().span_at(virtio::GuestAddress{at}, Bytes(code.bytes.size()));
         ASSERT_TRUE(into.has_value());
         std::ranges::copy(std::as_bytes(std::span(code.bytes)), into->begin());
     }
@@ -135,7 +137,8 @@ TEST_F(MachineTest, MemoryHoldsWhatIsStoredUpToItsLastWord) {
     make(1, tiny::store(kLastWord, 0x12345678) +
                 tiny::if_equal(kLastWord, 0x12345678, tiny::power_off()) + tiny::reset());
     EXPECT_EQ(run(), ExitReason::PowerOff);
-    EXPECT_EQ(machine_->memory().read<std::uint32_t>(GuestAddress{kLastWord}).value(), 0x12345678U);
+    EXPECT_EQ(machine_->memory().read<std::uint32_t>(virtio::GuestAddress{kLastWord}).value(),
+              0x12345678U);
 }
 
 TEST_F(MachineTest, BeyondMemoryReadsOnesAndLosesWrites) {
@@ -163,8 +166,8 @@ TEST_F(MachineTest, KickComesAsAnEventAndNotAsAnExit) {
     TestPort device([&](std::uint8_t) { has_exited = true; });
     ASSERT_TRUE(machine_->mmio().add(kDoorbell, 4, device));
     const Fd kicked = *create_eventfd();
-    ASSERT_TRUE(machine_->add(GuestAddress{kDoorbell}, kicked.ref()).has_value());
-    EXPECT_EQ(machine_->add(GuestAddress{kDoorbell}, kicked.ref()).error().code(),
+    ASSERT_TRUE(machine_->add(virtio::GuestAddress{kDoorbell}, kicked.ref()).has_value());
+    EXPECT_EQ(machine_->add(virtio::GuestAddress{kDoorbell}, kicked.ref()).error().code(),
               Code::AlreadyExists);
     EXPECT_EQ(run(), ExitReason::PowerOff);
     EXPECT_EQ(drain_eventfd(kicked.ref()), 1U);

@@ -23,8 +23,8 @@
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/kvm.h"
 #include "storage/block_device.h"
+#include "storage/store_disk.h"
 #include "test/support/sanitizer.h"
-#include "vmm/store_disk.h"
 
 namespace pepita::vmm {
 namespace {
@@ -115,7 +115,7 @@ TEST(DeviceLoopSandbox, MemoryIsNeverExecutable) {
 // All that a store does from its first page to where it packs frames anew and gives them back.
 TEST(DeviceLoopSandbox, AStoreTakesAndGivesMemory) {
     PEPITA_SKIP_UNDER_SANITIZERS();
-    const auto disk = *make_store_disk(16_MiB, Fd(::memfd_create("base", MFD_CLOEXEC)));
+    const auto disk = *storage::make_store_disk(16_MiB, Fd(::memfd_create("base", MFD_CLOEXEC)));
     EXPECT_EQ(in_device_loop([&disk] {
                   std::array<std::byte, 4096> page{};
                   const std::array<storage::BlockDevice::Segment, 1> bytes{page};

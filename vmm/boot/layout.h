@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "vmm/guest_memory.h"
+#include "kernel-abi/virtio/guest_memory.h"
 
 /// Where everything lies in the guest's physical address space and among its I/O ports. ACPI tells
 /// the guest the same numbers: whoever changes one here changes both.
@@ -54,12 +54,12 @@ inline constexpr std::uint8_t kResetValue = 0x06;
 
 // Low memory, filled before the first instruction. All below 1 MiB and all declared reserved or
 // read once by the kernel at start (PVH boot protocol).
-inline constexpr GuestAddress kStartInfo{0x6000};       // hvm_start_info, modules, memory map
-inline constexpr GuestAddress kCommandLine{0x20000};    // at most kCommandLineMax and its NUL
+inline constexpr virtio::GuestAddress kStartInfo{0x6000};     // hvm_start_info, modules, memory map
+inline constexpr virtio::GuestAddress kCommandLine{0x20000};  // at most kCommandLineMax and its NUL
 inline constexpr std::uint64_t kCommandLineMax = 2047;  // COMMAND_LINE_SIZE of Linux on x86, less 1
-inline constexpr GuestAddress kAcpiTables{0xe0000};     // RSDP first
+inline constexpr virtio::GuestAddress kAcpiTables{0xe0000};  // RSDP first
 inline constexpr std::uint64_t kAcpiTablesSize = 0x1'0000;
-inline constexpr GuestAddress kResetVector{0xffff0};          // where a BIOS would begin
+inline constexpr virtio::GuestAddress kResetVector{0xffff0};  // where a BIOS would begin
 inline constexpr std::uint64_t kLowMemoryEnd = 0x9'fc00;      // usable RAM ends; the hole follows
 inline constexpr std::uint64_t kHighMemoryStart = 0x10'0000;  // usable again: 1 MiB
 

@@ -19,23 +19,23 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/pvh.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/boot/elf.h"
 #include "vmm/boot/layout.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 namespace {
 
 namespace pvh = abi::pvh;
 
-std::uint64_t low_ram_size(const GuestMemory& memory) {
+std::uint64_t low_ram_size(const virtio::GuestMemory& memory) {
     CHECK(!memory.regions().empty());
-    CHECK(memory.regions()[0].start == GuestAddress{0});
+    CHECK(memory.regions()[0].start == virtio::GuestAddress{0});
     return memory.regions()[0].bytes.size();
 }
 
 /// Gives the end of the highest segment.
-Result<std::uint64_t> load_segments(const GuestMemory& memory, FdRef file,
+Result<std::uint64_t> load_segments(const virtio::GuestMemory& memory, FdRef file,
                                     std::span<const ElfSegment> segments) {
     std::uint64_t end = 0;
     for (const ElfSegment& segment : segments) {
@@ -44,7 +44,7 @@ Result<std::uint64_t> load_segments(const GuestMemory& memory, FdRef file,
                          "kernel wants to be loaded at " + hex(segment.physical) + ", below 1 MiB");
         }
         const auto into =
-            memory.span_at(GuestAddress{segment.physical}, Bytes(segment.memory_size));
+            memory.span_at(virtio::GuestAddress{segment.physical}, Bytes(segment.memory_size));
         if (!into || segment.physical >= low_ram_size(memory)) {
             return Error(Code::OutOfRange, "kernel does not fit into guest memory: a segment of " +
                                                std::to_string(segment.memory_size) + " B at " +
@@ -59,7 +59,8 @@ Result<std::uint64_t> load_segments(const GuestMemory& memory, FdRef file,
 }
 
 /// As high as it goes: the kernel grows from below and frees these pages later.
-Result<pvh::Module> load_initrd(const GuestMemory& memory, FdRef file, std::uint64_t kernel_end) {
+Result<pvh::Module> load_initrd(const virtio::GuestMemory& memory, FdRef file,
+                                std::uint64_t kernel_end) {
     const std::uint64_t size = TRY(file_size(file)).value();
     const std::uint64_t ram = low_ram_size(memory);
     if (size == 0) {
@@ -70,11 +71,12 @@ Result<pvh::Module> load_initrd(const GuestMemory& memory, FdRef file, std::uint
         return Error(Code::OutOfRange, "initrd of " + std::to_string(size) +
                                            " B does not fit into guest memory beside the kernel");
     }
-    TRY(read_exactly(file, TRY(memory.span_at(GuestAddress{start}, Bytes(size))), 0), "initrd");
+    TRY(read_exactly(file, TRY(memory.span_at(virtio::GuestAddress{start}, Bytes(size))), 0),
+        "initrd");
     return pvh::Module{.address = start, .size = size, .command_line = 0, .reserved = 0};
 }
 
-Result<void> write_command_line(const GuestMemory& memory, std::string_view text) {
+Result<void> write_command_line(const virtio::GuestMemory& memory, std::string_view text) {
     if (text.size() > layout::kCommandLineMax) {
         return Error(Code::OutOfRange, "kernel command line of " + std::to_string(text.size()) +
                                            " B; Linux takes " +
@@ -89,7 +91,7 @@ Result<void> write_command_line(const GuestMemory& memory, std::string_view text
     return {};
 }
 
-std::vector<pvh::MemoryMapEntry> memory_map(const GuestMemory& memory) {
+std::vector<pvh::MemoryMapEntry> memory_map(const virtio::GuestMemory& memory) {
     const auto entry = [](std::uint64_t start, std::uint64_t end, pvh::MemoryType type) {
         return pvh::MemoryMapEntry{
             .address = start, .size = end - start, .type = type, .reserved = 0};
@@ -101,7 +103,7 @@ std::vector<pvh::MemoryMapEntry> memory_map(const GuestMemory& memory) {
         // Linux uses an ECAM only where firmware has put it out of bounds.
         entry(layout::kEcamStart, layout::kEcamStart + layout::kEcamSize,
               pvh::MemoryType::Reserved)};
-    for (const MemoryRegion& region : memory.regions().subspan(1)) {
+    for (const virtio::MemoryRegion& region : memory.regions().subspan(1)) {
         const std::uint64_t start = std::to_underlying(region.start);
         map.push_back(entry(start, start + region.bytes.size(), pvh::MemoryType::Ram));
     }
@@ -109,7 +111,8 @@ std::vector<pvh::MemoryMapEntry> memory_map(const GuestMemory& memory) {
 }
 
 /// Start info, then at most one module, then the memory map.
-Result<void> write_start_info(const GuestMemory& memory, const std::optional<pvh::Module>& initrd) {
+Result<void> write_start_info(const virtio::GuestMemory& memory,
+                              const std::optional<pvh::Module>& initrd) {
     const std::uint64_t start = std::to_underlying(layout::kStartInfo);
     const std::uint64_t modules = start + sizeof(pvh::StartInfo);
     const std::uint64_t map_at = modules + sizeof(pvh::Module);
@@ -128,17 +131,17 @@ Result<void> write_start_info(const GuestMemory& memory, const std::optional<pvh
     };
     TRY(memory.write(layout::kStartInfo, info));
     if (initrd) {
-        TRY(memory.write(GuestAddress{modules}, *initrd));
+        TRY(memory.write(virtio::GuestAddress{modules}, *initrd));
     }
     const auto bytes = std::as_bytes(std::span(map));
-    std::ranges::copy(bytes,
-                      TRY(memory.span_at(GuestAddress{map_at}, Bytes(bytes.size()))).begin());
+    std::ranges::copy(
+        bytes, TRY(memory.span_at(virtio::GuestAddress{map_at}, Bytes(bytes.size()))).begin());
     return {};
 }
 
 /// A kernel that knows of no better way resets by jumping to the BIOS in real mode; with reduced
 /// ACPI hardware Linux takes it for granted that there is UEFI, finds none, and does just that.
-Result<void> write_reset_stub(const GuestMemory& memory) {
+Result<void> write_reset_stub(const virtio::GuestMemory& memory) {
     constexpr std::uint8_t port_low = layout::kResetPort & 0xffU;
     constexpr std::uint8_t port_high = layout::kResetPort >> 8U;
     // mov al, value; mov dx, port; out dx, al; hlt, for ever
@@ -149,7 +152,7 @@ Result<void> write_reset_stub(const GuestMemory& memory) {
 
 }  // namespace
 
-Result<BootEntry> load_pvh(const GuestMemory& memory, const BootSource& source) {
+Result<BootEntry> load_pvh(const virtio::GuestMemory& memory, const BootSource& source) {
     const ElfKernel kernel = TRY(read_elf_kernel(source.kernel));
     const std::uint64_t kernel_end = TRY(load_segments(memory, source.kernel, kernel.segments));
     std::optional<pvh::Module> initrd;
@@ -159,7 +162,8 @@ Result<BootEntry> load_pvh(const GuestMemory& memory, const BootSource& source) 
     TRY(write_command_line(memory, source.command_line));
     TRY(write_start_info(memory, initrd));
     TRY(write_reset_stub(memory));
-    return BootEntry{.entry = GuestAddress{kernel.pvh_entry}, .start_info = layout::kStartInfo};
+    return BootEntry{.entry = virtio::GuestAddress{kernel.pvh_entry},
+                     .start_info = layout::kStartInfo};
 }
 
 }  // namespace pepita::vmm

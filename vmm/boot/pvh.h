@@ -6,7 +6,7 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "vmm/guest_memory.h"
+#include "kernel-abi/virtio/guest_memory.h"
 
 namespace pepita::vmm {
 
@@ -19,8 +19,8 @@ struct BootSource {
 
 /// Where the boot processor begins, and what EBX holds there.
 struct BootEntry {
-    GuestAddress entry{};
-    GuestAddress start_info{};
+    virtio::GuestAddress entry{};
+    virtio::GuestAddress start_info{};
 };
 
 /// Puts kernel, initrd, command line and memory map into guest RAM, as the PVH protocol wants them.
@@ -28,6 +28,6 @@ struct BootEntry {
 /// every number in them is bounded before it is used. Errors: InvalidArgument for a kernel that is
 /// no such ELF, or truncated; OutOfRange where something does not fit into RAM or the command line
 /// is too long; read(2)'s.
-Result<BootEntry> load_pvh(const GuestMemory& memory, const BootSource& source);
+Result<BootEntry> load_pvh(const virtio::GuestMemory& memory, const BootSource& source);
 
 }  // namespace pepita::vmm

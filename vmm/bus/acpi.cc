@@ -12,9 +12,9 @@
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/uapi/acpi.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/boot/layout.h"
 #include "vmm/bus/aml.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 namespace {
@@ -210,7 +210,7 @@ abi::acpi::Rsdp rsdp(std::uint64_t xsdt) {
 
 }  // namespace
 
-std::vector<std::byte> acpi_tables(GuestAddress at, const AcpiOptions& options) {
+std::vector<std::byte> acpi_tables(virtio::GuestAddress at, const AcpiOptions& options) {
     std::vector<std::byte> all(sizeof(abi::acpi::Rsdp));
     const auto place = [&all, at](const Table& table) {
         all.resize((all.size() + 15) & ~std::size_t{15});

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "vmm/guest_memory.h"
+#include "kernel-abi/virtio/guest_memory.h"
 
 namespace pepita::vmm {
 
@@ -16,6 +16,6 @@ struct AcpiOptions {
 /// The tables that describe our machine to the guest, the RSDP first, to be put at `at`: RSDP,
 /// XSDT, FADT of the hardware-reduced kind, MADT, MCFG, DSDT.
 /// Source: ACPI 6.5; what is where stands in vmm/boot/layout.h.
-std::vector<std::byte> acpi_tables(GuestAddress at, const AcpiOptions& options);
+std::vector<std::byte> acpi_tables(virtio::GuestAddress at, const AcpiOptions& options);
 
 }  // namespace pepita::vmm

@@ -2,7 +2,7 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "vmm/guest_memory.h"
+#include "kernel-abi/virtio/guest_memory.h"
 
 namespace pepita::vmm {
 
@@ -19,10 +19,10 @@ public:
 
     /// From now on a write of any value and size to `at` signals `eventfd`, which is borrowed until
     /// remove(). Errors: AlreadyExists where the address is taken; ResourceExhausted.
-    virtual Result<void> add(GuestAddress at, FdRef eventfd) = 0;
+    virtual Result<void> add(virtio::GuestAddress at, FdRef eventfd) = 0;
 
     /// Ends what add() with the same arguments began.
-    virtual void remove(GuestAddress at, FdRef eventfd) = 0;
+    virtual void remove(virtio::GuestAddress at, FdRef eventfd) = 0;
 };
 
 }  // namespace pepita::vmm

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/bus/pci_config.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 
@@ -42,7 +42,7 @@ public:
     }
 
     /// The BAR answers at `start` from now on, and until bar_unmapped().
-    virtual void bar_mapped(GuestAddress start) { (void)start; }
+    virtual void bar_mapped(virtio::GuestAddress start) { (void)start; }
     virtual void bar_unmapped() {}
 };
 

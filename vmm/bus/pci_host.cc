@@ -10,11 +10,11 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/pci.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/bus/access.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_config.h"
 #include "vmm/bus/pci_function.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 
@@ -109,7 +109,7 @@ void PciHost::remap() {
         if (!slot->mapped && start &&
             mmio_.add(*start, slot->function->config().bar_size().value(), *slot).has_value()) {
             slot->mapped = start;
-            slot->function->bar_mapped(GuestAddress{*start});
+            slot->function->bar_mapped(virtio::GuestAddress{*start});
         }
     }
 }

@@ -29,9 +29,9 @@
 #include "kernel-abi/uapi/virtio_blk.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "kernel-abi/uapi/virtio_ring.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "test/support/driver.h"
 #include "test/support/vhost_user_front.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::bench {
 namespace {
@@ -51,17 +51,17 @@ constexpr std::uint8_t kNoStatus = 0xee;
 constexpr std::uint64_t kSectorsPerBlock = kBlockBytes / kSectorSize.value();
 constexpr int kPatienceMs = 30'000;
 
-vmm::GuestAddress operator+(vmm::GuestAddress at, std::size_t offset) {
-    return vmm::GuestAddress{std::to_underlying(at) + offset};
+virtio::GuestAddress operator+(virtio::GuestAddress at, std::size_t offset) {
+    return virtio::GuestAddress{std::to_underlying(at) + offset};
 }
 
 // SAFETY: a field of a ring, aligned as the ring is laid out; the server knows it as an atomic too.
-std::atomic_ref<std::uint16_t> index_at(const test::GuestRam& ram, vmm::GuestAddress at) {
+std::atomic_ref<std::uint16_t> index_at(const test::GuestRam& ram, virtio::GuestAddress at) {
     return std::atomic_ref(*reinterpret_cast<std::uint16_t*>(ram.at(at, 2).data()));
 }
 
 template <typename T>
-void store(const test::GuestRam& ram, vmm::GuestAddress at, const T& value) {
+void store(const test::GuestRam& ram, virtio::GuestAddress at, const T& value) {
     std::memcpy(ram.at(at, sizeof(T)).data(), &value, sizeof(T));
 }
 
@@ -138,7 +138,7 @@ void BlockQueue::add(std::uint16_t slot, std::uint32_t type, std::size_t block) 
                                     .length = 1,
                                     .flags = abi::kVirtqDescWrite,
                                     .next = 0}});
-    const vmm::virtio::RingGeometry& ring = layout_.geometry();
+    const virtio::RingGeometry& ring = layout_.geometry();
     const std::size_t entry = available_ % ring.size * sizeof(std::uint16_t);
     store(ram_, ring.available + abi::kVirtqEntriesOffset + entry, slot);
     index_at(ram_, ring.available + abi::kVirtqIdxOffset)
@@ -147,7 +147,7 @@ void BlockQueue::add(std::uint16_t slot, std::uint32_t type, std::size_t block) 
 
 bool BlockQueue::needs_kick() {
     full_barrier();
-    const vmm::virtio::RingGeometry& ring = layout_.geometry();
+    const virtio::RingGeometry& ring = layout_.geometry();
     const std::uint16_t event = index_at(ram_, ring.used + abi::virtq_avail_event_offset(ring.size))
                                     .load(std::memory_order_relaxed);
     return abi::virtq_passed_event(event, available_, std::exchange(kicked_, available_));
@@ -155,7 +155,7 @@ bool BlockQueue::needs_kick() {
 
 std::span<const BlockQueue::Done> BlockQueue::collect() {
     done_.clear();
-    const vmm::virtio::RingGeometry& ring = layout_.geometry();
+    const virtio::RingGeometry& ring = layout_.geometry();
     const std::uint16_t used =
         index_at(ram_, ring.used + abi::kVirtqIdxOffset).load(std::memory_order_acquire);
     for (; collected_ != used; ++collected_) {
@@ -169,7 +169,7 @@ std::span<const BlockQueue::Done> BlockQueue::collect() {
 }
 
 bool BlockQueue::may_sleep() const {
-    const vmm::virtio::RingGeometry& ring = layout_.geometry();
+    const virtio::RingGeometry& ring = layout_.geometry();
     index_at(ram_, ring.available + abi::virtq_used_event_offset(ring.size))
         .store(collected_, std::memory_order_relaxed);
     full_barrier();

@@ -81,10 +81,10 @@ public:
 
 private:
     struct Slot {
-        vmm::GuestAddress header;
-        vmm::GuestAddress table;
-        vmm::GuestAddress data;
-        vmm::GuestAddress status;
+        virtio::GuestAddress header;
+        virtio::GuestAddress table;
+        virtio::GuestAddress data;
+        virtio::GuestAddress status;
     };
 
     const test::GuestRam& ram_;

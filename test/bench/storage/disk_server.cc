@@ -29,8 +29,8 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/disk.h"
+#include "storage/vhost_user_block.h"
 #include "storage/zram_store.h"
-#include "vmm/vhost_user_block.h"
 
 namespace pepita::bench {
 namespace {
@@ -75,7 +75,7 @@ Result<void> serve(std::span<char*> words) {
     ::sigaddset(&signals, SIGTERM);
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     (void)::signal(SIGPIPE, SIG_IGN);
-    const auto server = TRY(vmm::VhostUserBlock::start(
+    const auto server = TRY(storage::VhostUserBlock::start(
         TRY(open_disk(words[0], words[3])), {.socket = words[1],
                                              .serial = "bench",
                                              .queues = TRY(number_of<std::uint16_t>(words[2]))}));

@@ -9,8 +9,8 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/channel.h"
 #include "runtime/container.h"
+#include "runtime/rpc/channel.h"
 #include "test/support/channel_pair.h"
 #include "test/support/fake_guest_service.h"
 #include "test/support/full_spec.h"

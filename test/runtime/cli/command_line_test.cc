@@ -115,8 +115,8 @@ struct Mistake {
     }
 };
 
-class Refused : public testing::TestWithParam<Mistake> {};
-TEST_P(Refused, InOneLine) {
+class RefusedLine : public testing::TestWithParam<Mistake> {};
+TEST_P(RefusedLine, IsOneLine) {
     Command command;
     const auto result = parse_command_line(GetParam().arguments, command);
     ASSERT_FALSE(result.has_value());
@@ -124,7 +124,7 @@ TEST_P(Refused, InOneLine) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    CommandLine, Refused,
+    CommandLine, RefusedLine,
     testing::Values(
         Mistake({}, "no command given; try --help"),
         Mistake({"frob"}, "unknown command 'frob'; try --help"),

@@ -32,9 +32,11 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/bundle.h"
-#include "runtime/channel.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/log_json.h"
+#include "runtime/rpc/on_result.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
 

@@ -20,6 +20,7 @@
 #include "runtime/container.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
 #include "test/support/container_fixture.h"
 
 namespace pepita::runtime::guest {

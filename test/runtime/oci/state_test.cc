@@ -19,6 +19,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "runtime/rpc/log_json.h"
 #include "test/support/golden.h"
 
 namespace pepita::runtime {

@@ -8,14 +8,14 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "test/support/golden.h"
 
 namespace pepita::storage::cli {
 namespace {
 
-using runtime::FrontEnd;
-using runtime::VolumeKind;
+using api::FrontEnd;
+using api::VolumeKind;
 using Words = std::vector<std::string>;
 
 Command parsed(const Words& words) {
@@ -28,11 +28,11 @@ TEST(StorageCommandLine, CreateTakesEveryOption) {
     const Command command = parsed({"storage", "create", "web", "--size=1G", "--kind", "overlay",
                                     "--file", "/b", "--domain", "t", "--socket", "/s"});
     EXPECT_EQ(command.verb, Verb::Create);
-    EXPECT_EQ(command.volume, (runtime::VolumeSpec{.name = "web",
-                                                   .kind = VolumeKind::Overlay,
-                                                   .capacity = 1024_MiB,
-                                                   .domain = "t",
-                                                   .file = "/b"}));
+    EXPECT_EQ(command.volume, (api::VolumeSpec{.name = "web",
+                                               .kind = VolumeKind::Overlay,
+                                               .capacity = 1024_MiB,
+                                               .domain = "t",
+                                               .file = "/b"}));
     EXPECT_EQ(command.socket, "/s");
 }
 
@@ -50,7 +50,7 @@ TEST(StorageCommandLine, AttachTakesEveryOption) {
                                     "--depth", "32", "--read-only", "web"});
     EXPECT_EQ(command.volume.name, "web");
     EXPECT_EQ(command.attach,
-              (runtime::AttachSpec{
+              (api::AttachSpec{
                   .front_end = FrontEnd::Ublk, .queues = 4, .depth = 32, .read_only = true}));
 }
 

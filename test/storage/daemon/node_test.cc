@@ -16,17 +16,17 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "test/support/fake_volumes.h"
 
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::AttachSpec;
-using runtime::FrontEnd;
-using runtime::VolumeInfo;
-using runtime::VolumeKind;
-using runtime::VolumeSpec;
+using api::AttachSpec;
+using api::FrontEnd;
+using api::VolumeInfo;
+using api::VolumeKind;
+using api::VolumeSpec;
 using Lines = std::vector<std::string>;
 
 class NodeTest : public testing::Test {
@@ -164,7 +164,7 @@ TEST_F(NodeTest, ANewNodeServesWhatTheLastDid) {
     EXPECT_EQ(log_.lines, (Lines{"open a ro", "recover a /fake/a", "remove strays but /fake/a"}));
     const std::vector<VolumeInfo> all = again->list();
     ASSERT_EQ(all.size(), 2U);
-    EXPECT_EQ(all[0].attachment.value(), (runtime::Attachment{.spec = how, .path = "/fake/a"}));
+    EXPECT_EQ(all[0].attachment.value(), (api::Attachment{.spec = how, .path = "/fake/a"}));
     EXPECT_FALSE(all[1].attachment.has_value());
 }
 

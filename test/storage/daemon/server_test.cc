@@ -17,8 +17,8 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
-#include "runtime/channel.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/channel.h"
+#include "storage/api/storage_api.h"
 #include "test/support/fake_storage_service.h"
 
 namespace pepita::storage::daemon {
@@ -52,7 +52,7 @@ TEST_F(ServerTest, ServesClientsAtASocketOfItsOwner) {
     ASSERT_EQ(::stat(path_.c_str(), &found), 0);
     EXPECT_EQ(found.st_mode & 0777U, 0600U);
     const auto channel = *runtime::Channel::create(*loop_, *connect_unix(path_), {});
-    runtime::StorageClient client(channel);
+    api::StorageClient client(channel);
     bool is_answered = false;
     client.remove("web", [&](const Result<void>& answer) { is_answered = answer.has_value(); });
     while (!is_answered) {

@@ -16,8 +16,8 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/channel.h"
-#include "runtime/storage_api.h"
+#include "runtime/rpc/channel.h"
+#include "storage/api/storage_api.h"
 #include "storage/daemon/node.h"
 #include "storage/daemon/worker.h"
 #include "test/support/channel_pair.h"
@@ -26,8 +26,8 @@
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::FrontEnd;
-using runtime::VolumeInfo;
+using api::FrontEnd;
+using api::VolumeInfo;
 using Lines = std::vector<std::string>;
 
 /// A client, a channel, the service and its worker, over fakes.
@@ -70,7 +70,7 @@ protected:
         [this](runtime::Channel::Call call) { dispatch(service_, std::move(call)); }};
     std::unique_ptr<Worker> worker_ = *Worker::start();
     Service service_{*pair_.loop, *worker_};
-    runtime::StorageClient client_{pair_.client};
+    api::StorageClient client_{pair_.client};
 };
 
 TEST_F(ServiceTest, EveryCallReachesTheNode) {
@@ -90,11 +90,10 @@ TEST_F(ServiceTest, EveryCallReachesTheNode) {
             .value()
             .size(),
         1U);
-    EXPECT_EQ(
-        pair_.answer<runtime::StorageStats>([&](auto done) { client_.stats(std::move(done)); })
-            .value()
-            .store.objects,
-        9U);
+    EXPECT_EQ(pair_.answer<api::StorageStats>([&](auto done) { client_.stats(std::move(done)); })
+                  .value()
+                  .store.objects,
+              9U);
     EXPECT_TRUE(call([&](auto done) { client_.detach("a", std::move(done)); }));
     EXPECT_TRUE(call([&](auto done) { client_.remove("a", std::move(done)); }));
     EXPECT_EQ(log_.lines, (Lines{"remove strays but", "create a", "snapshot a", "restore a",

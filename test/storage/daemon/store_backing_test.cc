@@ -17,7 +17,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 #include "storage/block_device.h"
 #include "storage/disk.h"
 #include "storage/zram_store.h"
@@ -25,9 +25,9 @@
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::StorageStats;
-using runtime::VolumeKind;
-using runtime::VolumeSpec;
+using api::StorageStats;
+using api::VolumeKind;
+using api::VolumeSpec;
 
 class StoreBackingTest : public testing::Test {
 protected:
@@ -75,8 +75,8 @@ TEST_F(StoreBackingTest, NumbersAreTheStores) {
     ASSERT_EQ(written->write(Pages(0), ones), IoStatus::Ok);
     ASSERT_EQ(written->write(Pages(1), zeros), IoStatus::Ok);
     EXPECT_EQ(backing_->pages(volume),
-              (runtime::PageCounts{.stored = 2, .zero = 1, .same = 1, .packed = Bytes(0)}));
-    const runtime::StorageStats stats = backing_->stats();
+              (api::PageCounts{.stored = 2, .zero = 1, .same = 1, .packed = Bytes(0)}));
+    const api::StorageStats stats = backing_->stats();
     EXPECT_EQ(stats.store.pages.stored, 2U);
     EXPECT_EQ(stats.store.limit, 16_MiB);
     EXPECT_EQ(stats.store.used, store_->use().used);

@@ -6,7 +6,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
-#include "runtime/storage_api.h"
+#include "storage/api/storage_api.h"
 
 namespace pepita::storage::daemon {
 namespace {

@@ -18,10 +18,10 @@
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/pvh.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "test/support/tiny_guest.h"
 #include "vmm/boot/elf.h"
 #include "vmm/boot/layout.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 namespace {
@@ -33,9 +33,9 @@ protected:
     PvhTest()
         : low_(*Mapping::anonymous(4_MiB)),
           high_(*Mapping::anonymous(1_MiB)),
-          memory_(*GuestMemory::create(
-              {{.start = GuestAddress{0}, .bytes = low_.bytes()},
-               {.start = GuestAddress{layout::kHighRamStart}, .bytes = high_.bytes()}})),
+          memory_(*virtio::GuestMemory::create(
+              {{.start = virtio::GuestAddress{0}, .bytes = low_.bytes()},
+               {.start = virtio::GuestAddress{layout::kHighRamStart}, .bytes = high_.bytes()}})),
           image_(tiny::kernel_bytes(tiny::power_off())) {}
 
     Result<BootEntry> load(std::optional<FdRef> initrd = std::nullopt,
@@ -50,7 +50,7 @@ protected:
     }
     template <typename T>
     T at(std::uint64_t address) const {
-        return memory_.read<T>(GuestAddress{address}).value();
+        return memory_.read<T>(virtio::GuestAddress{address}).value();
     }
     Elf64_Ehdr header() const {
         Elf64_Ehdr header{};
@@ -72,14 +72,14 @@ protected:
 
     Mapping low_;
     Mapping high_;
-    GuestMemory memory_;
+    virtio::GuestMemory memory_;
     Image image_;
 };
 
 TEST_F(PvhTest, LoadsTheKernelWhereItsSegmentsSay) {
     const auto entry = load();
     ASSERT_TRUE(entry.has_value()) << entry.error().message();
-    EXPECT_EQ(entry->entry, GuestAddress{tiny::kLoadAddress});
+    EXPECT_EQ(entry->entry, virtio::GuestAddress{tiny::kLoadAddress});
     EXPECT_EQ(at<std::uint8_t>(tiny::kLoadAddress), tiny::power_off().bytes[0]);
 }
 
@@ -101,7 +101,7 @@ TEST_F(PvhTest, StartInfoNamesEverything) {
     EXPECT_EQ(info.magic, abi::pvh::kStartMagic);
     EXPECT_EQ(info.version, 1U);
     EXPECT_EQ(info.rsdp, std::to_underlying(layout::kAcpiTables));
-    const auto text = memory_.span_at(GuestAddress{info.command_line}, Bytes(14)).value();
+    const auto text = memory_.span_at(virtio::GuestAddress{info.command_line}, Bytes(14)).value();
     EXPECT_EQ(std::memcmp(text.data(), "console=ttyS0", 14), 0);
     ASSERT_EQ(info.module_count, 1U);
     const auto module = at<abi::pvh::Module>(info.modules);

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "kernel-abi/uapi/acpi.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/boot/layout.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 namespace {
@@ -27,7 +27,7 @@ namespace {
 namespace acpi = abi::acpi;
 namespace fs = std::filesystem;
 
-constexpr GuestAddress kAt{0xe0000};
+constexpr virtio::GuestAddress kAt{0xe0000};
 
 template <typename T>
 T read_at(std::span<const std::byte> bytes, std::size_t offset) {

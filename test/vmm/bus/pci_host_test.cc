@@ -13,11 +13,11 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/pci.h"
+#include "kernel-abi/virtio/guest_memory.h"
 #include "vmm/bus/access.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_config.h"
 #include "vmm/bus/pci_function.h"
-#include "vmm/guest_memory.h"
 
 namespace pepita::vmm {
 namespace {
@@ -44,7 +44,7 @@ public:
     void write_bar(std::uint64_t offset, std::span<const std::byte> /*from*/) override {
         written_at = offset;
     }
-    void bar_mapped(GuestAddress start) override { mapped_at = std::to_underlying(start); }
+    void bar_mapped(virtio::GuestAddress start) override { mapped_at = std::to_underlying(start); }
     void bar_unmapped() override { mapped_at.reset(); }
 
     std::optional<std::uint64_t> mapped_at;
