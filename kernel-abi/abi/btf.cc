@@ -138,10 +138,34 @@ Result<void> Types::index() {
         if (is_struct(kind_of(*type)) && type->name != 0) {
             structs_.try_emplace(text(type->name), first_ + static_cast<Id>(starts_.size()));
         }
+        index_enum(*type, offset + sizeof(*type));
         starts_.push_back(static_cast<std::uint32_t>(offset));
         offset += sizeof(*type) + body;
     }
     return {};
+}
+
+void Types::index_enum(const abi::btf::Type& type, std::size_t body) {
+    using abi::btf::Enumerator;
+    using abi::btf::Enumerator64;
+    const Kind kind = kind_of(type);
+    const std::size_t count = abi::btf::count_of(type.info);
+    for (std::size_t index = 0; kind == Kind::Enum && index < count; ++index) {
+        if (const auto one = at<Enumerator>(types_, body + index * sizeof(Enumerator))) {
+            // The flag says that it is signed.
+            enumerators_.try_emplace(
+                text(one->name),
+                abi::btf::flag_of(type.info)
+                    ? static_cast<std::uint64_t>(static_cast<std::int32_t>(one->value))
+                    : one->value);
+        }
+    }
+    for (std::size_t index = 0; kind == Kind::Enum64 && index < count; ++index) {
+        if (const auto one = at<Enumerator64>(types_, body + index * sizeof(Enumerator64))) {
+            enumerators_.try_emplace(text(one->name),
+                                     std::uint64_t{one->value_high} << 32U | one->value_low);
+        }
+    }
 }
 
 std::string_view Types::text(std::uint32_t offset) const {
@@ -296,31 +320,8 @@ std::optional<std::uint64_t> Types::value_of(std::string_view enumerator) const 
 }
 
 std::optional<std::uint64_t> Types::own_value_of(std::string_view enumerator) const {
-    for (const std::uint32_t start : starts_) {
-        const auto type = at<abi::btf::Type>(types_, start);
-        if (!type) {
-            continue;
-        }
-        const auto kind = kind_of(*type);
-        const std::size_t count = abi::btf::count_of(type->info);
-        const std::size_t body = start + sizeof(*type);
-        for (std::size_t index = 0; kind == Kind::Enum && index < count; ++index) {
-            const auto one = at<abi::btf::Enumerator>(types_, body + index * 8);
-            if (one && text(one->name) == enumerator) {
-                // The flag says that it is signed.
-                return abi::btf::flag_of(type->info)
-                           ? static_cast<std::uint64_t>(static_cast<std::int32_t>(one->value))
-                           : one->value;
-            }
-        }
-        for (std::size_t index = 0; kind == Kind::Enum64 && index < count; ++index) {
-            const auto one = at<abi::btf::Enumerator64>(types_, body + index * 12);
-            if (one && text(one->name) == enumerator) {
-                return std::uint64_t{one->value_high} << 32U | one->value_low;
-            }
-        }
-    }
-    return std::nullopt;
+    const auto found = enumerators_.find(enumerator);
+    return found == enumerators_.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace pepita::btf

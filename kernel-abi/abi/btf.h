@@ -41,7 +41,7 @@ public:
     /// as their parent's, as in C. Errors: NotFound; DataLoss.
     Result<Place> place_of(Id id, std::string_view path) const;
 
-    /// The value of an enumerator of any enum, as 64 bits. All enums are looked through.
+    /// The value of an enumerator of any enum, as 64 bits.
     std::optional<std::uint64_t> value_of(std::string_view enumerator) const;
     /// The same, without those of `base`.
     std::optional<std::uint64_t> own_value_of(std::string_view enumerator) const;
@@ -53,6 +53,7 @@ private:
     };
     Types() = default;
     Result<void> index();
+    void index_enum(const abi::btf::Type& type, std::size_t body);
     std::optional<abi::btf::Type> header_of(Id id) const;
     std::optional<std::size_t> body_of(Id id) const;
     std::string_view text(std::uint32_t at) const;
@@ -68,6 +69,7 @@ private:
     std::uint32_t first_string_ = 0;     // offset of the first string here
     std::vector<std::uint32_t> starts_;  // of each type, in types_
     std::unordered_map<std::string_view, Id> structs_;
+    std::unordered_map<std::string_view, std::uint64_t> enumerators_;
 };
 
 }  // namespace pepita::btf

@@ -21,7 +21,6 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
-#include "kernel-abi/uapi/version.h"
 
 namespace pepita::abi_check {
 namespace {
@@ -65,13 +64,10 @@ Result<btf::Types::Place> place_of(const Found& type, std::string_view names) {
     return place;
 }
 
-/// "IORING_OP_PIPE (Linux 6.16)".
-std::string with_version(std::string_view name, abi::Version since) {
-    std::string text(name);
-    if (since != abi::Version()) {
-        text += " (Linux " + std::to_string(since.major) + "." + std::to_string(since.minor) + ")";
-    }
-    return text;
+/// "ublk_params.dma (Linux 6.15)".
+std::string with_version(std::string_view name, Version since) {
+    return std::string(name) + " (Linux " + std::to_string(since.major) + "." +
+           std::to_string(since.minor) + ")";
 }
 
 Result<void> compare_type(const ExpectedType& ours, const Found& theirs, Report& report) {
@@ -85,12 +81,15 @@ Result<void> compare_type(const ExpectedType& ours, const Found& theirs, Report&
                                      " B, the kernel's " + std::to_string(size) + " B");
     }
     for (const ExpectedMember& member : ours.members) {
+        if (member.name.empty()) {
+            continue;
+        }
         const std::string path = name + "." + std::string(member.name);
         const Result<btf::Types::Place> place = place_of(theirs, member.name);
         if (!place && place.error().code() != Code::NotFound) {
             return Error(place.error().code(), path + ": " + place.error().message());
         }
-        if (!place && member.since != abi::Version()) {
+        if (!place && member.since != Version()) {
             report.absent.push_back(with_version(path, member.since));
         } else if (!place) {
             report.differences.push_back(path + ": the kernel has no such member");
@@ -125,7 +124,7 @@ Result<Report> compare(std::span<const ExpectedType> types,
             theirs = theirs ? theirs : module.own_value_of(ours.name);
         }
         if (!theirs) {
-            report.absent.push_back(with_version(ours.name, ours.since));
+            report.absent.emplace_back(ours.name);
         } else if (*theirs == ours.value) {
             ++report.same;
         } else {
@@ -145,7 +144,9 @@ Result<Report> check_kernel(const std::string& directory) {
         return TRY(btf::Types::parse(std::as_bytes(std::span(files.back())), base), "'", path, "'");
     };
     const btf::Types kernel = TRY(parse(directory + "/" + std::string(kKernel), nullptr));
-    Report without_modules = TRY(compare(expected_types(), expected_enumerators(), kernel));
+    const std::vector<ExpectedType> types = expected_types();
+    const std::vector<ExpectedEnumerator> enumerators = expected_enumerators();
+    Report without_modules = TRY(compare(types, enumerators, kernel));
     if (without_modules.absent.empty()) {
         return without_modules;
     }
@@ -160,7 +161,7 @@ Result<Report> check_kernel(const std::string& directory) {
     if (error) {
         return Error::from_errno(error.value(), "read '" + directory + "'");
     }
-    return compare(expected_types(), expected_enumerators(), kernel, modules);
+    return compare(types, enumerators, kernel, modules);
 }
 
 }  // namespace pepita::abi_check

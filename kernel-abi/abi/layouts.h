@@ -1,21 +1,29 @@
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
-
-#include "kernel-abi/uapi/version.h"
+#include <vector>
 
 namespace pepita::abi_check {
 
 // What our own definitions (kernel-abi/uapi) say, under the names that Linux has for it.
 
+/// A version of Linux.
+struct Version {
+    std::uint32_t major = 0;
+    std::uint32_t minor = 0;
+    friend constexpr auto operator<=>(const Version&, const Version&) = default;
+};
+
 struct ExpectedMember {
-    std::string_view name;  // a path; where kernels differ, names with '|' between
-    std::size_t offset;     // bytes
+    std::string_view
+        name;            // a path; where kernels differ, names with '|' between; or "": ours only
+    std::size_t offset;  // bytes
     std::size_t size;
-    abi::Version since = {};  // where set, an older kernel may lack it
+    Version since = {};  // where set, an older kernel may lack it
 };
 
 enum class Length : std::uint8_t {
@@ -33,16 +41,17 @@ struct ExpectedType {
 struct ExpectedEnumerator {
     std::string_view name;
     std::uint64_t value;
-    abi::Version since = {};
 };
 
 std::span<const ExpectedType> io_uring_types();
+std::span<const ExpectedEnumerator> io_uring_enumerators();
 std::span<const ExpectedType> kvm_types();
 std::span<const ExpectedType> ublk_types();
+std::span<const ExpectedType> vhost_user_types();
 std::span<const ExpectedType> virtio_types();
 
-/// All of them.
-std::span<const ExpectedType> expected_types();
-std::span<const ExpectedEnumerator> expected_enumerators();
+/// All that Linux has too.
+std::vector<ExpectedType> expected_types();
+std::vector<ExpectedEnumerator> expected_enumerators();
 
 }  // namespace pepita::abi_check

@@ -1,152 +1,59 @@
 #include <array>
-#include <cstddef>
 #include <span>
+#include <tuple>
 
 #include "kernel-abi/abi/layouts.h"
 #include "kernel-abi/abi/members.h"
 #include "kernel-abi/uapi/ublk.h"
-#include "kernel-abi/uapi/version.h"
 
 namespace pepita::abi_check {
 namespace {
 
-constexpr std::array kControl{
-    SAME(abi::UblkControlRequest, dev_id), SAME(abi::UblkControlRequest, queue_id),
-    SAME(abi::UblkControlRequest, len),    SAME(abi::UblkControlRequest, addr),
-    SAME(abi::UblkControlRequest, data),   SAME(abi::UblkControlRequest, dev_path_len),
-    SAME(abi::UblkControlRequest, pad),    SAME(abi::UblkControlRequest, reserved),
+constexpr std::tuple kLayouts{
+    LAYOUT(abi::UblkControlRequest, "ublksrv_ctrl_cmd", 32, AT(dev_id, 0, 4), AT(queue_id, 4, 2),
+           AT(len, 6, 2), AT(addr, 8, 8), AT(data, 16, 8), AT(dev_path_len, 24, 2), AT(pad, 26, 2),
+           AT(reserved, 28, 4)),
+    LAYOUT(abi::UblkDeviceInfo, "ublksrv_ctrl_dev_info", 64, AT(nr_hw_queues, 0, 2),
+           AT(queue_depth, 2, 2), AT(state, 4, 2), AS(io_desc_size, "io_desc_size|pad0", 6, 2),
+           AT(max_io_buf_bytes, 8, 4), AT(dev_id, 12, 4), AT(ublksrv_pid, 16, 4), AT(pad1, 20, 4),
+           AT(flags, 24, 8), AT(ublksrv_flags, 32, 8), AT(owner_uid, 40, 4), AT(owner_gid, 44, 4),
+           AT(reserved1, 48, 8), AT(reserved2, 56, 8)),
+    LAYOUT(abi::UblkParamBasic, "ublk_param_basic", 32, AT(attrs, 0, 4), AT(logical_bs_shift, 4, 1),
+           AT(physical_bs_shift, 5, 1), AT(io_opt_shift, 6, 1), AT(io_min_shift, 7, 1),
+           AT(max_sectors, 8, 4), AT(chunk_sectors, 12, 4), AT(dev_sectors, 16, 8),
+           AT(virt_boundary_mask, 24, 8)),
+    LAYOUT(abi::UblkParamDiscard, "ublk_param_discard", 20, AT(discard_alignment, 0, 4),
+           AT(discard_granularity, 4, 4), AT(max_discard_sectors, 8, 4),
+           AT(max_write_zeroes_sectors, 12, 4), AT(max_discard_segments, 16, 2),
+           AT(reserved0, 18, 2)),
+    LAYOUT(abi::UblkParamDevt, "ublk_param_devt", 16, AT(char_major, 0, 4), AT(char_minor, 4, 4),
+           AT(disk_major, 8, 4), AT(disk_minor, 12, 4)),
+    LAYOUT(abi::UblkParamZoned, "ublk_param_zoned", 32, AT(max_open_zones, 0, 4),
+           AT(max_active_zones, 4, 4), AT(max_zone_append_sectors, 8, 4), AT(reserved, 12, 20)),
+    LAYOUT(abi::UblkParamDmaAlign, "ublk_param_dma_align", 8, AT(alignment, 0, 4), AT(pad, 4, 4)),
+    LAYOUT(abi::UblkParamSegment, "ublk_param_segment", 16, AT(seg_boundary_mask, 0, 8),
+           AT(max_segment_size, 8, 4), AT(max_segments, 12, 2), AT(pad, 14, 2)),
+    LAYOUT(abi::UblkParamIntegrity, "ublk_param_integrity", 16, AT(flags, 0, 4),
+           AT(max_integrity_segments, 4, 2), AT(interval_exp, 6, 1), AT(metadata_size, 7, 1),
+           AT(pi_offset, 8, 1), AT(csum_type, 9, 1), AT(tag_size, 10, 1), AT(pad, 11, 5)),
+    BEGINNING(abi::UblkParams, "ublk_params", 152, 76, AT(len, 0, 4), AT(types, 4, 4),
+              AT(basic, 8, 32), AT(discard, 40, 20), AT(devt, 60, 16), SINCE(zoned, 76, 32, 6, 6),
+              SINCE(dma, 108, 8, 6, 15), SINCE(seg, 120, 16, 6, 15),
+              SINCE(integrity, 136, 16, 7, 0)),
+    LAYOUT(abi::UblkShmemBufReg, "ublk_shmem_buf_reg", 24, AT(addr, 0, 8), AT(len, 8, 8),
+           AT(flags, 16, 4), AT(reserved, 20, 4)),
+    LAYOUT(abi::UblkIoRequest, "ublksrv_io_cmd", 16, AT(q_id, 0, 2), AT(tag, 2, 2),
+           AT(result, 4, 4), AT(addr, 8, 8)),
+    LAYOUT(abi::UblkBatchIo, "ublk_batch_io", 16, AT(q_id, 0, 2), AT(flags, 2, 2),
+           AT(nr_elem, 4, 2), AT(elem_bytes, 6, 1), AT(reserved, 7, 1), AT(reserved2, 8, 8)),
+    LAYOUT(abi::UblkElemHeader, "ublk_elem_header", 8, AT(tag, 0, 2), AT(buf_index, 2, 2),
+           AT(result, 4, 4)),
+    LAYOUT(abi::UblkAutoBufReg, "ublk_auto_buf_reg", 8, AT(index, 0, 2), AT(flags, 2, 1),
+           AT(reserved0, 3, 1), AT(reserved1, 4, 4)),
+    LAYOUT(abi::UblkIoDescriptor, "ublksrv_io_desc", 24, AT(op_flags, 0, 4), AT(nr_sectors, 4, 4),
+           AT(start_sector, 8, 8), AT(addr, 16, 8)),
 };
-constexpr std::array kInfo{
-    SAME(abi::UblkDeviceInfo, nr_hw_queues),
-    SAME(abi::UblkDeviceInfo, queue_depth),
-    SAME(abi::UblkDeviceInfo, state),
-    MEMBER(abi::UblkDeviceInfo, io_desc_size, "io_desc_size|pad0"),
-    SAME(abi::UblkDeviceInfo, max_io_buf_bytes),
-    SAME(abi::UblkDeviceInfo, dev_id),
-    SAME(abi::UblkDeviceInfo, ublksrv_pid),
-    SAME(abi::UblkDeviceInfo, pad1),
-    SAME(abi::UblkDeviceInfo, flags),
-    SAME(abi::UblkDeviceInfo, ublksrv_flags),
-    SAME(abi::UblkDeviceInfo, owner_uid),
-    SAME(abi::UblkDeviceInfo, owner_gid),
-    SAME(abi::UblkDeviceInfo, reserved1),
-    SAME(abi::UblkDeviceInfo, reserved2),
-};
-constexpr std::array kBasic{
-    SAME(abi::UblkParamBasic, attrs),
-    SAME(abi::UblkParamBasic, logical_bs_shift),
-    SAME(abi::UblkParamBasic, physical_bs_shift),
-    SAME(abi::UblkParamBasic, io_opt_shift),
-    SAME(abi::UblkParamBasic, io_min_shift),
-    SAME(abi::UblkParamBasic, max_sectors),
-    SAME(abi::UblkParamBasic, chunk_sectors),
-    SAME(abi::UblkParamBasic, dev_sectors),
-    SAME(abi::UblkParamBasic, virt_boundary_mask),
-};
-constexpr std::array kDiscard{
-    SAME(abi::UblkParamDiscard, discard_alignment),
-    SAME(abi::UblkParamDiscard, discard_granularity),
-    SAME(abi::UblkParamDiscard, max_discard_sectors),
-    SAME(abi::UblkParamDiscard, max_write_zeroes_sectors),
-    SAME(abi::UblkParamDiscard, max_discard_segments),
-    SAME(abi::UblkParamDiscard, reserved0),
-};
-constexpr std::array kDevt{
-    SAME(abi::UblkParamDevt, char_major),
-    SAME(abi::UblkParamDevt, char_minor),
-    SAME(abi::UblkParamDevt, disk_major),
-    SAME(abi::UblkParamDevt, disk_minor),
-};
-constexpr std::array kZoned{
-    SAME(abi::UblkParamZoned, max_open_zones),
-    SAME(abi::UblkParamZoned, max_active_zones),
-    SAME(abi::UblkParamZoned, max_zone_append_sectors),
-    SAME(abi::UblkParamZoned, reserved),
-};
-constexpr std::array kDmaAlign{
-    SAME(abi::UblkParamDmaAlign, alignment),
-    SAME(abi::UblkParamDmaAlign, pad),
-};
-constexpr std::array kSegment{
-    SAME(abi::UblkParamSegment, seg_boundary_mask),
-    SAME(abi::UblkParamSegment, max_segment_size),
-    SAME(abi::UblkParamSegment, max_segments),
-    SAME(abi::UblkParamSegment, pad),
-};
-constexpr std::array kIntegrity{
-    SAME(abi::UblkParamIntegrity, flags),
-    SAME(abi::UblkParamIntegrity, max_integrity_segments),
-    SAME(abi::UblkParamIntegrity, interval_exp),
-    SAME(abi::UblkParamIntegrity, metadata_size),
-    SAME(abi::UblkParamIntegrity, pi_offset),
-    SAME(abi::UblkParamIntegrity, csum_type),
-    SAME(abi::UblkParamIntegrity, tag_size),
-    SAME(abi::UblkParamIntegrity, pad),
-};
-constexpr std::array kParams{
-    SAME(abi::UblkParams, len),
-    SAME(abi::UblkParams, types),
-    SAME(abi::UblkParams, basic),
-    SAME(abi::UblkParams, discard),
-    SAME(abi::UblkParams, devt),
-    SINCE(abi::UblkParams, zoned, 6, 6),
-    SINCE(abi::UblkParams, dma, 6, 15),
-    SINCE(abi::UblkParams, seg, 6, 15),
-    SINCE(abi::UblkParams, integrity, 7, 0),
-};
-constexpr std::array kShmemBufReg{
-    SAME(abi::UblkShmemBufReg, addr),
-    SAME(abi::UblkShmemBufReg, len),
-    SAME(abi::UblkShmemBufReg, flags),
-    SAME(abi::UblkShmemBufReg, reserved),
-};
-constexpr std::array kBatchIo{
-    SAME(abi::UblkBatchIo, q_id),     SAME(abi::UblkBatchIo, flags),
-    SAME(abi::UblkBatchIo, nr_elem),  SAME(abi::UblkBatchIo, elem_bytes),
-    SAME(abi::UblkBatchIo, reserved), SAME(abi::UblkBatchIo, reserved2),
-};
-constexpr std::array kElemHeader{
-    SAME(abi::UblkElemHeader, tag),
-    SAME(abi::UblkElemHeader, buf_index),
-    SAME(abi::UblkElemHeader, result),
-};
-constexpr std::array kAutoBufReg{
-    SAME(abi::UblkAutoBufReg, index),
-    SAME(abi::UblkAutoBufReg, flags),
-    SAME(abi::UblkAutoBufReg, reserved0),
-    SAME(abi::UblkAutoBufReg, reserved1),
-};
-constexpr std::array kIoRequest{
-    SAME(abi::UblkIoRequest, q_id),
-    SAME(abi::UblkIoRequest, tag),
-    SAME(abi::UblkIoRequest, result),
-    SAME(abi::UblkIoRequest, addr),
-};
-constexpr std::array kIoDescriptor{
-    SAME(abi::UblkIoDescriptor, op_flags),
-    SAME(abi::UblkIoDescriptor, nr_sectors),
-    SAME(abi::UblkIoDescriptor, start_sector),
-    SAME(abi::UblkIoDescriptor, addr),
-};
-
-constexpr std::array kTypes{
-    whole<abi::UblkControlRequest>("ublksrv_ctrl_cmd", kControl),
-    whole<abi::UblkDeviceInfo>("ublksrv_ctrl_dev_info", kInfo),
-    whole<abi::UblkParamBasic>("ublk_param_basic", kBasic),
-    whole<abi::UblkParamDiscard>("ublk_param_discard", kDiscard),
-    whole<abi::UblkParamDevt>("ublk_param_devt", kDevt),
-    whole<abi::UblkParamZoned>("ublk_param_zoned", kZoned),
-    whole<abi::UblkParamDmaAlign>("ublk_param_dma_align", kDmaAlign),
-    whole<abi::UblkParamSegment>("ublk_param_segment", kSegment),
-    whole<abi::UblkParamIntegrity>("ublk_param_integrity", kIntegrity),
-    start_of("ublk_params", offsetof(abi::UblkParams, zoned), kParams),
-    whole<abi::UblkShmemBufReg>("ublk_shmem_buf_reg", kShmemBufReg),
-    whole<abi::UblkBatchIo>("ublk_batch_io", kBatchIo),
-    whole<abi::UblkElemHeader>("ublk_elem_header", kElemHeader),
-    whole<abi::UblkAutoBufReg>("ublk_auto_buf_reg", kAutoBufReg),
-    whole<abi::UblkIoRequest>("ublksrv_io_cmd", kIoRequest),
-    whole<abi::UblkIoDescriptor>("ublksrv_io_desc", kIoDescriptor),
-};
+constexpr auto kTypes = types_of(kLayouts);
 
 }  // namespace
 

@@ -1,184 +1,163 @@
 #include <array>
-#include <cstddef>
 #include <span>
+#include <tuple>
 
 #include "kernel-abi/abi/layouts.h"
 #include "kernel-abi/abi/members.h"
 #include "kernel-abi/uapi/virtio_balloon.h"
+#include "kernel-abi/uapi/virtio_blk.h"
 #include "kernel-abi/uapi/virtio_console.h"
 #include "kernel-abi/uapi/virtio_fs.h"
 #include "kernel-abi/uapi/virtio_net.h"
-#include "kernel-abi/uapi/virtio_pmem.h"
+#include "kernel-abi/uapi/virtio_pci.h"
 #include "kernel-abi/uapi/virtio_ring.h"
 #include "kernel-abi/uapi/virtio_vsock.h"
 #include "kernel-abi/uapi/vm_sockets.h"
 
-// Layouts of virtio and of its sockets. Those of the first devices are in layouts.cc.
 namespace pepita::abi_check {
 namespace {
 
-constexpr std::array kNetConfig{
-    SAME(abi::VirtioNetConfig, mac),
-    SAME(abi::VirtioNetConfig, status),
-    SAME(abi::VirtioNetConfig, max_virtqueue_pairs),
-    SAME(abi::VirtioNetConfig, mtu),
-    SAME(abi::VirtioNetConfig, speed),
-    SAME(abi::VirtioNetConfig, duplex),
-    SAME(abi::VirtioNetConfig, rss_max_key_size),
-    SAME(abi::VirtioNetConfig, rss_max_indirection_table_length),
-    SAME(abi::VirtioNetConfig, supported_hash_types),
+constexpr std::tuple kLayouts{
+    BEGINNING(abi::VirtioBalloonConfig, "virtio_balloon_config", 16, 16, AT(num_pages, 0, 4),
+              AT(actual, 4, 4), AT(free_page_hint_cmd_id, 8, 4), AT(poison_val, 12, 4)),
+    LAYOUT(abi::VirtioBalloonStat, "virtio_balloon_stat", 10, AT(tag, 0, 2), AT(val, 2, 8)),
+    BEGINNING(abi::VirtioBlkConfig, "virtio_blk_config", 64, 60, AT(capacity, 0, 8),
+              AT(size_max, 8, 4), AT(seg_max, 12, 4), AS(cylinders, "geometry.cylinders", 16, 2),
+              AS(heads, "geometry.heads", 18, 1), AS(sectors, "geometry.sectors", 19, 1),
+              AT(blk_size, 20, 4), AT(physical_block_exp, 24, 1), AT(alignment_offset, 25, 1),
+              AT(min_io_size, 26, 2), AT(opt_io_size, 28, 4), AS(writeback, "wce", 32, 1),
+              AS(unused0, "unused", 33, 1), AT(num_queues, 34, 2), AT(max_discard_sectors, 36, 4),
+              AT(max_discard_seg, 40, 4), AT(discard_sector_alignment, 44, 4),
+              AT(max_write_zeroes_sectors, 48, 4), AT(max_write_zeroes_seg, 52, 4),
+              AT(write_zeroes_may_unmap, 56, 1), AT(unused1, 57, 3)),
+    LAYOUT(abi::VirtioBlkMoreConfig, "", 36, AT(max_secure_erase_sectors, 0, 4),
+           AT(max_secure_erase_seg, 4, 4), AT(secure_erase_sector_alignment, 8, 4),
+           AT(zone_sectors, 12, 4), AT(max_open_zones, 16, 4), AT(max_active_zones, 20, 4),
+           AT(max_append_sectors, 24, 4), AT(write_granularity, 28, 4), AT(model, 32, 1),
+           AT(unused2, 33, 3)),
+    LAYOUT(abi::VirtioBlkRequestHeader, "virtio_blk_outhdr", 16, AT(type, 0, 4),
+           AS(reserved, "ioprio", 4, 4), AT(sector, 8, 8)),
+    LAYOUT(abi::VirtioBlkRange, "virtio_blk_discard_write_zeroes", 16, AT(sector, 0, 8),
+           AS(sectors, "num_sectors", 8, 4), AT(flags, 12, 4)),
+    LAYOUT(abi::VirtioBlkZoneReport, "virtio_blk_zone_report", 64, AT(nr_zones, 0, 8),
+           AT(reserved, 8, 56)),
+    LAYOUT(abi::VirtioBlkZone, "virtio_blk_zone_descriptor", 64, AS(capacity, "z_cap", 0, 8),
+           AS(start, "z_start", 8, 8), AS(write_pointer, "z_wp", 16, 8), AS(type, "z_type", 24, 1),
+           AS(state, "z_state", 25, 1), AT(reserved, 26, 38)),
+    LAYOUT(abi::VirtioConsoleConfig, "virtio_console_config", 12, AT(cols, 0, 2), AT(rows, 2, 2),
+           AT(max_nr_ports, 4, 4), AT(emerg_wr, 8, 4)),
+    LAYOUT(abi::VirtioConsoleControl, "virtio_console_control", 8, AT(id, 0, 4), AT(event, 4, 2),
+           AT(value, 6, 2)),
+    LAYOUT(abi::VirtioFsConfig, "virtio_fs_config", 40, AT(tag, 0, 36),
+           AT(num_request_queues, 36, 4)),
+    LAYOUT(abi::VirtioNetConfig, "virtio_net_config", 24, AT(mac, 0, 6), AT(status, 6, 2),
+           AT(max_virtqueue_pairs, 8, 2), AT(mtu, 10, 2), AT(speed, 12, 4), AT(duplex, 16, 1),
+           AT(rss_max_key_size, 17, 1), AT(rss_max_indirection_table_length, 18, 2),
+           AT(supported_hash_types, 20, 4)),
+    LAYOUT(abi::VirtioNetHdrV1, "virtio_net_hdr_v1", 12, AT(flags, 0, 1), AT(gso_type, 1, 1),
+           AT(hdr_len, 2, 2), AT(gso_size, 4, 2), AT(csum, 6, 4), AT(rsc, 6, 4),
+           AT(num_buffers, 10, 2)),
+    LAYOUT(abi::VirtioNetHdrV1Hash, "virtio_net_hdr_v1_hash", 20, AT(hdr, 0, 12),
+           OURS(hash_value_lo, 12, 2), OURS(hash_value_hi, 14, 2), AT(hash_report, 16, 2),
+           AT(padding, 18, 2)),
+    LAYOUT(abi::VirtioNetHdrV1HashTunnel, "virtio_net_hdr_v1_hash_tunnel", 24, AT(hash_hdr, 0, 20),
+           AT(outer_th_offset, 20, 2), AT(inner_nh_offset, 22, 2)),
+    LAYOUT(abi::VirtioNetHdr, "virtio_net_hdr", 10, AT(flags, 0, 1), AT(gso_type, 1, 1),
+           AT(hdr_len, 2, 2), AT(gso_size, 4, 2), AT(csum_start, 6, 2), AT(csum_offset, 8, 2)),
+    LAYOUT(abi::VirtioNetHdrMrgRxbuf, "virtio_net_hdr_mrg_rxbuf", 12, AT(hdr, 0, 10),
+           AT(num_buffers, 10, 2)),
+    LAYOUT(abi::VirtioNetCtrlHdr, "virtio_net_ctrl_hdr", 2, AS(command_class, "class", 0, 1),
+           AS(command, "cmd", 1, 1)),
+    LAYOUT(abi::VirtioNetCtrlMac, "virtio_net_ctrl_mac", 4, AT(entries, 0, 4)),
+    LAYOUT(abi::VirtioNetCtrlMq, "virtio_net_ctrl_mq", 2, AT(virtqueue_pairs, 0, 2)),
+    LAYOUT(abi::VirtioNetRssConfigHdr, "virtio_net_rss_config_hdr", 8, AT(hash_types, 0, 4),
+           AT(indirection_table_mask, 4, 2), AT(unclassified_queue, 6, 2)),
+    LAYOUT(abi::VirtioNetRssConfigTrailer, "virtio_net_rss_config_trailer", 4, AT(max_tx_vq, 0, 2),
+           AT(hash_key_length, 2, 1)),
+    LAYOUT(abi::VirtioNetHashConfig, "virtio_net_hash_config", 16, AT(hash_types, 0, 4),
+           AT(reserved, 4, 8), AT(hash_key_length, 12, 1)),
+    LAYOUT(abi::VirtioNetCtrlCoalTx, "virtio_net_ctrl_coal_tx", 8, AT(tx_max_packets, 0, 4),
+           AT(tx_usecs, 4, 4)),
+    LAYOUT(abi::VirtioNetCtrlCoalRx, "virtio_net_ctrl_coal_rx", 8, AT(rx_max_packets, 0, 4),
+           AT(rx_usecs, 4, 4)),
+    LAYOUT(abi::VirtioNetCtrlCoal, "virtio_net_ctrl_coal", 8, AT(max_packets, 0, 4),
+           AT(max_usecs, 4, 4)),
+    LAYOUT(abi::VirtioNetCtrlCoalVq, "virtio_net_ctrl_coal_vq", 12, AT(vqn, 0, 2),
+           AT(reserved, 2, 2), AT(coal, 4, 8)),
+    LAYOUT(abi::VirtioNetStatsCapabilities, "virtio_net_stats_capabilities", 8,
+           AT(supported_stats_types, 0, 8)),
+    LAYOUT(abi::VirtioNetQueueStats, "", 16, AT(vq_index, 0, 2), AT(reserved, 2, 6),
+           AT(types_bitmap, 8, 8)),
+    LAYOUT(abi::VirtioNetStatsReplyHdr, "virtio_net_stats_reply_hdr", 8, AT(type, 0, 1),
+           AT(reserved, 1, 1), AT(vq_index, 2, 2), AT(reserved1, 4, 2), AT(size, 6, 2)),
+    LAYOUT(abi::VirtioNetStatsCvq, "virtio_net_stats_cvq", 24, AT(hdr, 0, 8), AT(command_num, 8, 8),
+           AT(ok_num, 16, 8)),
+    LAYOUT(abi::VirtioNetStatsRxBasic, "virtio_net_stats_rx_basic", 56, AT(hdr, 0, 8),
+           AT(rx_notifications, 8, 8), AT(rx_packets, 16, 8), AT(rx_bytes, 24, 8),
+           AT(rx_interrupts, 32, 8), AT(rx_drops, 40, 8), AT(rx_drop_overruns, 48, 8)),
+    LAYOUT(abi::VirtioNetStatsTxBasic, "virtio_net_stats_tx_basic", 56, AT(hdr, 0, 8),
+           AT(tx_notifications, 8, 8), AT(tx_packets, 16, 8), AT(tx_bytes, 24, 8),
+           AT(tx_interrupts, 32, 8), AT(tx_drops, 40, 8), AT(tx_drop_malformed, 48, 8)),
+    LAYOUT(abi::VirtioNetStatsRxCsum, "virtio_net_stats_rx_csum", 40, AT(hdr, 0, 8),
+           AT(rx_csum_valid, 8, 8), AT(rx_needs_csum, 16, 8), AT(rx_csum_none, 24, 8),
+           AT(rx_csum_bad, 32, 8)),
+    LAYOUT(abi::VirtioNetStatsTxCsum, "virtio_net_stats_tx_csum", 24, AT(hdr, 0, 8),
+           AT(tx_csum_none, 8, 8), AT(tx_needs_csum, 16, 8)),
+    LAYOUT(abi::VirtioNetStatsRxGso, "virtio_net_stats_rx_gso", 40, AT(hdr, 0, 8),
+           AT(rx_gso_packets, 8, 8), AT(rx_gso_bytes, 16, 8), AT(rx_gso_packets_coalesced, 24, 8),
+           AT(rx_gso_bytes_coalesced, 32, 8)),
+    LAYOUT(abi::VirtioNetStatsTxGso, "virtio_net_stats_tx_gso", 56, AT(hdr, 0, 8),
+           AT(tx_gso_packets, 8, 8), AT(tx_gso_bytes, 16, 8), AT(tx_gso_segments, 24, 8),
+           AT(tx_gso_segments_bytes, 32, 8), AT(tx_gso_packets_noseg, 40, 8),
+           AT(tx_gso_bytes_noseg, 48, 8)),
+    LAYOUT(abi::VirtioNetStatsRxSpeed, "virtio_net_stats_rx_speed", 24, AT(hdr, 0, 8),
+           AT(rx_ratelimit_packets, 8, 8), AT(rx_ratelimit_bytes, 16, 8)),
+    LAYOUT(abi::VirtioNetStatsTxSpeed, "virtio_net_stats_tx_speed", 24, AT(hdr, 0, 8),
+           AT(tx_ratelimit_packets, 8, 8), AT(tx_ratelimit_bytes, 16, 8)),
+    LAYOUT(abi::VirtioPciCapability, "virtio_pci_cap", 16, AS(id, "cap_vndr", 0, 1),
+           AS(next, "cap_next", 1, 1), AS(length, "cap_len", 2, 1), AS(type, "cfg_type", 3, 1),
+           AT(bar, 4, 1), AS(structure_id, "id", 5, 1), AT(padding, 6, 2), AT(offset, 8, 4),
+           AS(structure_length, "length", 12, 4)),
+    LAYOUT(abi::VirtioPciCapability64, "virtio_pci_cap64", 24, AS(capability, "cap", 0, 16),
+           AS(offset_high, "offset_hi", 16, 4), AS(length_high, "length_hi", 20, 4)),
+    LAYOUT(abi::VirtioPciVendorCapability, "virtio_pci_vndr_data", 6, AS(id, "cap_vndr", 0, 1),
+           AS(next, "cap_next", 1, 1), AS(length, "cap_len", 2, 1), AS(type, "cfg_type", 3, 1),
+           AT(vendor_id, 4, 2)),
+    LAYOUT(abi::VirtioPciNotifyCapability, "virtio_pci_notify_cap", 20,
+           AS(capability, "cap", 0, 16), AS(multiplier, "notify_off_multiplier", 16, 4)),
+    LAYOUT(abi::VirtioPciWindowCapability, "virtio_pci_cfg_cap", 20, AS(capability, "cap", 0, 16),
+           AS(data, "pci_cfg_data", 16, 4)),
+    BEGINNING(
+        abi::VirtioPciCommonConfig, "virtio_pci_common_cfg", 60, 56,
+        AT(device_feature_select, 0, 4), AT(device_feature, 4, 4),
+        AS(driver_feature_select, "guest_feature_select", 8, 4),
+        AS(driver_feature, "guest_feature", 12, 4), AS(config_msix_vector, "msix_config", 16, 2),
+        AT(num_queues, 18, 2), AT(device_status, 20, 1), AT(config_generation, 21, 1),
+        AT(queue_select, 22, 2), AT(queue_size, 24, 2), AT(queue_msix_vector, 26, 2),
+        AT(queue_enable, 28, 2), AT(queue_notify_off, 30, 2),
+        AS(queue_desc_low, "queue_desc_lo", 32, 4), AS(queue_desc_high, "queue_desc_hi", 36, 4),
+        AS(queue_driver_low, "queue_avail_lo", 40, 4),
+        AS(queue_driver_high, "queue_avail_hi", 44, 4),
+        AS(queue_device_low, "queue_used_lo", 48, 4), AS(queue_device_high, "queue_used_hi", 52, 4),
+        OURS(queue_notify_data, 56, 2), OURS(queue_reset, 58, 2)),
+    BEGINNING(abi::VirtioPciCommonConfig, "virtio_pci_modern_common_cfg", 60, 60,
+              AT(queue_notify_data, 56, 2), AT(queue_reset, 58, 2)),
+    LAYOUT(abi::VirtqDesc, "vring_desc", 16, AS(address, "addr", 0, 8), AS(length, "len", 8, 4),
+           AT(flags, 12, 2), AT(next, 14, 2)),
+    LAYOUT(abi::VirtqUsedElement, "vring_used_elem", 8, AT(id, 0, 4), AS(length, "len", 4, 4)),
+    LAYOUT(abi::VirtqPackedDesc, "vring_packed_desc", 16, AS(address, "addr", 0, 8),
+           AS(length, "len", 8, 4), AT(id, 12, 2), AT(flags, 14, 2)),
+    LAYOUT(abi::VirtqPackedEvent, "vring_packed_desc_event", 4, AT(off_wrap, 0, 2),
+           AT(flags, 2, 2)),
+    LAYOUT(abi::VsockHeader, "virtio_vsock_hdr", 44, AT(src_cid, 0, 8), AT(dst_cid, 8, 8),
+           AT(src_port, 16, 4), AT(dst_port, 20, 4), AT(len, 24, 4), AT(type, 28, 2), AT(op, 30, 2),
+           AT(flags, 32, 4), AT(buf_alloc, 36, 4), AT(fwd_cnt, 40, 4)),
+    LAYOUT(abi::VsockConfigSpace, "virtio_vsock_config", 8, AT(guest_cid, 0, 8)),
+    LAYOUT(abi::VsockEvent, "virtio_vsock_event", 4, AT(id, 0, 4)),
+    LAYOUT(abi::SockaddrVm, "sockaddr_vm", 16, AT(svm_family, 0, 2), AT(svm_reserved1, 2, 2),
+           AT(svm_port, 4, 4), AT(svm_cid, 8, 4), AT(svm_flags, 12, 1), AT(svm_zero, 13, 3)),
 };
-constexpr std::array kNetHdrV1Hash{
-    SAME(abi::VirtioNetHdrV1Hash, hdr),
-    SAME(abi::VirtioNetHdrV1Hash, hash_report),
-    SAME(abi::VirtioNetHdrV1Hash, padding),
-};
-constexpr std::array kNetHdr{
-    SAME(abi::VirtioNetHdr, flags),      SAME(abi::VirtioNetHdr, gso_type),
-    SAME(abi::VirtioNetHdr, hdr_len),    SAME(abi::VirtioNetHdr, gso_size),
-    SAME(abi::VirtioNetHdr, csum_start), SAME(abi::VirtioNetHdr, csum_offset),
-};
-constexpr std::array kNetHdrMrgRxbuf{
-    SAME(abi::VirtioNetHdrMrgRxbuf, hdr),
-    SAME(abi::VirtioNetHdrMrgRxbuf, num_buffers),
-};
-constexpr std::array kNetCtrlMac{
-    SAME(abi::VirtioNetCtrlMac, entries),
-};
-constexpr std::array kNetCtrlMq{
-    SAME(abi::VirtioNetCtrlMq, virtqueue_pairs),
-};
-constexpr std::array kNetRssConfigHdr{
-    SAME(abi::VirtioNetRssConfigHdr, hash_types),
-    SAME(abi::VirtioNetRssConfigHdr, indirection_table_mask),
-    SAME(abi::VirtioNetRssConfigHdr, unclassified_queue),
-};
-constexpr std::array kNetRssConfigTrailer{
-    SAME(abi::VirtioNetRssConfigTrailer, max_tx_vq),
-    SAME(abi::VirtioNetRssConfigTrailer, hash_key_length),
-};
-constexpr std::array kNetHashConfig{
-    SAME(abi::VirtioNetHashConfig, hash_types),
-    SAME(abi::VirtioNetHashConfig, reserved),
-    SAME(abi::VirtioNetHashConfig, hash_key_length),
-};
-constexpr std::array kNetCtrlCoalTx{
-    SAME(abi::VirtioNetCtrlCoalTx, tx_max_packets),
-    SAME(abi::VirtioNetCtrlCoalTx, tx_usecs),
-};
-constexpr std::array kNetCtrlCoalRx{
-    SAME(abi::VirtioNetCtrlCoalRx, rx_max_packets),
-    SAME(abi::VirtioNetCtrlCoalRx, rx_usecs),
-};
-constexpr std::array kNetCtrlCoal{
-    SAME(abi::VirtioNetCtrlCoal, max_packets),
-    SAME(abi::VirtioNetCtrlCoal, max_usecs),
-};
-constexpr std::array kNetCtrlCoalVq{
-    SAME(abi::VirtioNetCtrlCoalVq, vqn),
-    SAME(abi::VirtioNetCtrlCoalVq, reserved),
-    SAME(abi::VirtioNetCtrlCoalVq, coal),
-};
-constexpr std::array kNetStatsReplyHdr{
-    SAME(abi::VirtioNetStatsReplyHdr, type),     SAME(abi::VirtioNetStatsReplyHdr, reserved),
-    SAME(abi::VirtioNetStatsReplyHdr, vq_index), SAME(abi::VirtioNetStatsReplyHdr, reserved1),
-    SAME(abi::VirtioNetStatsReplyHdr, size),
-};
-constexpr std::array kConsoleConfig{
-    SAME(abi::VirtioConsoleConfig, cols),
-    SAME(abi::VirtioConsoleConfig, rows),
-    SAME(abi::VirtioConsoleConfig, max_nr_ports),
-    SAME(abi::VirtioConsoleConfig, emerg_wr),
-};
-constexpr std::array kConsoleControl{
-    SAME(abi::VirtioConsoleControl, id),
-    SAME(abi::VirtioConsoleControl, event),
-    SAME(abi::VirtioConsoleControl, value),
-};
-constexpr std::array kBalloonStat{
-    SAME(abi::VirtioBalloonStat, tag),
-    SAME(abi::VirtioBalloonStat, val),
-};
-constexpr std::array kFsConfig{
-    SAME(abi::VirtioFsConfig, tag),
-    SAME(abi::VirtioFsConfig, num_request_queues),
-};
-constexpr std::array kPmemConfig{
-    SAME(abi::VirtioPmemConfig, start),
-    SAME(abi::VirtioPmemConfig, size),
-};
-constexpr std::array kPmemReq{
-    SAME(abi::VirtioPmemReq, type),
-};
-constexpr std::array kPmemResp{
-    SAME(abi::VirtioPmemResp, ret),
-};
-constexpr std::array kSockaddrVm{
-    SAME(abi::SockaddrVm, svm_family), SAME(abi::SockaddrVm, svm_reserved1),
-    SAME(abi::SockaddrVm, svm_port),   SAME(abi::SockaddrVm, svm_cid),
-    SAME(abi::SockaddrVm, svm_flags),  SAME(abi::SockaddrVm, svm_zero),
-};
-constexpr std::array kNetHdrV1{
-    SAME(abi::VirtioNetHdrV1, flags),       SAME(abi::VirtioNetHdrV1, gso_type),
-    SAME(abi::VirtioNetHdrV1, hdr_len),     SAME(abi::VirtioNetHdrV1, gso_size),
-    SAME(abi::VirtioNetHdrV1, csum),        SAME(abi::VirtioNetHdrV1, rsc),
-    SAME(abi::VirtioNetHdrV1, num_buffers),
-};
-constexpr std::array kNetCtrlHdr{
-    MEMBER(abi::VirtioNetCtrlHdr, command_class, "class"),
-    MEMBER(abi::VirtioNetCtrlHdr, command, "cmd"),
-};
-constexpr std::array kBalloonConfig{
-    SAME(abi::VirtioBalloonConfig, num_pages),
-    SAME(abi::VirtioBalloonConfig, actual),
-    SAME(abi::VirtioBalloonConfig, free_page_hint_cmd_id),
-    SAME(abi::VirtioBalloonConfig, poison_val),
-};
-constexpr std::array kVirtqPackedDesc{
-    MEMBER(abi::VirtqPackedDesc, address, "addr"),
-    MEMBER(abi::VirtqPackedDesc, length, "len"),
-    SAME(abi::VirtqPackedDesc, id),
-    SAME(abi::VirtqPackedDesc, flags),
-};
-constexpr std::array kVirtqPackedEvent{
-    SAME(abi::VirtqPackedEvent, off_wrap),
-    SAME(abi::VirtqPackedEvent, flags),
-};
-constexpr std::array kVsockEvent{
-    SAME(abi::VsockEvent, id),
-};
-
-constexpr std::array kTypes{
-    whole<abi::VirtioNetConfig>("virtio_net_config", kNetConfig),
-    whole<abi::VirtioNetHdrV1Hash>("virtio_net_hdr_v1_hash", kNetHdrV1Hash),
-    whole<abi::VirtioNetHdr>("virtio_net_hdr", kNetHdr),
-    whole<abi::VirtioNetHdrMrgRxbuf>("virtio_net_hdr_mrg_rxbuf", kNetHdrMrgRxbuf),
-    whole<abi::VirtioNetCtrlMac>("virtio_net_ctrl_mac", kNetCtrlMac),
-    whole<abi::VirtioNetCtrlMq>("virtio_net_ctrl_mq", kNetCtrlMq),
-    whole<abi::VirtioNetRssConfigHdr>("virtio_net_rss_config_hdr", kNetRssConfigHdr),
-    whole<abi::VirtioNetRssConfigTrailer>("virtio_net_rss_config_trailer", kNetRssConfigTrailer),
-    whole<abi::VirtioNetHashConfig>("virtio_net_hash_config", kNetHashConfig),
-    whole<abi::VirtioNetCtrlCoalTx>("virtio_net_ctrl_coal_tx", kNetCtrlCoalTx),
-    whole<abi::VirtioNetCtrlCoalRx>("virtio_net_ctrl_coal_rx", kNetCtrlCoalRx),
-    whole<abi::VirtioNetCtrlCoal>("virtio_net_ctrl_coal", kNetCtrlCoal),
-    whole<abi::VirtioNetCtrlCoalVq>("virtio_net_ctrl_coal_vq", kNetCtrlCoalVq),
-    whole<abi::VirtioNetStatsReplyHdr>("virtio_net_stats_reply_hdr", kNetStatsReplyHdr),
-    whole<abi::VirtioConsoleConfig>("virtio_console_config", kConsoleConfig),
-    whole<abi::VirtioConsoleControl>("virtio_console_control", kConsoleControl),
-    whole<abi::VirtioBalloonStat>("virtio_balloon_stat", kBalloonStat),
-    whole<abi::VirtioFsConfig>("virtio_fs_config", kFsConfig),
-    whole<abi::VirtioPmemConfig>("virtio_pmem_config", kPmemConfig),
-    whole<abi::VirtioPmemReq>("virtio_pmem_req", kPmemReq),
-    whole<abi::VirtioPmemResp>("virtio_pmem_resp", kPmemResp),
-    whole<abi::SockaddrVm>("sockaddr_vm", kSockaddrVm),
-    whole<abi::VirtioNetHdrV1>("virtio_net_hdr_v1", kNetHdrV1),
-    whole<abi::VirtioNetCtrlHdr>("virtio_net_ctrl_hdr", kNetCtrlHdr),
-    // Some kernels have it longer.
-    start_of("virtio_balloon_config", sizeof(abi::VirtioBalloonConfig), kBalloonConfig),
-    whole<abi::VirtqPackedDesc>("vring_packed_desc", kVirtqPackedDesc),
-    whole<abi::VirtqPackedEvent>("vring_packed_desc_event", kVirtqPackedEvent),
-    whole<abi::VsockEvent>("virtio_vsock_event", kVsockEvent),
-};
+constexpr auto kTypes = types_of(kLayouts);
 
 }  // namespace
 

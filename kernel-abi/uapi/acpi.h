@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 
 /// ACPI tables as they lie in memory. Source: ACPI 6.5 §5.2; MCFG: PCI Firmware 3.3 §4.1.2.
@@ -20,7 +19,6 @@ struct Rsdp {  // §5.2.5.3
     std::uint8_t extended_checksum;
     std::array<std::uint8_t, 3> reserved;
 };
-static_assert(sizeof(Rsdp) == 36);
 
 struct Header {  // §5.2.6
     std::array<char, 4> signature;
@@ -33,7 +31,6 @@ struct Header {  // §5.2.6
     std::array<char, 4> creator_id;
     std::uint32_t creator_revision;
 };
-static_assert(sizeof(Header) == 36);
 
 struct GenericAddress {  // §5.2.3.2
     std::uint8_t space;  // 0 memory, 1 I/O port
@@ -42,7 +39,6 @@ struct GenericAddress {  // §5.2.3.2
     std::uint8_t access_size;  // 1: byte
     std::uint64_t address;
 };
-static_assert(sizeof(GenericAddress) == 12);
 
 struct Fadt {  // §5.2.9
     Header header;
@@ -66,11 +62,6 @@ struct Fadt {  // §5.2.9
     GenericAddress sleep_status;
     std::array<char, 8> hypervisor;
 };
-static_assert(offsetof(Fadt, boot_architecture) == 109);
-static_assert(offsetof(Fadt, flags) == 112);
-static_assert(offsetof(Fadt, x_dsdt) == 140);
-static_assert(offsetof(Fadt, sleep_control) == 244);
-static_assert(sizeof(Fadt) == 276);
 
 inline constexpr std::uint32_t kFadtWbinvd = 1U << 0U;
 inline constexpr std::uint32_t kFadtResetRegister = 1U << 10U;
@@ -84,7 +75,6 @@ struct Madt {  // §5.2.12
     std::uint32_t local_apic;
     std::uint32_t flags;  // bit 0: there is a pair of 8259s
 };
-static_assert(sizeof(Madt) == 44);
 
 struct MadtLocalApic {  // §5.2.12.2
     std::uint8_t type;  // 0
@@ -93,7 +83,6 @@ struct MadtLocalApic {  // §5.2.12.2
     std::uint8_t apic_id;
     std::uint32_t flags;  // bit 0: enabled
 };
-static_assert(sizeof(MadtLocalApic) == 8);
 
 struct MadtIoapic {     // §5.2.12.3
     std::uint8_t type;  // 1
@@ -103,7 +92,6 @@ struct MadtIoapic {     // §5.2.12.3
     std::uint32_t address;
     std::uint32_t first_interrupt;
 };
-static_assert(sizeof(MadtIoapic) == 12);
 
 struct Mcfg {
     Header header;
@@ -114,7 +102,6 @@ struct Mcfg {
     std::uint8_t last_bus;
     std::uint32_t reserved2;
 };
-static_assert(sizeof(Mcfg) == 60);
 
 #pragma pack(pop)
 

@@ -20,7 +20,6 @@ struct Header {
     std::uint32_t strings_offset;
     std::uint32_t strings_length;
 };
-static_assert(sizeof(Header) == 24);
 
 /// What every type begins with; ids count from 1 in the order of the file, 0 is void.
 struct Type {
@@ -28,7 +27,6 @@ struct Type {
     std::uint32_t info;          // kind, count of what follows, and a flag
     std::uint32_t size_or_type;  // bytes, or the id of another type
 };
-static_assert(sizeof(Type) == 12);
 
 constexpr std::uint32_t kind_of(std::uint32_t info) { return info >> 24U & 0x1fU; }
 constexpr std::uint32_t count_of(std::uint32_t info) { return info & 0xffffU; }
@@ -62,26 +60,22 @@ struct Member {
     std::uint32_t type;
     std::uint32_t offset;  // in bits; with the type's flag 24 bits, and 8 of a bit field's size
 };
-static_assert(sizeof(Member) == 12);
 
 struct Array {
     std::uint32_t type;
     std::uint32_t index_type;
     std::uint32_t count;
 };
-static_assert(sizeof(Array) == 12);
 
 struct Enumerator {
     std::uint32_t name;
     std::uint32_t value;
 };
-static_assert(sizeof(Enumerator) == 8);
 
 struct Enumerator64 {
     std::uint32_t name;
     std::uint32_t value_low;
     std::uint32_t value_high;
 };
-static_assert(sizeof(Enumerator64) == 12);
 
 }  // namespace pepita::abi::btf

@@ -13,7 +13,6 @@ struct IoUringFilesUpdate {
     std::uint32_t resv;
     std::uint64_t fds;
 };
-static_assert(sizeof(IoUringFilesUpdate) == 16);
 
 /// Since 5.13.
 struct IoUringRsrcUpdate {
@@ -21,7 +20,6 @@ struct IoUringRsrcUpdate {
     std::uint32_t resv;
     std::uint64_t data;
 };
-static_assert(sizeof(IoUringRsrcUpdate) == 16);
 
 /// Since 5.10.
 struct IoUringRestriction {
@@ -34,7 +32,6 @@ struct IoUringRestriction {
     std::uint8_t resv;
     std::array<std::uint32_t, 3> resv2;
 };
-static_assert(sizeof(IoUringRestriction) == 16);
 
 /// Since 7.0.
 struct IoUringTaskRestriction {
@@ -43,14 +40,12 @@ struct IoUringTaskRestriction {
     std::array<std::uint32_t, 3> resv;
     // restrictions follow
 };
-static_assert(sizeof(IoUringTaskRestriction) == 16);
 
 /// Since 6.12.
 struct IoUringClockRegister {
     std::uint32_t clockid;
     std::array<std::uint32_t, 3> resv;
 };
-static_assert(sizeof(IoUringClockRegister) == 16);
 
 /// Since 6.8.
 struct IoUringBufStatus {
@@ -58,7 +53,6 @@ struct IoUringBufStatus {
     std::uint32_t head;
     std::array<std::uint32_t, 8> resv;
 };
-static_assert(sizeof(IoUringBufStatus) == 40);
 
 /// Since 6.13.
 struct IoUringRegionDesc {
@@ -69,7 +63,6 @@ struct IoUringRegionDesc {
     std::uint64_t mmap_offset;
     std::array<std::uint64_t, 4> resv;
 };
-static_assert(sizeof(IoUringRegionDesc) == 64);
 
 /// Since 6.13.
 struct IoUringRegWait {
@@ -81,7 +74,6 @@ struct IoUringRegWait {
     std::array<std::uint32_t, 3> pad;
     std::array<std::uint64_t, 2> pad2;
 };
-static_assert(sizeof(IoUringRegWait) == 64);
 
 /// Since 6.0.
 struct IoUringRecvmsgOut {
@@ -90,7 +82,6 @@ struct IoUringRecvmsgOut {
     std::uint32_t payloadlen;
     std::uint32_t flags;
 };
-static_assert(sizeof(IoUringRecvmsgOut) == 16);
 
 /// Since 6.14.
 struct IoUringAttrPi {
@@ -101,7 +92,6 @@ struct IoUringAttrPi {
     std::uint64_t seed;
     std::uint64_t rsvd;
 };
-static_assert(sizeof(IoUringAttrPi) == 32);
 
 /// Beside an operation of io_uring_register(2): the ring is a registered one.
 inline constexpr std::uint32_t kIoUringRegisterUseRegisteredRing = 1U << 31U;  // 6.3

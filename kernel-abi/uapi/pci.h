@@ -46,7 +46,6 @@ struct MsixCapability {
     std::uint32_t table;    // offset in the BAR, with the BAR's index in the low 3 bits
     std::uint32_t pending;  // likewise
 } __attribute__((packed));
-static_assert(sizeof(MsixCapability) == 10);
 
 inline constexpr std::uint16_t kMsixEnable = 1U << 15U;
 inline constexpr std::uint16_t kMsixMaskAll = 1U << 14U;
@@ -59,7 +58,6 @@ struct MsixEntry {
     std::uint32_t data;
     std::uint32_t control;
 };
-static_assert(sizeof(MsixEntry) == 16);
 
 inline constexpr std::uint32_t kMsixEntryMasked = 1;
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 /// The PVH boot protocol: what a 32-bit entry point finds at EBX.
@@ -21,7 +20,6 @@ struct StartInfo {
     std::uint32_t memory_map_entries;
     std::uint32_t reserved;
 };
-static_assert(sizeof(StartInfo) == 56);
 
 struct Module {
     std::uint64_t address;
@@ -29,7 +27,6 @@ struct Module {
     std::uint64_t command_line;
     std::uint64_t reserved;
 };
-static_assert(sizeof(Module) == 32);
 
 enum class MemoryType : std::uint32_t { Ram = 1, Reserved = 2 };
 
@@ -39,7 +36,6 @@ struct MemoryMapEntry {
     MemoryType type;
     std::uint32_t reserved;
 };
-static_assert(sizeof(MemoryMapEntry) == 24);
 
 /// The ELF note that says where to enter: name "Xen", 4 or 8 bytes, little-endian.
 inline constexpr std::uint32_t kNotePhys32Entry = 18;

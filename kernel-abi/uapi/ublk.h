@@ -32,7 +32,6 @@ struct UblkControlRequest {
     std::uint16_t pad;
     std::uint32_t reserved;
 };
-static_assert(sizeof(UblkControlRequest) == 32);
 
 inline constexpr std::uint16_t kUblkNoQueue = 0xffff;
 inline constexpr std::uint32_t kUblkAnyDevice = 0xffffffff;  // ADD_DEV: the next id that is free
@@ -57,8 +56,6 @@ enum class UblkControlCommand : std::uint32_t {
     RegBuf = ublk_iowr(0x18, sizeof(UblkControlRequest)),             // 7.1
     UnregBuf = ublk_iowr(0x19, sizeof(UblkControlRequest)),           // 7.1
 };
-static_assert(static_cast<std::uint32_t>(UblkControlCommand::GetDevInfo) == 0x80207502);
-static_assert(static_cast<std::uint32_t>(UblkControlCommand::AddDev) == 0xc0207504);
 
 /// Features, in UblkDeviceInfo::flags and from GET_FEATURES.
 inline constexpr std::uint64_t kUblkFSupportZeroCopy = 1ULL << 0U;  // works since 6.15
@@ -111,8 +108,6 @@ struct UblkDeviceInfo {
     std::uint64_t reserved1;
     std::uint64_t reserved2;
 };
-static_assert(sizeof(UblkDeviceInfo) == 64);
-static_assert(offsetof(UblkDeviceInfo, flags) == 24 && offsetof(UblkDeviceInfo, owner_uid) == 40);
 
 /// UblkParamBasic::attrs.
 inline constexpr std::uint32_t kUblkAttrReadOnly = 1U << 0U;
@@ -131,7 +126,6 @@ struct UblkParamBasic {
     std::uint64_t dev_sectors;
     std::uint64_t virt_boundary_mask;
 };
-static_assert(sizeof(UblkParamBasic) == 32);
 
 struct UblkParamDiscard {
     std::uint32_t discard_alignment;
@@ -141,7 +135,6 @@ struct UblkParamDiscard {
     std::uint16_t max_discard_segments;  // 1
     std::uint16_t reserved0;
 };
-static_assert(sizeof(UblkParamDiscard) == 20);
 
 /// Filled in by GET_PARAMS; cannot be set.
 struct UblkParamDevt {
@@ -150,7 +143,6 @@ struct UblkParamDevt {
     std::uint32_t disk_major;
     std::uint32_t disk_minor;
 };
-static_assert(sizeof(UblkParamDevt) == 16);
 
 /// 6.6, with kUblkFZoned.
 struct UblkParamZoned {
@@ -159,14 +151,12 @@ struct UblkParamZoned {
     std::uint32_t max_zone_append_sectors;
     std::array<std::uint8_t, 20> reserved;
 };
-static_assert(sizeof(UblkParamZoned) == 32);
 
 /// 6.15: where the bytes of a request may begin in memory.
 struct UblkParamDmaAlign {
     std::uint32_t alignment;  // a mask: 511
     std::array<std::uint8_t, 4> pad;
 };
-static_assert(sizeof(UblkParamDmaAlign) == 8);
 
 /// 6.15: how a request's memory may be cut; none of the three is 0.
 struct UblkParamSegment {
@@ -175,7 +165,6 @@ struct UblkParamSegment {
     std::uint16_t max_segments;
     std::array<std::uint8_t, 2> pad;
 };
-static_assert(sizeof(UblkParamSegment) == 16);
 inline constexpr std::uint32_t kUblkSegmentSizeMin = 4096;  // 6.15
 
 /// 7.0, with kUblkFIntegrity.
@@ -189,7 +178,6 @@ struct UblkParamIntegrity {
     std::uint8_t tag_size;
     std::array<std::uint8_t, 5> pad;
 };
-static_assert(sizeof(UblkParamIntegrity) == 16);
 
 /// UblkParams::types.
 inline constexpr std::uint32_t kUblkParamBasic = 1U << 0U;
@@ -212,10 +200,6 @@ struct UblkParams {
     UblkParamSegment seg;
     UblkParamIntegrity integrity;
 };
-static_assert(offsetof(UblkParams, basic) == 8 && offsetof(UblkParams, discard) == 40 &&
-              offsetof(UblkParams, devt) == 60 && offsetof(UblkParams, zoned) == 76 &&
-              offsetof(UblkParams, dma) == 108 && offsetof(UblkParams, seg) == 120 &&
-              offsetof(UblkParams, integrity) == 136 && sizeof(UblkParams) == 152);
 
 /// What REG_BUF's `addr` points to (7.1, with kUblkFShmemZc); the answer is the buffer's index.
 struct UblkShmemBufReg {
@@ -224,7 +208,6 @@ struct UblkShmemBufReg {
     std::uint32_t flags;
     std::uint32_t reserved;
 };
-static_assert(sizeof(UblkShmemBufReg) == 24);
 inline constexpr std::uint32_t kUblkShmemBufReadOnly = 1U << 0U;  // 7.1
 
 /// Payload of an I/O command.
@@ -236,7 +219,6 @@ struct UblkIoRequest {
     // the ring's table; COMMIT of a ZONE_APPEND: where it went.
     std::uint64_t addr;
 };
-static_assert(sizeof(UblkIoRequest) == 16);
 
 /// Payload of a command for many (7.0, kUblkFBatchIo): `nr_elem` elements of `elem_bytes` each
 /// stand at the SQE's address: an UblkElemHeader, then what `flags` name, 8 bytes each.
@@ -248,7 +230,6 @@ struct UblkBatchIo {
     std::uint8_t reserved;
     std::uint64_t reserved2;
 };
-static_assert(sizeof(UblkBatchIo) == 16);
 inline constexpr std::uint16_t kUblkBatchFHasZoneLba = 1U << 0U;          // 7.0
 inline constexpr std::uint16_t kUblkBatchFHasBufAddr = 1U << 1U;          // 7.0
 inline constexpr std::uint16_t kUblkBatchFAutoBufRegFallback = 1U << 2U;  // 7.0
@@ -258,7 +239,6 @@ struct UblkElemHeader {
     std::uint16_t buf_index;  // with kUblkFAutoBufReg
     std::int32_t result;      // COMMIT
 };
-static_assert(sizeof(UblkElemHeader) == 8);
 
 enum class UblkIoCommand : std::uint32_t {
     FetchReq = ublk_iowr(0x20, sizeof(UblkIoRequest)),
@@ -270,7 +250,6 @@ enum class UblkIoCommand : std::uint32_t {
     CommitIoCmds = ublk_iowr(0x26, sizeof(UblkBatchIo)),       // 7.0; gives the bytes it took
     FetchIoCmds = ublk_iowr(0x27, sizeof(UblkBatchIo)),        // 7.0; multishot: gives tags
 };
-static_assert(static_cast<std::uint32_t>(UblkIoCommand::FetchReq) == 0xc0107520);
 
 /// With kUblkFAutoBufReg (6.16): where the request's memory goes in the ring's table of buffers. It
 /// stands in the address field of the SQE, as one number.
@@ -280,7 +259,6 @@ struct UblkAutoBufReg {
     std::uint8_t reserved0;
     std::uint32_t reserved1;
 };
-static_assert(sizeof(UblkAutoBufReg) == 8);
 /// Where it cannot be registered, the request comes with kUblkIoFNeedRegBuf; else it fails.
 inline constexpr std::uint8_t kUblkAutoBufRegFallback = 1U << 0U;             // 6.16
 inline constexpr std::uint8_t kUblkAutoBufRegMask = kUblkAutoBufRegFallback;  // 6.16
@@ -298,9 +276,8 @@ struct UblkIoDescriptor {
     std::uint32_t op_flags;    // operation in bits 0-7, flags above
     std::uint32_t nr_sectors;  // REPORT_ZONES: how many zones
     std::uint64_t start_sector;
-    std::uint64_t addr;  // with kUblkIoFShmemZc: ublk_shmem_index() and ublk_shmem_offset()
+    std::uint64_t addr;  // with kUblkIoFShmemZc: kUblkShmemZcIndexShift and its like
 };
-static_assert(sizeof(UblkIoDescriptor) == 24);
 
 inline constexpr std::uint32_t kUblkOperationMask = 0xff;
 inline constexpr std::uint32_t kUblkIoOpRead = 0;
@@ -332,12 +309,6 @@ inline constexpr std::uint32_t kUblkIoFShmemZc = 1U << 19U;     // 7.1
 inline constexpr std::uint64_t kUblkShmemZcOffsetMask = 0xffffffff;  // 7.1
 inline constexpr std::uint32_t kUblkShmemZcIndexShift = 32;          // 7.1
 inline constexpr std::uint64_t kUblkShmemZcIndexMask = 0xffff;       // 7.1
-constexpr std::uint16_t ublk_shmem_index(std::uint64_t addr) {
-    return static_cast<std::uint16_t>(addr >> kUblkShmemZcIndexShift & kUblkShmemZcIndexMask);
-}
-constexpr std::uint32_t ublk_shmem_offset(std::uint64_t addr) {
-    return static_cast<std::uint32_t>(addr & kUblkShmemZcOffsetMask);
-}
 
 /// Offsets in /dev/ublkcN: the queues' descriptors, for mmap; the requests' data, for pread and
 /// pwrite with kUblkFUserCopy.

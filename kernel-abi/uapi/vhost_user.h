@@ -127,14 +127,12 @@ struct VhostUserHeader {
     std::uint32_t flags;
     std::uint32_t size;  // of what follows
 };
-static_assert(sizeof(VhostUserHeader) == 12);
 
 /// SET_VRING_NUM, SET_VRING_BASE, GET_VRING_BASE, SET_VRING_ENABLE.
 struct VhostUserVringState {
     std::uint32_t index;
     std::uint32_t num;
 };
-static_assert(sizeof(VhostUserVringState) == 8);
 
 /// VhostUserVringState::num of the base of a packed queue: where the next available descriptor is
 /// and the driver's wrap counter, then the same of the used one and the device's. That of a split
@@ -155,7 +153,6 @@ struct VhostUserVringAddr {
     std::uint64_t available;
     std::uint64_t log;  // the guest address that stands in the log for the used ring's
 };
-static_assert(sizeof(VhostUserVringAddr) == 40);
 /// VhostUserVringAddr::flags: writes to the used ring are marked in the log.
 inline constexpr std::uint32_t kVhostVringFLog = 1U << 0U;
 
@@ -165,7 +162,6 @@ struct VhostUserMemoryRegion {
     std::uint64_t user_address;  // in the front end's own address space
     std::uint64_t file_offset;
 };
-static_assert(sizeof(VhostUserMemoryRegion) == 32);
 
 /// A region instead, with kVhostUserProtocolXenMmap.
 struct VhostUserXenMemoryRegion {
@@ -173,7 +169,6 @@ struct VhostUserXenMemoryRegion {
     std::uint32_t xen_mmap_flags;
     std::uint32_t domid;
 };
-static_assert(sizeof(VhostUserXenMemoryRegion) == 40);
 /// VhostUserXenMemoryRegion::xen_mmap_flags.
 inline constexpr std::uint32_t kVhostUserXenForeign = 1U << 0U;
 inline constexpr std::uint32_t kVhostUserXenGrant = 1U << 1U;
@@ -184,28 +179,24 @@ struct VhostUserMemoryHeader {
     std::uint32_t count;
     std::uint32_t padding;
 };
-static_assert(sizeof(VhostUserMemoryHeader) == 8);
 
 /// The whole of it, with as many regions as it can have.
 struct VhostUserMemoryTable {
     VhostUserMemoryHeader header;
     std::array<VhostUserMemoryRegion, kVhostUserRegionsMax> regions;
 };
-static_assert(sizeof(VhostUserMemoryTable) == 264);
 
 /// ADD_MEM_REG, REM_MEM_REG, with kVhostUserProtocolConfigureMemSlots.
 struct VhostUserSingleMemoryRegion {
     std::uint64_t padding;
     VhostUserMemoryRegion region;
 };
-static_assert(sizeof(VhostUserSingleMemoryRegion) == 40);
 
 /// SET_LOG_BASE: the memory beside it has a bit for each page of the guest's, from address 0 on.
 struct VhostUserLog {
     std::uint64_t size;
     std::uint64_t offset;
 };
-static_assert(sizeof(VhostUserLog) == 16);
 inline constexpr std::uint64_t kVhostLogPage = 0x1000;
 
 /// IOTLB_MSG, either way: MISS and ACCESS_FAIL come from the back end.
@@ -217,7 +208,6 @@ struct VhostIotlbMessage {
     std::uint8_t type;
     std::array<std::uint8_t, 6> padding;
 };
-static_assert(sizeof(VhostIotlbMessage) == 32);
 /// VhostIotlbMessage::permissions.
 inline constexpr std::uint8_t kVhostAccessReadOnly = 1;
 inline constexpr std::uint8_t kVhostAccessWriteOnly = 2;
@@ -236,7 +226,6 @@ struct VhostUserConfigHeader {
     std::uint32_t size;
     std::uint32_t flags;
 };
-static_assert(sizeof(VhostUserConfigHeader) == 12);
 /// VhostUserConfigHeader::flags: the driver writes; a machine that moved in restores all fields.
 inline constexpr std::uint32_t kVhostUserConfigWritable = 0;
 inline constexpr std::uint32_t kVhostUserConfigMigration = 1;
@@ -247,7 +236,6 @@ struct VhostUserVringArea {
     std::uint64_t size;
     std::uint64_t offset;
 };
-static_assert(sizeof(VhostUserVringArea) == 24);
 
 /// GET_INFLIGHT_FD and its reply, SET_INFLIGHT_FD. Some front ends leave the padding out.
 struct VhostUserInflight {
@@ -257,7 +245,6 @@ struct VhostUserInflight {
     std::uint16_t queue_size;
     std::array<std::uint8_t, 4> padding;
 };
-static_assert(sizeof(VhostUserInflight) == 24);
 inline constexpr std::size_t kVhostUserInflightUnpadded = 20;
 
 /// The in-flight region of a split queue begins with this; as many entries follow as the queue has
@@ -269,7 +256,6 @@ struct VhostUserInflightSplit {
     std::uint16_t last_batch_head;
     std::uint16_t used_idx;
 };
-static_assert(sizeof(VhostUserInflightSplit) == 16);
 inline constexpr std::uint16_t kVhostUserInflightVersion = 1;
 
 struct VhostUserInflightDesc {
@@ -278,7 +264,6 @@ struct VhostUserInflightDesc {
     std::uint16_t next;     // in the list of those last completed
     std::uint64_t counter;  // the order in which they were taken
 };
-static_assert(sizeof(VhostUserInflightDesc) == 16);
 
 /// That of a packed queue, likewise. What is "old" is as it was before the last batch.
 struct VhostUserInflightPacked {
@@ -293,7 +278,6 @@ struct VhostUserInflightPacked {
     std::uint8_t old_used_wrap_counter;
     std::array<std::uint8_t, 7> padding;  // and three more, as the entries begin at 32
 };
-static_assert(sizeof(VhostUserInflightPacked) == 32);
 
 struct VhostUserInflightPackedDesc {
     std::uint8_t inflight;
@@ -307,13 +291,11 @@ struct VhostUserInflightPackedDesc {
     std::uint32_t len;
     std::uint64_t addr;
 };
-static_assert(sizeof(VhostUserInflightPackedDesc) == 32);
 
 /// GET_SHARED_OBJECT, SHARED_OBJECT_ADD, _REMOVE, _LOOKUP.
 struct VhostUserShared {
     std::array<std::uint8_t, 16> uuid;  // its first three parts are big-endian
 };
-static_assert(sizeof(VhostUserShared) == 16);
 
 /// SET_DEVICE_STATE_FD. The answer is an u64: an error where the low byte is not 0, and whether a
 /// descriptor comes back.
@@ -321,7 +303,6 @@ struct VhostUserDeviceState {
     std::uint32_t direction;
     std::uint32_t phase;
 };
-static_assert(sizeof(VhostUserDeviceState) == 8);
 inline constexpr std::uint32_t kVhostUserDeviceStateSave = 0;  // direction
 inline constexpr std::uint32_t kVhostUserDeviceStateLoad = 1;
 inline constexpr std::uint32_t kVhostUserDeviceStateStopped = 0;  // phase
@@ -337,7 +318,6 @@ struct VhostUserShmemMap {
     std::uint64_t len;
     std::uint64_t flags;
 };
-static_assert(sizeof(VhostUserShmemMap) == 40);
 inline constexpr std::uint64_t kVhostUserShmemReadOnly = 0;
 inline constexpr std::uint64_t kVhostUserShmemReadWrite = 1;
 
@@ -348,6 +328,5 @@ struct VhostUserShmemConfig {
     std::uint32_t padding;
     std::array<std::uint64_t, kVhostUserShmemRegionsMax> sizes;
 };
-static_assert(sizeof(VhostUserShmemConfig) == 2056);
 
 }  // namespace pepita::abi

@@ -27,7 +27,6 @@ struct VirtioBalloonConfig {
     std::uint32_t free_page_hint_cmd_id;
     std::uint32_t poison_val;
 };
-static_assert(sizeof(VirtioBalloonConfig) == 16);
 
 // VirtioBalloonConfig::free_page_hint_cmd_id: below those of rounds of hints.
 inline constexpr std::uint32_t kVirtioBalloonCmdIdStop = 0;
@@ -38,7 +37,6 @@ struct [[gnu::packed]] VirtioBalloonStat {
     std::uint16_t tag;
     std::uint64_t val;
 };
-static_assert(sizeof(VirtioBalloonStat) == 10);
 
 // VirtioBalloonStat::tag.
 inline constexpr std::uint16_t kVirtioBalloonSSwapIn = 0;

@@ -50,15 +50,6 @@ struct VirtioBlkConfig {
     std::uint8_t write_zeroes_may_unmap;
     std::uint8_t unused1[3];  // NOLINT(*-avoid-c-arrays): a layout
 };
-// The padding reads as 0.
-static_assert(sizeof(VirtioBlkConfig) == 64);
-static_assert(offsetof(VirtioBlkConfig, size_max) == 8);
-static_assert(offsetof(VirtioBlkConfig, seg_max) == 12);
-static_assert(offsetof(VirtioBlkConfig, blk_size) == 20);
-static_assert(offsetof(VirtioBlkConfig, writeback) == 32);
-static_assert(offsetof(VirtioBlkConfig, num_queues) == 34);
-static_assert(offsetof(VirtioBlkConfig, max_discard_sectors) == 36);
-static_assert(offsetof(VirtioBlkConfig, write_zeroes_may_unmap) == 56);
 
 /// What follows VirtioBlkConfig without its padding, from byte kVirtioBlkMoreConfigOffset on. A
 /// device that offers neither secure erase nor zones ends before it.
@@ -74,7 +65,6 @@ struct VirtioBlkMoreConfig {
     std::uint8_t model;       // kVirtioBlkZ...
     std::uint8_t unused2[3];  // NOLINT(*-avoid-c-arrays): a layout
 };
-static_assert(sizeof(VirtioBlkMoreConfig) == 36);
 inline constexpr std::size_t kVirtioBlkMoreConfigOffset = 60;
 
 inline constexpr std::uint8_t kVirtioBlkZNone = 0;         // 6.3
@@ -87,8 +77,6 @@ struct VirtioBlkRequestHeader {
     std::uint32_t reserved;
     std::uint64_t sector;
 };
-static_assert(sizeof(VirtioBlkRequestHeader) == 16);
-static_assert(offsetof(VirtioBlkRequestHeader, sector) == 8);
 
 inline constexpr std::uint32_t kVirtioBlkTIn = 0;
 inline constexpr std::uint32_t kVirtioBlkTOut = 1;
@@ -113,9 +101,6 @@ struct VirtioBlkRange {
     std::uint32_t sectors;
     std::uint32_t flags;
 };
-static_assert(sizeof(VirtioBlkRange) == 16);
-static_assert(offsetof(VirtioBlkRange, sectors) == 8);
-static_assert(offsetof(VirtioBlkRange, flags) == 12);
 
 /// VirtioBlkRange::flags, of WriteZeroes only; all other bits are reserved.
 inline constexpr std::uint32_t kVirtioBlkRangeUnmap = 1;
@@ -137,7 +122,6 @@ struct VirtioBlkZoneReport {
     std::uint64_t nr_zones;
     std::uint8_t reserved[56];  // NOLINT(*-avoid-c-arrays): a layout
 };
-static_assert(sizeof(VirtioBlkZoneReport) == 64);
 
 /// All in sectors. Since Linux 6.3.
 struct VirtioBlkZone {
@@ -148,7 +132,6 @@ struct VirtioBlkZone {
     std::uint8_t state;         // kVirtioBlkZs...
     std::uint8_t reserved[38];  // NOLINT(*-avoid-c-arrays): a layout
 };
-static_assert(sizeof(VirtioBlkZone) == 64);
 
 inline constexpr std::uint8_t kVirtioBlkZtConventional = 1;         // 6.3
 inline constexpr std::uint8_t kVirtioBlkZtSequentialRequired = 2;   // 6.3

@@ -20,7 +20,6 @@ struct [[gnu::packed]] VirtioConsoleConfig {
     std::uint32_t max_nr_ports;
     std::uint32_t emerg_wr;
 };
-static_assert(sizeof(VirtioConsoleConfig) == 12);
 
 /// A message on a control queue.
 struct VirtioConsoleControl {
@@ -28,7 +27,6 @@ struct VirtioConsoleControl {
     std::uint16_t event;
     std::uint16_t value;
 };
-static_assert(sizeof(VirtioConsoleControl) == 8);
 
 // The port of a message that is of none.
 inline constexpr std::uint32_t kVirtioConsoleBadId = 0xffffffff;

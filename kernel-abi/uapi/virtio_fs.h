@@ -12,7 +12,6 @@ struct [[gnu::packed]] VirtioFsConfig {
     std::array<std::uint8_t, 36> tag;
     std::uint32_t num_request_queues;
 };
-static_assert(sizeof(VirtioFsConfig) == 40);
 
 // The shared memory that is the DAX window.
 inline constexpr std::uint8_t kVirtioFsShmcapIdCache = 0;

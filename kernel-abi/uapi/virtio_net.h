@@ -67,7 +67,6 @@ struct [[gnu::packed]] VirtioNetConfig {
     std::uint16_t rss_max_indirection_table_length;
     std::uint32_t supported_hash_types;
 };
-static_assert(sizeof(VirtioNetConfig) == 24);
 
 // VirtioNetConfig::status.
 inline constexpr std::uint16_t kVirtioNetSLinkUp = 1;
@@ -104,7 +103,6 @@ struct VirtioNetHdrV1 {
     };
     std::uint16_t num_buffers;
 };
-static_assert(sizeof(VirtioNetHdrV1) == 12);
 
 // VirtioNetHdrV1::flags.
 inline constexpr std::uint8_t kVirtioNetHdrFNeedsCsum = 1;
@@ -131,7 +129,6 @@ struct VirtioNetHdrV1Hash {
     std::uint16_t hash_report;
     std::uint16_t padding;
 };
-static_assert(sizeof(VirtioNetHdrV1Hash) == 20);
 
 // VirtioNetHdrV1Hash::hash_report.
 inline constexpr std::uint16_t kVirtioNetHashReportNone = 0;
@@ -151,7 +148,6 @@ struct VirtioNetHdrV1HashTunnel {
     std::uint16_t outer_th_offset;
     std::uint16_t inner_nh_offset;
 };
-static_assert(sizeof(VirtioNetHdrV1HashTunnel) == 24);
 
 /// Of a device before virtio 1.0.
 struct VirtioNetHdr {
@@ -162,21 +158,18 @@ struct VirtioNetHdr {
     std::uint16_t csum_start;
     std::uint16_t csum_offset;
 };
-static_assert(sizeof(VirtioNetHdr) == 10);
 
 /// Of a device before virtio 1.0 with kVirtioNetFMrgRxbuf.
 struct VirtioNetHdrMrgRxbuf {
     VirtioNetHdr hdr;
     std::uint16_t num_buffers;
 };
-static_assert(sizeof(VirtioNetHdrMrgRxbuf) == 12);
 
 /// What a request to the control queue begins with.
 struct VirtioNetCtrlHdr {
     std::uint8_t command_class;
     std::uint8_t command;
 };
-static_assert(sizeof(VirtioNetCtrlHdr) == 2);
 
 // How it ends.
 inline constexpr std::uint8_t kVirtioNetOk = 0;
@@ -199,7 +192,6 @@ inline constexpr std::uint8_t kVirtioNetCtrlMacAddrSet = 1;
 struct [[gnu::packed]] VirtioNetCtrlMac {
     std::uint32_t entries;
 };
-static_assert(sizeof(VirtioNetCtrlMac) == 4);
 
 inline constexpr std::uint8_t kVirtioNetCtrlVlan = 2;
 inline constexpr std::uint8_t kVirtioNetCtrlVlanAdd = 0;
@@ -214,7 +206,6 @@ inline constexpr std::uint8_t kVirtioNetCtrlMqHashConfig = 2;
 struct VirtioNetCtrlMq {
     std::uint16_t virtqueue_pairs;
 };
-static_assert(sizeof(VirtioNetCtrlMq) == 2);
 
 inline constexpr std::uint16_t kVirtioNetCtrlMqVqPairsMin = 0x1;
 inline constexpr std::uint16_t kVirtioNetCtrlMqVqPairsMax = 0x8000;
@@ -226,14 +217,12 @@ struct VirtioNetRssConfigHdr {
     std::uint16_t indirection_table_mask;
     std::uint16_t unclassified_queue;
 };
-static_assert(sizeof(VirtioNetRssConfigHdr) == 8);
 
 /// What follows is not counted.
 struct VirtioNetRssConfigTrailer {
     std::uint16_t max_tx_vq;
     std::uint8_t hash_key_length;
 };
-static_assert(sizeof(VirtioNetRssConfigTrailer) == 4);
 
 /// MQ_HASH_CONFIG. What follows is not counted.
 struct VirtioNetHashConfig {
@@ -241,7 +230,6 @@ struct VirtioNetHashConfig {
     std::array<std::uint16_t, 4> reserved;
     std::uint8_t hash_key_length;
 };
-static_assert(sizeof(VirtioNetHashConfig) == 16);
 
 inline constexpr std::uint8_t kVirtioNetCtrlGuestOffloads = 5;
 inline constexpr std::uint8_t kVirtioNetCtrlGuestOffloadsSet = 0;
@@ -255,19 +243,16 @@ struct VirtioNetCtrlCoalTx {
     std::uint32_t tx_max_packets;
     std::uint32_t tx_usecs;
 };
-static_assert(sizeof(VirtioNetCtrlCoalTx) == 8);
 
 struct VirtioNetCtrlCoalRx {
     std::uint32_t rx_max_packets;
     std::uint32_t rx_usecs;
 };
-static_assert(sizeof(VirtioNetCtrlCoalRx) == 8);
 
 struct VirtioNetCtrlCoal {
     std::uint32_t max_packets;
     std::uint32_t max_usecs;
 };
-static_assert(sizeof(VirtioNetCtrlCoal) == 8);
 
 /// Since Linux 6.6.
 struct VirtioNetCtrlCoalVq {
@@ -275,7 +260,6 @@ struct VirtioNetCtrlCoalVq {
     std::uint16_t reserved;
     VirtioNetCtrlCoal coal;
 };
-static_assert(sizeof(VirtioNetCtrlCoalVq) == 12);
 
 inline constexpr std::uint8_t kVirtioNetCtrlStats = 8;       // 6.10
 inline constexpr std::uint8_t kVirtioNetCtrlStatsQuery = 0;  // 6.10
@@ -296,7 +280,6 @@ inline constexpr std::uint64_t kVirtioNetStatsTypeTxSpeed = 0x80000;  // 6.10
 struct VirtioNetStatsCapabilities {
     std::array<std::uint64_t, 1> supported_stats_types;
 };
-static_assert(sizeof(VirtioNetStatsCapabilities) == 8);
 
 /// STATS_GET: one or more of these.
 struct VirtioNetQueueStats {
@@ -304,7 +287,6 @@ struct VirtioNetQueueStats {
     std::array<std::uint16_t, 3> reserved;
     std::uint64_t types_bitmap;
 };
-static_assert(sizeof(VirtioNetQueueStats) == 16);
 
 /// What each part of the answer to STATS_GET begins with.
 struct VirtioNetStatsReplyHdr {
@@ -314,7 +296,6 @@ struct VirtioNetStatsReplyHdr {
     std::uint16_t reserved1;
     std::uint16_t size;
 };
-static_assert(sizeof(VirtioNetStatsReplyHdr) == 8);
 
 // VirtioNetStatsReplyHdr::type.
 inline constexpr std::uint8_t kVirtioNetStatsTypeReplyCvq = 32;      // 6.10
@@ -332,7 +313,6 @@ struct VirtioNetStatsCvq {
     std::uint64_t command_num;
     std::uint64_t ok_num;
 };
-static_assert(sizeof(VirtioNetStatsCvq) == 24);
 
 struct VirtioNetStatsRxBasic {
     VirtioNetStatsReplyHdr hdr;
@@ -343,7 +323,6 @@ struct VirtioNetStatsRxBasic {
     std::uint64_t rx_drops;
     std::uint64_t rx_drop_overruns;
 };
-static_assert(sizeof(VirtioNetStatsRxBasic) == 56);
 
 struct VirtioNetStatsTxBasic {
     VirtioNetStatsReplyHdr hdr;
@@ -354,7 +333,6 @@ struct VirtioNetStatsTxBasic {
     std::uint64_t tx_drops;
     std::uint64_t tx_drop_malformed;
 };
-static_assert(sizeof(VirtioNetStatsTxBasic) == 56);
 
 struct VirtioNetStatsRxCsum {
     VirtioNetStatsReplyHdr hdr;
@@ -363,14 +341,12 @@ struct VirtioNetStatsRxCsum {
     std::uint64_t rx_csum_none;
     std::uint64_t rx_csum_bad;
 };
-static_assert(sizeof(VirtioNetStatsRxCsum) == 40);
 
 struct VirtioNetStatsTxCsum {
     VirtioNetStatsReplyHdr hdr;
     std::uint64_t tx_csum_none;
     std::uint64_t tx_needs_csum;
 };
-static_assert(sizeof(VirtioNetStatsTxCsum) == 24);
 
 struct VirtioNetStatsRxGso {
     VirtioNetStatsReplyHdr hdr;
@@ -379,7 +355,6 @@ struct VirtioNetStatsRxGso {
     std::uint64_t rx_gso_packets_coalesced;
     std::uint64_t rx_gso_bytes_coalesced;
 };
-static_assert(sizeof(VirtioNetStatsRxGso) == 40);
 
 struct VirtioNetStatsTxGso {
     VirtioNetStatsReplyHdr hdr;
@@ -390,20 +365,17 @@ struct VirtioNetStatsTxGso {
     std::uint64_t tx_gso_packets_noseg;
     std::uint64_t tx_gso_bytes_noseg;
 };
-static_assert(sizeof(VirtioNetStatsTxGso) == 56);
 
 struct VirtioNetStatsRxSpeed {
     VirtioNetStatsReplyHdr hdr;
     std::uint64_t rx_ratelimit_packets;
     std::uint64_t rx_ratelimit_bytes;
 };
-static_assert(sizeof(VirtioNetStatsRxSpeed) == 24);
 
 struct VirtioNetStatsTxSpeed {
     VirtioNetStatsReplyHdr hdr;
     std::uint64_t tx_ratelimit_packets;
     std::uint64_t tx_ratelimit_bytes;
 };
-static_assert(sizeof(VirtioNetStatsTxSpeed) == 24);
 
 }  // namespace pepita::abi

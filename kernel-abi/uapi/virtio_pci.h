@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 /// What a virtio device shows over PCI.
@@ -25,9 +24,6 @@ struct VirtioPciCapability {
     std::uint32_t offset;
     std::uint32_t structure_length;
 };
-static_assert(sizeof(VirtioPciCapability) == 16);
-static_assert(offsetof(VirtioPciCapability, bar) == 4);
-static_assert(offsetof(VirtioPciCapability, offset) == 8);
 
 inline constexpr std::uint8_t kVirtioPciCapabilityCommon = 1;
 inline constexpr std::uint8_t kVirtioPciCapabilityNotify = 2;
@@ -43,7 +39,6 @@ struct VirtioPciCapability64 {
     std::uint32_t offset_high;
     std::uint32_t length_high;
 };
-static_assert(sizeof(VirtioPciCapability64) == 24);
 
 /// §4.1.4.8: begins data of a vendor. Since Linux 6.14.
 struct VirtioPciVendorCapability {
@@ -53,22 +48,18 @@ struct VirtioPciVendorCapability {
     std::uint8_t type;
     std::uint16_t vendor_id;
 };
-static_assert(sizeof(VirtioPciVendorCapability) == 6);
 
 /// §4.1.4.4: the notification structure's capability.
 struct VirtioPciNotifyCapability {
     VirtioPciCapability capability;
     std::uint32_t multiplier;
 };
-static_assert(sizeof(VirtioPciNotifyCapability) == 20);
 
 /// §4.1.4.9: the window into the BAR through configuration space.
 struct VirtioPciWindowCapability {
     VirtioPciCapability capability;
     std::uint8_t data[4];
 };
-static_assert(sizeof(VirtioPciWindowCapability) == 20);
-static_assert(offsetof(VirtioPciWindowCapability, data) == 16);
 
 /// §4.1.4.3: the common configuration structure. Its 64-bit fields are written as two halves.
 struct VirtioPciCommonConfig {
@@ -94,14 +85,6 @@ struct VirtioPciCommonConfig {
     std::uint16_t queue_notify_data;
     std::uint16_t queue_reset;
 };
-static_assert(sizeof(VirtioPciCommonConfig) == 0x3c);
-static_assert(offsetof(VirtioPciCommonConfig, config_msix_vector) == 0x10);
-static_assert(offsetof(VirtioPciCommonConfig, device_status) == 0x14);
-static_assert(offsetof(VirtioPciCommonConfig, queue_select) == 0x16);
-static_assert(offsetof(VirtioPciCommonConfig, queue_enable) == 0x1c);
-static_assert(offsetof(VirtioPciCommonConfig, queue_desc_low) == 0x20);
-static_assert(offsetof(VirtioPciCommonConfig, queue_device_low) == 0x30);
-static_assert(offsetof(VirtioPciCommonConfig, queue_reset) == 0x3a);
 
 inline constexpr std::uint16_t kVirtioNoVector = 0xffff;
 

@@ -23,17 +23,11 @@ struct VirtqDesc {
     std::uint16_t flags;
     std::uint16_t next;
 };
-static_assert(sizeof(VirtqDesc) == 16);
-static_assert(offsetof(VirtqDesc, length) == 8);
-static_assert(offsetof(VirtqDesc, flags) == 12);
-static_assert(offsetof(VirtqDesc, next) == 14);
 
 struct VirtqUsedElement {
     std::uint32_t id;
     std::uint32_t length;
 };
-static_assert(sizeof(VirtqUsedElement) == 8);
-static_assert(offsetof(VirtqUsedElement, length) == 4);
 
 inline constexpr std::uint16_t kVirtqAvailNoInterrupt = 1;  // available.flags
 inline constexpr std::uint16_t kVirtqUsedNoNotify = 1;      // used.flags
@@ -76,36 +70,16 @@ struct VirtqPackedDesc {
     std::uint16_t id;
     std::uint16_t flags;  // kVirtqDesc*, and the two bits below
 };
-static_assert(sizeof(VirtqPackedDesc) == 16);
 
 /// Bits of VirtqPackedDesc::flags, by number: both as the wrap counter of who wrote it (§2.8.1).
 inline constexpr unsigned kVirtqPackedAvailBit = 7;
 inline constexpr unsigned kVirtqPackedUsedBit = 15;
-
-/// The flags of a descriptor that the driver makes available in a round: the two bits differ. What
-/// else is in `flags` must be none of the two.
-constexpr std::uint16_t virtq_packed_available(std::uint16_t flags, bool wrap_counter) {
-    return static_cast<std::uint16_t>(
-        flags | (wrap_counter ? 1U << kVirtqPackedAvailBit : 1U << kVirtqPackedUsedBit));
-}
-/// The flags of one that the device has used in a round: both bits are the wrap counter.
-constexpr std::uint16_t virtq_packed_used(std::uint16_t flags, bool wrap_counter) {
-    return static_cast<std::uint16_t>(
-        flags | (wrap_counter ? 1U << kVirtqPackedAvailBit | 1U << kVirtqPackedUsedBit : 0U));
-}
-/// Whether the driver made it available in the round of this wrap counter.
-constexpr bool virtq_packed_is_available(std::uint16_t flags, bool wrap_counter) {
-    const bool available = (flags >> kVirtqPackedAvailBit & 1U) != 0;
-    const bool used = (flags >> kVirtqPackedUsedBit & 1U) != 0;
-    return available != used && available == wrap_counter;
-}
 
 /// Of which descriptors the other side wants to be told (§2.8.10); one for each direction.
 struct VirtqPackedEvent {
     std::uint16_t off_wrap;  // a place in the ring, and the wrap counter in bit kVirtqPackedWrapBit
     std::uint16_t flags;     // kVirtqPackedEvent*
 };
-static_assert(sizeof(VirtqPackedEvent) == 4);
 
 inline constexpr std::uint16_t kVirtqPackedEventEnable = 0;
 inline constexpr std::uint16_t kVirtqPackedEventDisable = 1;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "kernel-abi/uapi/virtio_config.h"
@@ -54,21 +53,16 @@ struct [[gnu::packed]] VsockHeader {
     std::uint32_t buf_alloc;
     std::uint32_t fwd_cnt;
 };
-static_assert(sizeof(VsockHeader) == 44);
-static_assert(offsetof(VsockHeader, len) == 24);
-static_assert(offsetof(VsockHeader, fwd_cnt) == 40);
 
 /// The configuration space (§5.10.4).
 struct VsockConfigSpace {
     std::uint64_t guest_cid;
 };
-static_assert(sizeof(VsockConfigSpace) == 8);
 
 /// On the event queue (§5.10.6.7).
 struct VsockEvent {
     std::uint32_t id;
 };
-static_assert(sizeof(VsockEvent) == 4);
 
 inline constexpr std::uint32_t kVsockEventTransportReset = 0;
 

@@ -16,7 +16,6 @@ struct SockaddrVm {
     std::uint8_t svm_flags;
     std::array<std::uint8_t, 3> svm_zero;
 };
-static_assert(sizeof(SockaddrVm) == 16);
 
 // SockaddrVm::svm_cid.
 inline constexpr std::uint32_t kVmaddrCidAny = 0xffffffff;
