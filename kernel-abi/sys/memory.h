@@ -11,20 +11,6 @@
 
 namespace pepita {
 
-/// Where a byte is in this process's address space. Not a pointer: nobody reads through it.
-enum class VirtualAddress : std::uint64_t {};
-
-/// Where a byte is in the machine's memory, as a device that does DMA would name it.
-enum class PhysicalAddress : std::uint64_t {};
-
-VirtualAddress address_of(const void* at);
-
-/// Where the page at `at` lies right now; the kernel may move a page that is not pinned.
-/// Errors: PermissionDenied without CAP_SYS_ADMIN, from which the kernel hides it; NotFound where
-/// no page is there: never touched, or swapped out.
-/// Source: Linux Documentation/admin-guide/mm/pagemap.rst.
-Result<PhysicalAddress> translate(VirtualAddress at);
-
 enum class PageKind : std::uint8_t {
     Base,  // 4 KiB
     Huge,  // 2 MiB, of the pool that vm.nr_hugepages sets aside

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Tests of tidy.py and layers.py: each rule breaks on the smallest tree that breaks it, and on no other."""
+"""Tests of tidy.py, layers.py and census.py: each rule breaks on the smallest tree that breaks it, and on no other."""
 import pathlib
 import sys
 import tempfile
@@ -7,6 +7,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import census  # noqa: E402
 import layers  # noqa: E402
 import tidy  # noqa: E402
 
@@ -155,6 +156,57 @@ class Layers(TreeTest):
     def test_refuses_a_package_past_its_door(self):
         self.assertEqual(self.breaches("kernel-abi/sys/ring.cc", "<liburing.h>"), [])
         self.assertEqual(len(self.breaches("vmm/machine.cc", "<liburing.h>")), 1)
+
+
+class Census(TreeTest):
+    HEADER = """
+class Machine : public Device {
+public:
+    explicit Machine(Fd kvm) : kvm_(kvm) {}
+    Result<void> run(int vcpu, std::function<void(int)> done = {});
+    std::size_t exits() const { return count(exits_); }
+    void on_event() override;
+    friend bool operator==(const Machine&, const Machine&) = default;
+private:
+    void step();
+    Fd kvm_{-1};
+    std::size_t exits_ = 0;
+};
+"""
+
+    def unused(self, source: str, header: str = HEADER) -> list[tuple[str, str]]:
+        self.write({"vmm/machine.h": header, "vmm/machine.cc": '#include "vmm/machine.h"\n' + source,
+                    "test/vmm/machine_test.cc": "machine.run(0); machine.exits();"})
+        return census.unused(self.root)
+
+    def test_a_call_in_a_test_is_no_use(self):
+        self.assertEqual(self.unused("Result<void> Machine::run(int vcpu) { step(); }\nvoid Machine::step() {}\n"),
+                         [("vmm/machine.h", "exits"), ("vmm/machine.h", "run")])
+
+    def test_a_call_in_the_product_is_one(self):
+        self.assertEqual(self.unused("int main() { machine.run(0); return machine.exits(); }\n"), [])
+
+    def test_a_comment_or_a_message_is_none(self):
+        self.assertEqual(self.unused('int main() { fail("run()"); /* run() */ return exits(); }  // run()\n'),
+                         [("vmm/machine.h", "run")])
+
+    def test_a_function_of_that_name_elsewhere_is_none(self):
+        self.write({"vmm/other.cc": "int main() { other.run(0); other.exits(); }\n"})
+        self.assertEqual([name for _, name in self.unused("")], ["exits", "run"])
+
+    def test_a_header_may_come_through_another(self):
+        self.write({"vmm/face.h": '#include "vmm/machine.h"\n',
+                    "shim/main.cc": '#include "vmm/face.h"\nint main() { m.run(0); m.exits(); }\n'})
+        self.assertEqual(self.unused(""), [])
+
+    def test_functions_outside_of_classes_count_too(self):
+        header = "namespace a {\nconstexpr int twice(int x) { return 2 * x; }\nint kLimit = twice(2);\n}  // namespace a\n"
+        self.assertEqual(self.unused("", header), [])
+        self.assertEqual(self.unused("", header.replace("= twice(2)", "= 4")), [("vmm/machine.h", "twice")])
+
+    def test_folders_have_a_median_and_a_largest(self):
+        self.write({"vmm/a.cc": "\n" * 10, "vmm/b.cc": "\n" * 30, "vmm/c.h": "\n" * 12, "vmm/d.txt": "\n" * 99})
+        self.assertEqual(list(census.folders(self.root)), [("vmm", 3, 12, 30, "b.cc")])
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
-#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
-#include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/units.h"
 #include "test/support/sanitizer.h"
 
@@ -33,6 +31,10 @@ std::size_t resident_pages(std::span<const std::byte> bytes) {
     return count;
 }
 
+std::uintptr_t address_of(std::span<const std::byte> bytes) {
+    return std::bit_cast<std::uintptr_t>(bytes.data());
+}
+
 bool has_huge_pages() {
     const auto free = read_file("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
     return free && *free != "0\n";
@@ -42,7 +44,7 @@ TEST(PageBuffer, IsWholeAlignedZeroPages) {
     const auto buffer = PageBuffer::create({.size = Bytes(5000)});
     ASSERT_TRUE(buffer.has_value());
     EXPECT_EQ(buffer->bytes().size(), 8192U);
-    EXPECT_EQ(std::to_underlying(address_of(buffer->bytes().data())) % 4096, 0U);
+    EXPECT_EQ(address_of(buffer->bytes()) % 4096, 0U);
     EXPECT_EQ(buffer->bytes()[8191], std::byte{0});
 }
 
@@ -94,44 +96,14 @@ TEST(PageBuffer, NamesThePoolThatHasNoHugePages) {
     EXPECT_NE(buffer.error().message().find("vm.nr_hugepages"), std::string::npos);
 }
 
-TEST(PageBuffer, HugePagesLieTogether) {
+TEST(PageBuffer, HugePagesAreAlignedToTheirSize) {
     if (!has_huge_pages()) {
         GTEST_SKIP() << "no free huge pages (vm.nr_hugepages)";
     }
     const auto buffer = PageBuffer::create({.size = Bytes(1), .kind = PageKind::Huge});
     ASSERT_TRUE(buffer.has_value());
     EXPECT_EQ(buffer->bytes().size(), kHugePageSize.value());
-    EXPECT_EQ(std::to_underlying(address_of(buffer->bytes().data())) % kHugePageSize.value(), 0U);
-    buffer->bytes()[0] = std::byte{1};
-    const auto start = translate(address_of(buffer->bytes().data()));
-    const auto end = translate(address_of(&buffer->bytes()[kHugePageSize.value() - 1]));
-    ASSERT_TRUE(start.has_value() && end.has_value());
-    EXPECT_EQ(std::to_underlying(*end) - std::to_underlying(*start), kHugePageSize.value() - 1);
-}
-
-TEST(Translate, TwoMappingsOfOnePageAreOnePlace) {
-    if (::geteuid() != 0) {
-        GTEST_SKIP() << "physical addresses are root's";
-    }
-    const Fd file(::memfd_create("test", MFD_CLOEXEC));
-    ASSERT_EQ(::ftruncate(file.ref().number(), 8192), 0);
-    const auto one = Mapping::shared(file.ref(), 8_KiB);
-    const auto other = Mapping::shared(file.ref(), 8_KiB);
-    ASSERT_TRUE(one.has_value() && other.has_value());
-    one->bytes()[5000] = std::byte{1};
-    EXPECT_EQ(other->bytes()[5000], std::byte{1});
-    const auto here = translate(address_of(&one->bytes()[5000]));
-    const auto there = translate(address_of(&other->bytes()[5000]));
-    ASSERT_TRUE(here.has_value() && there.has_value());
-    EXPECT_EQ(*here, *there);
-    EXPECT_EQ(std::to_underlying(*here) % 4096, 5000U % 4096);
-}
-
-TEST(Translate, SaysThatNoPageIsThere) {
-    const auto untouched = PageBuffer::create({.size = 4_KiB});
-    ASSERT_TRUE(untouched.has_value());
-    EXPECT_EQ(translate(address_of(untouched->bytes().data())).error().code(), Code::NotFound);
-    EXPECT_EQ(translate(VirtualAddress{0}).error().code(), Code::NotFound);
+    EXPECT_EQ(address_of(buffer->bytes()) % kHugePageSize.value(), 0U);
 }
 
 }  // namespace
