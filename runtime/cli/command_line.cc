@@ -98,7 +98,8 @@ private:
             command_.verb = Verb::Version;
             return {};
         }
-        return apply_option(arguments_, option_rules(), bit(verb), command_);
+        TRY(apply_option(arguments_, option_rules(), bit(verb), command_));
+        return {};
     }
 
     Result<void> read_verb(const std::string& name) {

@@ -31,6 +31,7 @@ std::string_view to_string(Verb verb);
 enum class Format : std::uint8_t { Text, Table, Json };
 
 struct UserOption {
+    static constexpr std::uint64_t kIdMax = 0xffff'fffe;
     std::uint32_t uid = 0;
     std::optional<std::uint32_t> gid;
 };

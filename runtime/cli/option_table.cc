@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
@@ -16,157 +17,175 @@ namespace pepita::runtime::cli {
 namespace {
 
 constexpr std::uint64_t kMemoryMibMin = 64;
-constexpr std::uint64_t kMemoryMibMax = 1U << 20U;  // a tebibyte
+constexpr std::uint64_t kMemoryMibMax = 65'536;
 constexpr std::uint64_t kVcpusMax = 8;
 constexpr std::uint64_t kScratchMibMin = 16;
 constexpr std::uint64_t kScratchMibMax = 65'536;  // it is memory
 constexpr std::uint64_t kBootDeadlineMax = 3600;
-constexpr std::uint64_t kIdMax = 0xffff'fffe;
 
-template <std::string Command::* Member>
-Result<void> set_text(Command& command, std::string_view value) {
-    if (value.empty()) {
-        return usage_error("must not be empty");
-    }
-    command.*Member = value;
-    return {};
-}
+constexpr std::array kLogFormats{Named{.name = "text", .value = Format::Text},
+                                 Named{.name = "json", .value = Format::Json}};
+constexpr std::array kListFormats{Named{.name = "table", .value = Format::Table},
+                                  Named{.name = "json", .value = Format::Json}};
+constexpr std::array kIsolations{Named<std::string_view>{.name = "kvm", .value = "kvm"},
+                                 Named<std::string_view>{.name = "tcg", .value = "tcg"},
+                                 Named<std::string_view>{.name = "auto", .value = "auto"}};
 
-template <bool Command::* Member>
-Result<void> set_flag(Command& command, std::string_view /*value*/) {
-    command.*Member = true;
-    return {};
-}
-
-Result<void> set_isolation(Command& command, std::string_view value) {
-    if (value != "kvm" && value != "tcg" && value != "auto") {
-        return usage_error("must be kvm, tcg or auto");
-    }
-    command.isolation = value;
-    return {};
-}
-
-Result<void> set_log_format(Command& command, std::string_view value) {
-    if (value != "text" && value != "json") {
-        return usage_error("must be text or json");
-    }
-    command.log_format = value == "json" ? Format::Json : Format::Text;
-    return {};
-}
-
-Result<void> set_list_format(Command& command, std::string_view value) {
-    if (value != "table" && value != "json") {
-        return usage_error("must be table or json");
-    }
-    command.list_format = value == "json" ? Format::Json : Format::Table;
-    return {};
-}
-
-Result<void> set_memory(Command& command, std::string_view value) {
-    command.memory_mib = TRY(parse_number(value, kMemoryMibMin, kMemoryMibMax));
-    return {};
-}
-
-Result<void> set_vcpus(Command& command, std::string_view value) {
-    command.vcpus = TRY(parse_number(value, 1, kVcpusMax));
-    return {};
-}
-
-Result<void> set_scratch(Command& command, std::string_view value) {
-    if (value == "0") {
-        command.scratch_mib = 0;
+struct Variable {
+    static Result<void> parse(std::string& into, std::string_view text) {
+        if (text.find('=') == std::string_view::npos || text.starts_with('=')) {
+            return usage_error("must be KEY=VALUE");
+        }
+        into = text;
         return {};
     }
-    const Result<std::uint64_t> mib = parse_number(value, kScratchMibMin, kScratchMibMax);
-    if (!mib) {
-        return usage_error(mib.error().message() + ", or 0");
+    static void print(const std::string& from, std::vector<std::string>& values) {
+        values.push_back(from);
     }
-    command.scratch_mib = *mib;
-    return {};
-}
+};
 
-Result<void> set_boot_deadline(Command& command, std::string_view value) {
-    command.boot_deadline_s = TRY(parse_number(value, 1, kBootDeadlineMax));
-    return {};
-}
-
-Result<void> add_env(Command& command, std::string_view value) {
-    if (value.find('=') == std::string_view::npos || value.starts_with('=')) {
-        return usage_error("must be KEY=VALUE");
+struct AbsolutePath {
+    static Result<void> parse(std::string& into, std::string_view text) {
+        if (!text.starts_with('/')) {
+            return usage_error("must be an absolute path");
+        }
+        into = text;
+        return {};
     }
-    command.env.emplace_back(value);
-    return {};
-}
+    static constexpr auto print = Text::print;
+};
 
-Result<void> set_cwd(Command& command, std::string_view value) {
-    if (!value.starts_with('/')) {
-        return usage_error("must be an absolute path");
+struct User {
+    static Result<void> parse(UserOption& into, std::string_view text) {
+        const std::size_t colon = text.find(':');
+        into.uid = TRY(parse_id(text.substr(0, colon)));
+        if (colon != std::string_view::npos) {
+            into.gid = TRY(parse_id(text.substr(colon + 1)));
+        }
+        return {};
     }
-    command.cwd = value;
-    return {};
-}
+    static void print(const UserOption& from, std::vector<std::string>& values) {
+        values.push_back(std::to_string(from.uid) +
+                         (from.gid ? ":" + std::to_string(*from.gid) : ""));
+    }
 
-Result<void> set_user(Command& command, std::string_view value) {
-    const std::size_t colon = value.find(':');
-    UserOption user;
-    user.uid = static_cast<std::uint32_t>(TRY(parse_number(value.substr(0, colon), 0, kIdMax)));
-    if (colon != std::string_view::npos) {
-        user.gid =
-            static_cast<std::uint32_t>(TRY(parse_number(value.substr(colon + 1), 0, kIdMax)));
+private:
+    static Result<std::uint32_t> parse_id(std::string_view text) {
+        return static_cast<std::uint32_t>(TRY(parse_number(text, 0, UserOption::kIdMax)));
     }
-    command.user = user;
-    return {};
-}
+};
 
 constexpr std::uint32_t kGlobal = bit(Verb::None);
 constexpr std::uint32_t kMakes = bit(Verb::Run) | bit(Verb::Create);
 constexpr std::uint32_t kExec = bit(Verb::Exec);
 
-// NOLINTNEXTLINE(readability-identifier-naming): a function
-constexpr auto option = option_rule<Command>;
-
 constexpr auto kOptions = std::to_array<OptionRule>({
-    option("root", 0, "DIR", "where containers' states are (default: /run/pepita)", kGlobal,
-           set_text<&Command::root>),
-    option("data", 0, "DIR", "where guests and kernels are (default: /var/lib/pepita)", kGlobal,
-           set_text<&Command::data>),
-    option("isolation", 0, "MODE", "kvm, tcg or auto (default: auto)", kGlobal, set_isolation),
-    option("shim", 0, "PATH", "the pepita-shim to use (default: the one beside pepita-run)",
-           kGlobal, set_text<&Command::shim>),
-    option("log", 0, "FILE", "append errors to FILE, too", kGlobal, set_text<&Command::log>),
-    option("log-format", 0, "FORMAT", "text or json (default: text)", kGlobal, set_log_format),
+    option<&Command::root, Text>({.name = "root",
+                                  .value_name = "DIR",
+                                  .help = "where containers' states are (default: /run/pepita)",
+                                  .verbs = kGlobal}),
+    option<&Command::data, Text>({.name = "data",
+                                  .value_name = "DIR",
+                                  .help = "where guests and kernels are (default: /var/lib/pepita)",
+                                  .verbs = kGlobal}),
+    option<&Command::isolation, Choice<kIsolations>>({.name = "isolation",
+                                                      .value_name = "MODE",
+                                                      .help = "kvm, tcg or auto (default: auto)",
+                                                      .verbs = kGlobal}),
+    option<&Command::shim, Text>(
+        {.name = "shim",
+         .value_name = "PATH",
+         .help = "the pepita-shim to use (default: the one beside pepita-run)",
+         .verbs = kGlobal}),
+    option<&Command::log, Text>({.name = "log",
+                                 .value_name = "FILE",
+                                 .help = "append errors to FILE, too",
+                                 .verbs = kGlobal}),
+    option<&Command::log_format, Choice<kLogFormats>>({.name = "log-format",
+                                                       .value_name = "FORMAT",
+                                                       .help = "text or json (default: text)",
+                                                       .verbs = kGlobal}),
 
-    option("bundle", 'b', "DIR", "the bundle (default: the working directory)",
-           kMakes | bit(Verb::Spec), set_text<&Command::bundle>),
-    option("detach", 'd', "", "return once the process is started", bit(Verb::Run) | kExec,
-           set_flag<&Command::detach>),
-    option("pid-file", 0, "FILE", "write the pid that stands for the process on the host",
-           kMakes | kExec, set_text<&Command::pid_file>),
-    option("console-socket", 0, "PATH", "unix socket that is sent the terminal's master",
-           kMakes | kExec, set_text<&Command::console_socket>),
-    option("memory", 0, "MIB", "the machine's memory (default: 512)", kMakes, set_memory),
-    option("cpus", 0, "N", "the machine's virtual CPUs, 1 to 8 (default: 1)", kMakes, set_vcpus),
-    option("scratch", 0, "MIB", "how much it may write; 0: memory takes it (default: 1024)", kMakes,
-           set_scratch),
-    option("boot-deadline", 0, "SECONDS", "how long the guest may take to answer (default: 60)",
-           kMakes, set_boot_deadline),
-    option("guest-console", 0, "FILE", "append what the guest's kernel says to FILE", kMakes,
-           set_text<&Command::guest_console>),
+    option<&Command::bundle, Text>({.name = "bundle",
+                                    .letter = 'b',
+                                    .value_name = "DIR",
+                                    .help = "the bundle (default: the working directory)",
+                                    .verbs = kMakes | bit(Verb::Spec)}),
+    option<&Command::detach, Flag>({.name = "detach",
+                                    .letter = 'd',
+                                    .help = "return once the process is started",
+                                    .verbs = bit(Verb::Run) | kExec}),
+    option<&Command::pid_file, Text>(
+        {.name = "pid-file",
+         .value_name = "FILE",
+         .help = "write the pid that stands for the process on the host",
+         .verbs = kMakes | kExec}),
+    option<&Command::console_socket, Text>(
+        {.name = "console-socket",
+         .value_name = "PATH",
+         .help = "unix socket that is sent the terminal's master",
+         .verbs = kMakes | kExec}),
+    option<&Command::memory_mib, Number<kMemoryMibMin, kMemoryMibMax>>(
+        {.name = "memory",
+         .value_name = "MIB",
+         .help = "the machine's memory (default: 512)",
+         .verbs = kMakes}),
+    option<&Command::vcpus, Number<1, kVcpusMax>>(
+        {.name = "cpus",
+         .value_name = "N",
+         .help = "the machine's virtual CPUs, 1 to 8 (default: 1)",
+         .verbs = kMakes}),
+    option<&Command::scratch_mib, OrZero<Number<kScratchMibMin, kScratchMibMax>>>(
+        {.name = "scratch",
+         .value_name = "MIB",
+         .help = "how much it may write; 0: memory takes it (default: 1024)",
+         .verbs = kMakes}),
+    option<&Command::boot_deadline_s, Number<1, kBootDeadlineMax>>(
+        {.name = "boot-deadline",
+         .value_name = "SECONDS",
+         .help = "how long the guest may take to answer (default: 60)",
+         .verbs = kMakes}),
+    option<&Command::guest_console, Text>({.name = "guest-console",
+                                           .value_name = "FILE",
+                                           .help = "append what the guest's kernel says to FILE",
+                                           .verbs = kMakes}),
 
-    option("tty", 't', "", "give the process a terminal", kExec, set_flag<&Command::tty>),
-    option("env", 'e', "KEY=VALUE", "set in its environment; may be repeated", kExec, add_env),
-    option("cwd", 0, "DIR", "its working directory", kExec, set_cwd),
-    option("user", 'u', "UID[:GID]", "its user", kExec, set_user),
-    option("process", 'p', "FILE", "its OCI process object, in place of options and arguments",
-           kExec, set_text<&Command::process_file>),
+    option<&Command::tty, Flag>(
+        {.name = "tty", .letter = 't', .help = "give the process a terminal", .verbs = kExec}),
+    option<&Command::env, List<Variable>>({.name = "env",
+                                           .letter = 'e',
+                                           .value_name = "KEY=VALUE",
+                                           .help = "set in its environment; may be repeated",
+                                           .verbs = kExec}),
+    option<&Command::cwd, AbsolutePath>(
+        {.name = "cwd", .value_name = "DIR", .help = "its working directory", .verbs = kExec}),
+    option<&Command::user, Maybe<User>>({.name = "user",
+                                         .letter = 'u',
+                                         .value_name = "UID[:GID]",
+                                         .help = "its user",
+                                         .verbs = kExec}),
+    option<&Command::process_file, Text>(
+        {.name = "process",
+         .letter = 'p',
+         .value_name = "FILE",
+         .help = "its OCI process object, in place of options and arguments",
+         .verbs = kExec}),
 
-    option("all", 'a', "", "every process of the container", bit(Verb::Kill),
-           set_flag<&Command::all>),
-    option("force", 'f', "", "kill it first if it runs; no container is no error",
-           bit(Verb::Delete), set_flag<&Command::force>),
-    option("quiet", 'q', "", "names only", bit(Verb::List), set_flag<&Command::quiet>),
-    option("format", 'f', "FORMAT", "table or json (default: table)", bit(Verb::List),
-           set_list_format),
+    option<&Command::all, Flag>({.name = "all",
+                                 .letter = 'a',
+                                 .help = "every process of the container",
+                                 .verbs = bit(Verb::Kill)}),
+    option<&Command::force, Flag>({.name = "force",
+                                   .letter = 'f',
+                                   .help = "kill it first if it runs; no container is no error",
+                                   .verbs = bit(Verb::Delete)}),
+    option<&Command::quiet, Flag>(
+        {.name = "quiet", .letter = 'q', .help = "names only", .verbs = bit(Verb::List)}),
+    option<&Command::list_format, Choice<kListFormats>>({.name = "format",
+                                                         .letter = 'f',
+                                                         .value_name = "FORMAT",
+                                                         .help = "table or json (default: table)",
+                                                         .verbs = bit(Verb::List)}),
 });
 
 constexpr VerbRule verb(Verb which, std::string_view name, std::string_view arguments,

@@ -21,9 +21,16 @@
 namespace pepita::storage::cli {
 namespace {
 
+using runtime::action;
 using runtime::append_help;
 using runtime::apply_options;
-using runtime::parse_number;
+using runtime::Choice;
+using runtime::Flag;
+using runtime::Member;
+using runtime::Named;
+using runtime::Number;
+using runtime::option;
+using runtime::Text;
 using runtime::usage_error;
 using Rule = runtime::OptionRule<Command>;
 
@@ -67,112 +74,125 @@ Result<void> set_version(Command& command, std::string_view /*value*/) {
     return {};
 }
 
-Result<void> set_socket(Command& command, std::string_view value) {
-    if (value.empty()) {
-        return usage_error("must not be empty");
+constexpr std::array kFormats{Named{.name = "table", .value = Format::Table},
+                              Named{.name = "json", .value = Format::Json}};
+
+struct Size {
+    static Result<void> parse(Bytes& into, std::string_view text) {
+        into = TRY(parse_size(text));
+        return {};
     }
-    command.socket = value;
-    return {};
-}
-
-Result<void> set_format(Command& command, std::string_view value) {
-    if (value != "table" && value != "json") {
-        return usage_error("must be table or json");
+    static void print(Bytes from, std::vector<std::string>& values) {
+        values.push_back(std::to_string(from.value()));
     }
-    command.format = value == "json" ? Format::Json : Format::Table;
-    return {};
-}
+};
 
-Result<void> set_size(Command& command, std::string_view value) {
-    command.volume.capacity = TRY(parse_size(value));
-    return {};
-}
-
-Result<void> set_kind(Command& command, std::string_view value) {
-    const std::optional<api::VolumeKind> kind = api::volume_kind(value);
-    if (!kind) {
-        return usage_error("must be zram, file or overlay");
+struct Kind {
+    static Result<void> parse(api::VolumeKind& into, std::string_view text) {
+        const std::optional<api::VolumeKind> kind = api::volume_kind(text);
+        if (!kind) {
+            return usage_error("must be zram, file or overlay");
+        }
+        into = *kind;
+        return {};
     }
-    command.volume.kind = *kind;
-    return {};
-}
-
-Result<void> set_domain(Command& command, std::string_view value) {
-    TRY(api::check_storage_name(value, "domain"));
-    command.volume.domain = value;
-    return {};
-}
-
-Result<void> set_file(Command& command, std::string_view value) {
-    std::error_code ignored;  // without a working directory, relative paths name nothing anyway
-    command.volume.file = std::filesystem::absolute(value, ignored).string();
-    return {};
-}
-
-Result<void> set_direct(Command& command, std::string_view /*value*/) {
-    command.volume.direct = true;
-    return {};
-}
-
-Result<void> set_front_end(Command& command, std::string_view value) {
-    const std::optional<api::FrontEnd> front_end = api::front_end(value);
-    if (!front_end) {
-        return usage_error("must be ublk or vhost-user");
+    static void print(api::VolumeKind from, std::vector<std::string>& values) {
+        values.emplace_back(to_string(from));
     }
-    command.attach.front_end = *front_end;
-    return {};
-}
+};
 
-Result<void> set_queues(Command& command, std::string_view value) {
-    command.attach.queues =
-        static_cast<std::uint32_t>(TRY(parse_number(value, 1, api::AttachSpec::kQueuesMax)));
-    return {};
-}
+struct FrontEnd {
+    static Result<void> parse(api::FrontEnd& into, std::string_view text) {
+        const std::optional<api::FrontEnd> front_end = api::front_end(text);
+        if (!front_end) {
+            return usage_error("must be ublk or vhost-user");
+        }
+        into = *front_end;
+        return {};
+    }
+    static void print(api::FrontEnd from, std::vector<std::string>& values) {
+        values.emplace_back(to_string(from));
+    }
+};
 
-Result<void> set_depth(Command& command, std::string_view value) {
-    command.attach.depth =
-        static_cast<std::uint32_t>(TRY(parse_number(value, 1, api::AttachSpec::kDepthMax)));
-    return {};
-}
+struct Domain : Text {
+    static Result<void> parse(std::string& into, std::string_view text) {
+        TRY(api::check_storage_name(text, "domain"));
+        into = text;
+        return {};
+    }
+};
 
-Result<void> set_read_only(Command& command, std::string_view /*value*/) {
-    command.attach.read_only = true;
-    return {};
-}
-
-Result<void> set_once(Command& command, std::string_view /*value*/) {
-    command.once = true;
-    return {};
-}
+struct File : Text {
+    static Result<void> parse(std::string& into, std::string_view text) {
+        std::error_code ignored;  // without a working directory, relative paths name nothing anyway
+        into = std::filesystem::absolute(text, ignored).string();
+        return {};
+    }
+};
 
 constexpr std::uint32_t kAll = ~0U;
 constexpr std::uint32_t kCreate = bit(Verb::Create);
 constexpr std::uint32_t kAttach = bit(Verb::Attach);
 
-// NOLINTNEXTLINE(readability-identifier-naming): a function
-constexpr auto option = runtime::option_rule<Command>;
+template <auto Inner>
+using OfVolume = Member<&Command::volume, Inner>;
+template <auto Inner>
+using OfAttach = Member<&Command::attach, Inner>;
+using api::AttachSpec;
+using api::VolumeSpec;
 
 constexpr auto kOptions = std::to_array<Rule>({
-    option("size", 0, "SIZE", "bytes, or with K, M, G, T; zram needs it", kCreate, set_size),
-    option("kind", 0, "KIND", "zram, file or overlay (default: zram)", kCreate, set_kind),
-    option("file", 0, "PATH", "the file that a file volume is, or an overlay reads", kCreate,
-           set_file),
-    option("direct", 0, "", "read and write a file past the page cache", kCreate, set_direct),
-    option("domain", 0, "NAME", "of trust: who may share equal pages (default: default)", kCreate,
-           set_domain),
-    option("front-end", 0, "KIND", "ublk or vhost-user (default: vhost-user)", kAttach,
-           set_front_end),
-    option("queues", 0, "N", "1 to 64 (default: 1)", kAttach, set_queues),
-    option("depth", 0, "N", "of ublk: requests of a queue under way, 1 to 4096 (default: 128)",
-           kAttach, set_depth),
-    option("read-only", 0, "", "refuse writes", kAttach, set_read_only),
-    option("format", 0, "FORMAT", "table or json (default: table)",
-           bit(Verb::List) | bit(Verb::Stats), set_format),
-    option("once", 0, "", "print it once; so it is without a terminal", bit(Verb::Top), set_once),
-    option("socket", 0, "PATH", "the daemon's (default: /run/pepita/storage/storage.sock)", kAll,
-           set_socket),
-    option("help", 'h', "", "print this", kAll, set_help),
-    option("version", 0, "", "print the version", bit(Verb::None), set_version),
+    option<OfVolume<&VolumeSpec::capacity>, Size>(
+        {.name = "size",
+         .value_name = "SIZE",
+         .help = "bytes, or with K, M, G, T; zram needs it",
+         .verbs = kCreate}),
+    option<OfVolume<&VolumeSpec::kind>, Kind>({.name = "kind",
+                                               .value_name = "KIND",
+                                               .help = "zram, file or overlay (default: zram)",
+                                               .verbs = kCreate}),
+    option<OfVolume<&VolumeSpec::file>, File>(
+        {.name = "file",
+         .value_name = "PATH",
+         .help = "the file that a file volume is, or an overlay reads",
+         .verbs = kCreate}),
+    option<OfVolume<&VolumeSpec::direct>, Flag>(
+        {.name = "direct", .help = "read and write a file past the page cache", .verbs = kCreate}),
+    option<OfVolume<&VolumeSpec::domain>, Domain>(
+        {.name = "domain",
+         .value_name = "NAME",
+         .help = "of trust: who may share equal pages (default: default)",
+         .verbs = kCreate}),
+    option<OfAttach<&AttachSpec::front_end>, FrontEnd>(
+        {.name = "front-end",
+         .value_name = "KIND",
+         .help = "ublk or vhost-user (default: vhost-user)",
+         .verbs = kAttach}),
+    option<OfAttach<&AttachSpec::queues>, Number<1, AttachSpec::kQueuesMax>>(
+        {.name = "queues", .value_name = "N", .help = "1 to 64 (default: 1)", .verbs = kAttach}),
+    option<OfAttach<&AttachSpec::depth>, Number<1, AttachSpec::kDepthMax>>(
+        {.name = "depth",
+         .value_name = "N",
+         .help = "of ublk: requests of a queue under way, 1 to 4096 (default: 128)",
+         .verbs = kAttach}),
+    option<OfAttach<&AttachSpec::read_only>, Flag>(
+        {.name = "read-only", .help = "refuse writes", .verbs = kAttach}),
+    option<&Command::format, Choice<kFormats>>({.name = "format",
+                                                .value_name = "FORMAT",
+                                                .help = "table or json (default: table)",
+                                                .verbs = bit(Verb::List) | bit(Verb::Stats)}),
+    option<&Command::once, Flag>({.name = "once",
+                                  .help = "print it once; so it is without a terminal",
+                                  .verbs = bit(Verb::Top)}),
+    option<&Command::socket, Text>(
+        {.name = "socket",
+         .value_name = "PATH",
+         .help = "the daemon's (default: /run/pepita/storage/storage.sock)",
+         .verbs = kAll}),
+    action<Command>({.name = "help", .letter = 'h', .help = "print this", .verbs = kAll}, set_help),
+    action<Command>({.name = "version", .help = "print the version", .verbs = bit(Verb::None)},
+                    set_version),
 });
 constexpr std::span<const Rule> kRules = kOptions;
 

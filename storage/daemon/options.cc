@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
@@ -16,45 +17,19 @@
 namespace pepita::storage::daemon {
 namespace {
 
-using runtime::usage_error;
+using runtime::action;
+using runtime::Choice;
+using runtime::Flag;
+using runtime::Mebibytes;
+using runtime::Named;
+using runtime::Number;
+using runtime::option;
+using runtime::Text;
+using runtime::to_mebibytes;
 using Rule = runtime::OptionRule<Options>;
 
-constexpr std::uint64_t kColdAfterMax = 7ULL * 24 * 3600;  // a week, in seconds
-
-template <std::string Options::* Member>
-Result<void> set_path(Options& options, std::string_view value) {
-    if (value.empty()) {
-        return usage_error("must not be empty");
-    }
-    options.*Member = value;
-    return {};
-}
-
-Result<void> set_memory_limit(Options& options, std::string_view value) {
-    options.memory_limit =
-        Bytes(TRY(runtime::parse_number(value, ZramStore::kLimitMin.value() >> 20U,
-                                        ZramStore::kLimitMax.value() >> 20U))
-              << 20U);
-    return {};
-}
-
-Result<void> set_cold_after(Options& options, std::string_view value) {
-    options.cold_after = std::chrono::seconds(TRY(runtime::parse_number(value, 1, kColdAfterMax)));
-    return {};
-}
-
-Result<void> set_log_format(Options& options, std::string_view value) {
-    if (value != "text" && value != "json") {
-        return usage_error("must be text or json");
-    }
-    options.logs_json = value == "json";
-    return {};
-}
-
-Result<void> set_purge(Options& options, std::string_view /*value*/) {
-    options.purge = true;
-    return {};
-}
+constexpr std::array kLogFormats{Named{.name = "text", .value = false},
+                                 Named{.name = "json", .value = true}};
 
 template <Options::Action Action>
 Result<void> set_action(Options& options, std::string_view /*value*/) {
@@ -62,32 +37,49 @@ Result<void> set_action(Options& options, std::string_view /*value*/) {
     return {};
 }
 
-constexpr std::uint32_t kAlways = 1;
-
-// NOLINTNEXTLINE(readability-identifier-naming): a function
-constexpr auto option = runtime::option_rule<Options>;
+/// 0, never, is the default and cannot be written.
+struct ColdAfter : Number<1, Options::kColdAfterMax.count()> {
+    static void print(std::chrono::seconds from, std::vector<std::string>& values) {
+        if (from.count() != 0) {
+            Number::print(from, values);
+        }
+    }
+};
 
 constexpr auto kOptions = std::to_array<Rule>({
-    option("socket", 0, "PATH",
-           "where clients are served (default: /run/pepita/storage/storage.sock)", kAlways,
-           set_path<&Options::socket>),
-    option("memory-file", 0, "PATH",
-           "file of a tmpfs that holds the volumes (default: beside the socket)", kAlways,
-           set_path<&Options::memory_file>),
-    option("memory-limit", 0, "MIB", "what a new memory file may take, all told (default: 1024)",
-           kAlways, set_memory_limit),
-    option("state", 0, "DIR", "where the list of volumes is (default: /var/lib/pepita/storage)",
-           kAlways, set_path<&Options::state>),
-    option("metrics", 0, "FILE", "write Prometheus' text format there, every 15 seconds", kAlways,
-           set_path<&Options::metrics>),
-    option("cold-after", 0, "SECONDS",
-           "pack what nobody used for so long smaller, with zstd (default: never)", kAlways,
-           set_cold_after),
-    option("log-format", 0, "FORMAT", "text or json (default: text)", kAlways, set_log_format),
-    option("purge", 0, "", "remove the volumes in memory when it ends in order", kAlways,
-           set_purge),
-    option("help", 'h', "", "print this", kAlways, set_action<Options::Action::Help>),
-    option("version", 0, "", "print the version", kAlways, set_action<Options::Action::Version>),
+    option<&Options::socket, Text>(
+        {.name = "socket",
+         .value_name = "PATH",
+         .help = "where clients are served (default: /run/pepita/storage/storage.sock)"}),
+    option<&Options::memory_file, Text>(
+        {.name = "memory-file",
+         .value_name = "PATH",
+         .help = "file of a tmpfs that holds the volumes (default: beside the socket)"}),
+    option<&Options::memory_limit,
+           Mebibytes<to_mebibytes(ZramStore::kLimitMin), to_mebibytes(ZramStore::kLimitMax)>>(
+        {.name = "memory-limit",
+         .value_name = "MIB",
+         .help = "what a new memory file may take, all told (default: 1024)"}),
+    option<&Options::state, Text>(
+        {.name = "state",
+         .value_name = "DIR",
+         .help = "where the list of volumes is (default: /var/lib/pepita/storage)"}),
+    option<&Options::metrics, Text>(
+        {.name = "metrics",
+         .value_name = "FILE",
+         .help = "write Prometheus' text format there, every 15 seconds"}),
+    option<&Options::cold_after, ColdAfter>(
+        {.name = "cold-after",
+         .value_name = "SECONDS",
+         .help = "pack what nobody used for so long smaller, with zstd (default: never)"}),
+    option<&Options::logs_json, Choice<kLogFormats>>(
+        {.name = "log-format", .value_name = "FORMAT", .help = "text or json (default: text)"}),
+    option<&Options::purge, Flag>(
+        {.name = "purge", .help = "remove the volumes in memory when it ends in order"}),
+    action<Options>({.name = "help", .letter = 'h', .help = "print this"},
+                    set_action<Options::Action::Help>),
+    action<Options>({.name = "version", .help = "print the version"},
+                    set_action<Options::Action::Version>),
 });
 constexpr std::span<const Rule> kRules = kOptions;
 
@@ -103,10 +95,7 @@ std::string directory_of(const std::string& path) {
 
 Result<Options> parse_options(std::span<const std::string> arguments) {
     Options options;
-    const auto rest = TRY(runtime::apply_options(arguments, kRules, kAlways, options));
-    if (!rest.empty()) {
-        return usage_error("unexpected argument '" + rest.front() + "'");
-    }
+    TRY(runtime::parse_options(arguments, kRules, options));
     if (options.memory_file.empty()) {
         options.memory_file = directory_of(options.socket) + "/memory";
     }
@@ -118,7 +107,7 @@ std::string help_text() {
         "Usage: pepita-storage [OPTION...]\n\n"
         "Keeps a node's volumes in compressed memory and in files, and serves them as\n"
         "block devices. SIGTERM ends it in order.\n\n";
-    runtime::append_help(text, kRules, kAlways);
+    runtime::append_help(text, kRules, ~0U);
     return text;
 }
 

@@ -15,6 +15,8 @@ namespace pepita::storage::daemon {
 struct Options {
     enum class Action : std::uint8_t { Serve, Help, Version };
 
+    static constexpr std::chrono::seconds kColdAfterMax = std::chrono::weeks(1);
+
     Action action = Action::Serve;
     std::string socket = api::kStorageSocket;
     std::string memory_file;  // never empty once parsed: beside the socket
