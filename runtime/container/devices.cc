@@ -7,10 +7,12 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -40,6 +42,10 @@ constexpr std::array kNodes{Node{.path = "/dev/null", .major = 1, .minor = 3},
 constexpr std::array kLinks{std::pair{"fd", "/proc/self/fd"}, std::pair{"stdin", "/proc/self/fd/0"},
                             std::pair{"stdout", "/proc/self/fd/1"},
                             std::pair{"stderr", "/proc/self/fd/2"}, std::pair{"ptmx", "pts/ptmx"}};
+
+/// Always the link of the container's own devpts, as in runc: the multiplexer of another instance
+/// would open terminals that the container does not see.
+constexpr std::string_view kMultiplexer = "/dev/ptmx";
 
 // Where a node is made: its directory, and its name there.
 struct Place {
@@ -112,6 +118,17 @@ Result<void> make_device(const DeviceSpec& device) {
                      {.uid = device.uid, .gid = device.gid});
 }
 
+/// The default devices that the specification does not ask for itself. One that it asks for has
+/// the mode and the owner that it says.
+Result<void> make_default_nodes(const std::vector<DeviceSpec>& asked) {
+    for (const Node& node : kNodes) {
+        if (std::ranges::find(asked, node.path, &DeviceSpec::path) == asked.end()) {
+            TRY(make_node(node.path, S_IFCHR | 0666U, ::makedev(node.major, node.minor), {}));
+        }
+    }
+    return {};
+}
+
 Result<void> make_links() {
     const Fd directory = TRY(open_inside("/dev", O_PATH | O_DIRECTORY));
     for (const auto& [name, target] : kLinks) {
@@ -140,13 +157,13 @@ Result<bool> is_dev_writable() {
 
 Result<void> make_devices(const std::vector<DeviceSpec>& devices) {
     if (TRY(is_dev_writable())) {
-        for (const Node& node : kNodes) {
-            TRY(make_node(node.path, S_IFCHR | 0666U, ::makedev(node.major, node.minor), {}));
-        }
+        TRY(make_default_nodes(devices));
         TRY(make_links());
     }
     for (const DeviceSpec& device : devices) {
-        TRY(make_device(device));
+        if (device.path != kMultiplexer) {
+            TRY(make_device(device));
+        }
     }
     return {};
 }

@@ -78,10 +78,14 @@ std::string home_of(std::string_view passwd, std::uint32_t uid) {
 }
 
 std::vector<std::string> environment_of(const ProcessSpec& spec) {
+    constexpr std::string_view name = "HOME=";
     std::vector<std::string> environment = spec.env;
-    const auto is_home = [](const std::string& entry) { return entry.starts_with("HOME="); };
-    if (std::ranges::none_of(environment, is_home)) {
-        environment.push_back("HOME=" + home_of(read_passwd(), spec.uid));
+    const auto home = std::ranges::find_if(
+        environment, [&](const std::string& entry) { return entry.starts_with(name); });
+    if (home == environment.end()) {
+        environment.push_back(std::string(name) + home_of(read_passwd(), spec.uid));
+    } else if (*home == name) {
+        home->append(home_of(read_passwd(), spec.uid));  // as runc: empty is unset
     }
     return environment;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,6 +48,15 @@ Result<Fd> open_multiplexer() {
     return master;
 }
 
+/// A newline leaves as it was written, as with runc: the terminal that shows it adds the carriage
+/// return, and a pipe or a file gets none.
+Result<void> clear_onlcr(FdRef slave) {
+    termios settings{};
+    TRY(outcome(::tcgetattr(slave.number(), &settings), "read the terminal's settings"));
+    settings.c_oflag &= ~static_cast<tcflag_t>(ONLCR);
+    return outcome(::tcsetattr(slave.number(), TCSANOW, &settings), "set the terminal");
+}
+
 // What the console is bound over; made where it is missing.
 Result<Fd> console_place() {
     Result<Fd> found = open_inside(kConsole, O_PATH | O_NOFOLLOW);
@@ -67,6 +77,7 @@ Result<Fd> open_terminal(const ProcessSpec& spec) {
     TRY(outcome(::unlockpt(master.ref().number()), "unlock the terminal"));
     const Fd slave(::ioctl(master.ref().number(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
     TRY(outcome(slave ? 0 : -1, "open the terminal"));
+    TRY(clear_onlcr(slave.ref()));
     if (spec.window != WindowSize()) {
         winsize size{};
         size.ws_row = window_side(spec.window.rows);

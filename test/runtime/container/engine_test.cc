@@ -291,7 +291,7 @@ TEST_F(EngineTest, ATerminalIsItsStreamsItsConsoleAndItsController) {
     ASSERT_TRUE(master.has_value());
     EXPECT_FALSE(process.take_terminal().has_value());
     EXPECT_EQ(process.start().value(), 0U);
-    EXPECT_EQ(read_all(*master), "/dev/pts/0\r\n40 120\r\nconsole\r\ncontrolling\r\n1000\r\n");
+    EXPECT_EQ(read_all(*master), "/dev/pts/0\n40 120\nconsole\ncontrolling\n1000\n");
     EXPECT_EQ(reap(process.pid()), 0);
 }
 
@@ -413,7 +413,7 @@ TEST_F(ExecTest, ATerminalIsOneOfTheContainers) {
     const std::optional<Fd> master = process->take_terminal();
     ASSERT_TRUE(master.has_value());
     ASSERT_EQ(process->start().value(), 0U);
-    EXPECT_EQ(read_all(*master), "/dev/pts/0\r\n");
+    EXPECT_EQ(read_all(*master), "/dev/pts/0\n");
     EXPECT_EQ(reap(process->pid()), 0);
 }
 

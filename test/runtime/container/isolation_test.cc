@@ -107,6 +107,14 @@ TEST_F(ContainerIsolation, DevicesOfTheSpecAreMadeWithModeAndOwner) {
     EXPECT_EQ(output_of(spec), "character special file 1:7 640 5:6\nfifo 0:0 622 0:0\n");
 }
 
+TEST_F(ContainerIsolation, R14_DefaultDevicesMayBeAskedForAgain) {
+    ContainerSpec spec = spec_of("stat -c '%t:%T %a %u' /dev/null; readlink /dev/ptmx");
+    spec.devices = {
+        {.path = "/dev/ptmx", .type = 'c', .major = 5, .minor = 2},
+        {.path = "/dev/null", .type = 'c', .major = 1, .minor = 3, .file_mode = 0622, .uid = 7}};
+    EXPECT_EQ(output_of(spec), "1:3 622 7\npts/ptmx\n");
+}
+
 TEST_F(ContainerIsolation, ADeviceOfTheSpecOnAReadOnlyDevIsAnError) {
     ContainerSpec spec = spec_of("true");
     spec.root_read_only = true;

@@ -78,6 +78,13 @@ TEST_F(ContainerProcess, EnvironmentIsTheSpecsWithHomeFromPasswd) {
     EXPECT_EQ(output_of(spec), "PATH=/bin\nHOME=/given\n");
 }
 
+TEST_F(ContainerProcess, R36_AnEmptyHomeIsThePasswds) {
+    ContainerSpec spec = spec_of("");
+    spec.process.args = {"env"};
+    spec.process.env = {"HOME=", "PATH=/bin"};
+    EXPECT_EQ(output_of(spec), "HOME=/root\nPATH=/bin\n");
+}
+
 TEST_F(ContainerProcess, UserGroupsAndUmaskAreTheSpecs) {
     ContainerSpec spec = spec_of("id -u; id -g; id -G; umask");
     spec.process.uid = 1000;

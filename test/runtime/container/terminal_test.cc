@@ -34,7 +34,7 @@ protected:
         return spec;
     }
 
-    // What a process says on its terminal until it hangs up (EIO), without carriage returns.
+    // What a process says on its terminal until it hangs up (EIO), as it comes.
     static std::string talk(Process& process) {
         std::optional<Fd> master = process.take_terminal();
         EXPECT_TRUE(master.has_value());
@@ -45,7 +45,6 @@ protected:
         while (master && (got = ::read(master->ref().number(), buffer.data(), buffer.size())) > 0) {
             text.append(buffer.data(), static_cast<std::size_t>(got));
         }
-        std::erase(text, '\r');
         return text;
     }
 
@@ -56,7 +55,6 @@ protected:
         while (!line.ends_with('\n') && ::read(master.number(), &byte, 1) == 1) {
             line += byte;
         }
-        std::erase(line, '\r');
         return line;
     }
 
@@ -76,6 +74,11 @@ TEST_F(ContainerTerminal, StandardStreamsAreAControllingTerminalOfThatSize) {
                   "test -t 0 && test -t 1 && test -t 2 && tty; stty size; echo x > /dev/tty; "
                   "stat -c %t:%T /dev/console; readlink /proc/self/fd/0")),
               "/dev/pts/0\n33 111\nx\n88:0\n/dev/pts/0\n");
+}
+
+TEST_F(ContainerTerminal, R21_NewlinesLeaveAsTheyWereWritten) {
+    EXPECT_EQ(output_of_terminal(terminal_spec("echo hi; stty -a | grep -o -- '-onlcr'")),
+              "hi\n-onlcr\n");
 }
 
 TEST_F(ContainerTerminal, SizeFollowsTheMaster) {
