@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -26,15 +27,22 @@ struct Bundle {
 /// file over 4 MiB, for nesting over 64; Unsupported for what a valid configuration asks and pepita
 /// does not do. Never ignores a member that would change what the container may do. Checked and
 /// then left: linux.cgroupsPath (a place on the host; the guest has its own) and private or slave
-/// mount propagation (nothing propagates into or out of a guest).
+/// mount propagation (nothing propagates into or out of a guest). Every member that the
+/// specification calls optional may be absent or null; without `linux`, namespaces are the guest's
+/// but for the mount namespace.
 Result<Bundle> load_bundle(std::string_view directory);
 
 /// The same for a configuration at hand; `directory` is where a relative root.path starts.
 Result<Bundle> parse_config(std::string_view json, std::string_view directory);
 
-/// An OCI `process` object (exec --process, and the task API's exec).
+/// An OCI `process` object (exec --process, and the task API's exec). `cwd` and `args` are
+/// required; without `user` it is 0:0. Of a variable given twice, the last value counts.
 Result<ProcessSpec> parse_process(std::string_view json);
+/// The same from a file, a pipe or a terminal; waits for the end.
 Result<ProcessSpec> load_process(std::string_view path);
+
+/// Sets KEY=VALUE in an environment, in the place of what KEY was.
+void set_variable(std::vector<std::string>& env, std::string entry);
 
 /// The `process` object of a process: what parse_process() takes.
 std::string to_json(const ProcessSpec& process);

@@ -42,18 +42,6 @@ std::string new_exec_id() {
     return "exec-" + hex(number).substr(2);
 }
 
-/// Puts KEY=VALUE in the place of what KEY was.
-void set_env(std::vector<std::string>& env, const std::string& entry) {
-    const std::string_view key(entry.data(), entry.find('=') + 1);
-    const auto old =
-        std::ranges::find_if(env, [&](const std::string& other) { return other.starts_with(key); });
-    if (old == env.end()) {
-        env.push_back(entry);
-    } else {
-        *old = entry;
-    }
-}
-
 /// The process that the command line asks for: the container's own, but for what it says.
 Result<ProcessSpec> make_process(const Command& command, const ContainerState& state) {
     if (!command.process_file.empty()) {
@@ -66,7 +54,7 @@ Result<ProcessSpec> make_process(const Command& command, const ContainerState& s
     process.window = {};
     process.args = command.args;
     for (const std::string& entry : command.env) {
-        set_env(process.env, entry);
+        set_variable(process.env, entry);
     }
     if (!command.cwd.empty()) {
         process.cwd = command.cwd;

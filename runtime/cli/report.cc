@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/utf8.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/state.h"
@@ -20,21 +21,6 @@ namespace {
 
 constexpr mode_t kLogMode = 0600;
 
-/// Messages may hold words of a peer or a file.
-std::string on_one_line(std::string_view text) {
-    constexpr std::string_view hex = "0123456789abcdef";
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < ' ' || byte == 0x7f) {
-            out.append("\\x").append(1, hex[byte >> 4U]).append(1, hex[byte & 0xfU]);
-        } else {
-            out.push_back(c);
-        }
-    }
-    return out;
-}
-
 }  // namespace
 
 void report(const Command& command, std::string_view message) {
@@ -43,7 +29,7 @@ void report(const Command& command, std::string_view message) {
         line.append(to_string(command.verb));
         line.append(command.id.empty() ? "" : " '" + command.id + "'").append(": ");
     }
-    line = on_one_line(line.append(message));
+    line = printable(line.append(message));
     (void)write_all(FdRef(STDERR_FILENO), line + "\n", "standard error").has_value();
     if (command.log.empty()) {
         return;
@@ -59,7 +45,7 @@ void report(const Command& command, std::string_view message) {
 }
 
 void say(std::string_view message) {
-    (void)write_all(FdRef(STDERR_FILENO), on_one_line("pepita-run: " + std::string(message)) + "\n",
+    (void)write_all(FdRef(STDERR_FILENO), printable("pepita-run: " + std::string(message)) + "\n",
                     "standard error")
         .has_value();
 }

@@ -20,6 +20,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/utf8.h"
 #include "runtime/container.h"
 #include "runtime/oci/linux_json.h"
 #include "runtime/oci/process_json.h"
@@ -104,7 +105,7 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
     if (const auto mounts = config.find("mounts")) {
         container.mounts = TRY(oci::read_mounts(*mounts));
     }
-    TRY(oci::read_linux(TRY(TRY(config.require("linux")).object()), container));
+    TRY(oci::read_linux(TRY(config.object_or_empty("linux")), container));
     container.hostname = TRY(read_host_name(config, "hostname", container.namespaces));
     container.domainname = TRY(read_host_name(config, "domainname", container.namespaces));
     if (const auto annotations = config.find("annotations")) {
@@ -115,7 +116,7 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
     return bundle;
 }
 
-Result<std::string> read_json_file(const std::string& path) {
+Result<std::string> read_config_file(const std::string& path) {
     // Not blocking: a FIFO in place of the file must not hold us up.
     const Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NONBLOCK));
     struct stat status{};
@@ -142,7 +143,7 @@ Result<std::string> real_directory(const std::string& path, std::string_view wha
 }
 
 Result<Bundle> load(const std::string& directory) {
-    const std::string text = TRY(read_json_file(directory + "/config.json"));
+    const std::string text = TRY(read_config_file(directory + "/config.json"));
     Bundle bundle = TRY(parse_config(text, directory));
     bundle.root_path = TRY(real_directory(
         bundle.root_path, "config.json: root.path: " + oci::in_quotes(bundle.root_path)));
@@ -162,11 +163,18 @@ Result<Bundle> load_bundle(std::string_view directory) {
     }
     const std::string name = "bundle " + oci::in_quotes(directory);
     const std::string real = TRY(real_directory(std::string(directory), name));
+    // It is in states and messages, which are UTF-8.
+    if (!is_utf8(real)) {
+        return Error(Code::InvalidArgument,
+                     "bundle " + oci::in_quotes(real) + ": a bundle's path must be UTF-8");
+    }
     return TRY(load(real), name);
 }
 
 Result<ProcessSpec> load_process(std::string_view path) {
-    const std::string text = TRY(read_json_file(std::string(path)));
+    // The caller names it and may well give a pipe: "<(jq ...)", "/dev/stdin".
+    const Fd file = TRY(open_file(std::string(path).c_str(), O_RDONLY));
+    const std::string text = TRY(read_all(file.ref(), oci::kJsonSizeMax, path));
     return TRY(parse_process(text), oci::in_quotes(path));
 }
 

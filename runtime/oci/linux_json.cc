@@ -52,10 +52,12 @@ bool* namespace_flag(NamespacesSpec& namespaces, std::string_view type) {
     return at == entries.end() ? nullptr : at->flag;
 }
 
+/// A mount namespace is made even if none is asked for: the container's mounts are never the
+/// guest's own, and a container cannot tell.
 Result<NamespacesSpec> read_namespaces(const Object& linux) {
     NamespacesSpec out;
-    const Node node = TRY(linux.require("namespaces"));
-    for (const Node& element : TRY(node.elements())) {
+    const auto node = linux.find("namespaces");
+    for (const Node& element : node ? TRY(node->elements()) : std::vector<Node>()) {
         const Object object = TRY(element.object());
         const Node type = TRY(object.require("type"));
         const std::string name = TRY(type.text());
@@ -75,9 +77,7 @@ Result<NamespacesSpec> read_namespaces(const Object& linux) {
         }
         *flag = true;
     }
-    if (!out.mount) {
-        return node.unsupported("a container without a mount namespace is not supported");
-    }
+    out.mount = true;
     return out;
 }
 
@@ -187,14 +187,17 @@ Result<DeviceSpec> read_device(const Node& node) {
     return device;
 }
 
+/// A device given twice is one device, as long as both say the same.
 Result<std::vector<DeviceSpec>> read_devices(const Node& node) {
     std::vector<DeviceSpec> out;
     for (const Node& element : TRY(node.elements())) {
         DeviceSpec device = TRY(read_device(element));
-        if (std::ranges::find(out, device.path, &DeviceSpec::path) != out.end()) {
-            return element.invalid(in_quotes(device.path) + " is there twice");
+        const auto before = std::ranges::find(out, device.path, &DeviceSpec::path);
+        if (before == out.end()) {
+            out.push_back(std::move(device));
+        } else if (*before != device) {
+            return element.invalid(in_quotes(device.path) + " is there twice, and differs");
         }
-        out.push_back(std::move(device));
     }
     return out;
 }
@@ -203,7 +206,10 @@ Result<std::vector<std::string>> read_paths(const Object& linux, std::string_vie
     std::vector<std::string> out;
     if (const auto paths = linux.find(name)) {
         for (const Node& element : TRY(paths->elements())) {
-            out.push_back(TRY(read_container_path(element)));
+            std::string path = TRY(read_container_path(element));
+            if (std::ranges::find(out, path) == out.end()) {
+                out.push_back(std::move(path));
+            }
         }
     }
     return out;

@@ -1,5 +1,6 @@
 #include "runtime/oci/process_json.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,10 +26,15 @@ Result<std::uint32_t> read_id(const Node& node) {
     return static_cast<std::uint32_t>(TRY(node.natural(kIdMax)));
 }
 
+Result<std::uint32_t> read_id_or_root(const Object& user, std::string_view name) {
+    const auto node = user.find(name);
+    return node ? read_id(*node) : 0;
+}
+
 Result<void> read_user(const Object& user, ProcessSpec& process) {
     TRY(user.refuse({"username"}));  // Windows
-    process.uid = TRY(read_id(TRY(user.require("uid"))));
-    process.gid = TRY(read_id(TRY(user.require("gid"))));
+    process.uid = TRY(read_id_or_root(user, "uid"));
+    process.gid = TRY(read_id_or_root(user, "gid"));
     if (const auto mask = user.find("umask")) {
         process.umask = static_cast<std::uint32_t>(TRY(mask->natural(0777)));
     }
@@ -64,7 +70,7 @@ Result<void> read_env(const Object& object, ProcessSpec& process) {
         if (entry.find('=', 1) == std::string::npos || entry.front() == '=') {
             return element.invalid("must be KEY=VALUE");
         }
-        process.env.push_back(std::move(entry));
+        set_variable(process.env, std::move(entry));
     }
     return {};
 }
@@ -167,7 +173,7 @@ Result<ProcessSpec> read_process(const Node& node) {
         {"apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"}));
     ProcessSpec process;
     TRY(read_console(object, process));
-    TRY(read_user(TRY(TRY(object.require("user")).object()), process));
+    TRY(read_user(TRY(object.object_or_empty("user")), process));
     TRY(read_args(object, process));
     TRY(read_env(object, process));
     const Node cwd = TRY(object.require("cwd"));
@@ -191,6 +197,17 @@ Result<ProcessSpec> read_process(const Node& node) {
 }  // namespace pepita::runtime::oci
 
 namespace pepita::runtime {
+
+void set_variable(std::vector<std::string>& env, std::string entry) {
+    const std::string_view name(entry.data(), entry.find('=') + 1);
+    const auto before = std::ranges::find_if(
+        env, [&](const std::string& other) { return other.starts_with(name); });
+    if (before == env.end()) {
+        env.push_back(std::move(entry));
+    } else {
+        *before = std::move(entry);
+    }
+}
 
 Result<ProcessSpec> parse_process(std::string_view json) {
     const oci::Json document = TRY(oci::parse_json(json), "process");

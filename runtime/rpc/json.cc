@@ -15,6 +15,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/utf8.h"
 
 namespace pepita::runtime::oci {
 namespace {
@@ -126,17 +127,11 @@ bool asks_nothing(const Json& value) {
 
 std::string in_quotes(std::string_view text) {
     constexpr std::size_t shown_max = 80;
-    constexpr std::string_view hex = "0123456789abcdef";
-    std::string out = "'";
-    for (const char c : text.substr(0, shown_max)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) {
-            out.append("\\x").append(1, hex[byte >> 4U]).append(1, hex[byte & 0xfU]);
-        } else {
-            out.push_back(c);
-        }
+    std::size_t shown = 0;
+    while (shown < std::min(text.size(), shown_max)) {
+        shown += std::max<std::size_t>(utf8_character(text.substr(shown)), 1);  // none cut in two
     }
-    return out.append(text.size() > shown_max ? "…'" : "'");
+    return "'" + printable(text.substr(0, shown)) + (text.size() > shown ? "…'" : "'");
 }
 
 Result<Json> parse_json(std::string_view text) {
@@ -279,6 +274,12 @@ Result<std::string> Object::text_or_empty(std::string_view name) const {
 Result<bool> Object::boolean_or_false(std::string_view name) const {
     const std::optional<Node> member = find(name);
     return member ? member->boolean() : false;
+}
+
+Result<Object> Object::object_or_empty(std::string_view name) const {
+    static const Json empty = Json::object();
+    const std::optional<Node> member = find(name);
+    return member ? member->object() : Object(node_, empty);
 }
 
 Result<std::vector<std::string>> Object::texts_or_empty(std::string_view name) const {

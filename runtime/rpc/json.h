@@ -21,7 +21,7 @@ using OrderedJson = nlohmann::ordered_json;  // keeps the order it was written i
 inline constexpr std::size_t kJsonSizeMax = std::size_t{4} << 20U;
 inline constexpr std::size_t kJsonDepthMax = 64;
 
-/// Foreign text in quotes, fit for one line: control characters escaped, at most 80 bytes of it.
+/// Foreign text in quotes, as printable() writes it; of a longer one, the first 80 bytes.
 std::string in_quotes(std::string_view text);
 
 /// Parses one JSON value and nothing after it.
@@ -77,6 +77,7 @@ public:
     /// Absent: "".
     Result<std::string> text_or_empty(std::string_view name) const;
     Result<bool> boolean_or_false(std::string_view name) const;
+    Result<Object> object_or_empty(std::string_view name) const;
     Result<std::vector<std::string>> texts_or_empty(std::string_view name) const;
 
     /// Unsupported for the first of `names` that is there and asks for something.

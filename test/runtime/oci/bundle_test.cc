@@ -1,9 +1,12 @@
 #include "runtime/bundle.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +19,8 @@
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "runtime/container.h"
 #include "test/support/golden.h"
 
@@ -152,8 +157,6 @@ const std::vector<BadCase> kUnsupported = {
      "linux.namespaces[1].type: 'time' namespaces are not supported"},
     {"NamespacePath", R"({"type": "uts"})", R"({"type": "uts", "path": "/proc/1/ns/uts"})",
      "linux.namespaces[1].path: joining a namespace of the host is not supported"},
-    {"NoMountNamespace", R"({"type": "mount"}, )", "",
-     "linux.namespaces: a container without a mount namespace is not supported"},
     {"BlockIo", "AT_RESOURCES", R"("blockIO": {"weight": 10},)",
      "linux.resources.blockIO: is not supported"},
     {"HugePages", "AT_RESOURCES", R"("hugepageLimits": [{"limit": 1}],)",
@@ -198,7 +201,6 @@ const std::vector<BadCase> kInvalid = {
     {"ArgsOfString", R"(["true"])", R"("true")", "process.args: must be an array"},
     {"NoCwd", ",\n    \"cwd\": \"/\"", "", "process.cwd: is missing"},
     {"RelativeCwd", R"("cwd": "/")", R"("cwd": "tmp")", "process.cwd: must be an absolute path"},
-    {"NoUid", R"("uid": 0, )", "", "process.user.uid: is missing"},
     {"UidOfNobody", R"("uid": 0)", R"("uid": 4294967295)",
      "process.user.uid: must be a whole number from 0 to 4294967294"},
     {"NegativeGid", R"("gid": 0)", R"("gid": -1)",
@@ -252,8 +254,8 @@ const std::vector<BadCase> kInvalid = {
     {"DeviceType", "AT_LINUX", R"("devices": [{"path": "/dev/x", "type": "d"}],)",
      "linux.devices[0].type: must be c, b, u or p"},
     {"DeviceTwice", "AT_LINUX",
-     R"("devices": [{"path": "/dev/x", "type": "p"}, {"path": "/dev/x", "type": "p"}],)",
-     "linux.devices[1]: '/dev/x' is there twice"},
+     R"("devices": [{"path": "/dev/x", "type": "p"}, {"path": "/dev/x", "type": "p", "uid": 1}],)",
+     "linux.devices[1]: '/dev/x' is there twice, and differs"},
     {"DeviceMajor", "AT_LINUX", R"("devices": [{"path": "/dev/x", "type": "c", "major": 4096}],)",
      "linux.devices[0].major: must be a whole number from 0 to 4095"},
     {"DeviceRule", R"("devices": [])", R"("devices": [{"allow": true, "access": "rx"}])",
@@ -338,6 +340,61 @@ TEST(ParseConfig, ReadsDevicesSysctlsAndPaths) {
               (std::vector<SysctlSpec>{{.name = "kernel.domainname", .value = "d"}}));
     EXPECT_EQ(container.masked_paths, std::vector<std::string>{"/proc/kcore"});
     EXPECT_EQ(container.read_only_paths, std::vector<std::string>{"/proc/sys"});
+}
+
+TEST(ParseConfig, R15_WithoutLinuxHasAMountNamespaceAlone) {
+    const auto bundle = parse_config(R"({"ociVersion": "1.0.0", "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}}})",
+                                     "/b");
+    ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
+    ContainerSpec expected;
+    expected.namespaces.mount = true;
+    expected.process.args = {"sh"};
+    expected.process.cwd = "/";
+    EXPECT_EQ(bundle->container, expected);
+}
+
+TEST(ParseConfig, R15_EveryOptionalMemberMayBeAbsentOrNull) {
+    const auto bare = parse_config(R"({"ociVersion": "1.0.0", "root": {"path": "r"},
+        "process": {"cwd": "/", "args": ["sh"]}, "linux": {}})",
+                                   "/b");
+    const auto nulls = parse_config(R"({"ociVersion": "1.0.0",
+        "root": {"path": "r", "readonly": null},
+        "mounts": null, "hostname": null, "domainname": null, "annotations": null, "hooks": null,
+        "process": {"cwd": "/", "args": ["sh"], "terminal": null, "consoleSize": null,
+                    "user": {"uid": null, "gid": null, "umask": null, "additionalGids": null},
+                    "env": null, "capabilities": null, "rlimits": null, "noNewPrivileges": null,
+                    "oomScoreAdj": null},
+        "linux": {"namespaces": null, "devices": null, "cgroupsPath": null, "sysctl": null,
+                  "resources": null, "rootfsPropagation": null, "maskedPaths": null,
+                  "readonlyPaths": null, "seccomp": null}})",
+                                    "/b");
+    ASSERT_TRUE(bare.has_value()) << bare.error().message();
+    ASSERT_TRUE(nulls.has_value()) << nulls.error().message();
+    EXPECT_EQ(*nulls, *bare);
+    const auto resources =
+        parse_config(config("AT_RESOURCES", R"("memory": {}, "cpu": {},)"), "/b");
+    EXPECT_TRUE(resources.has_value());
+}
+
+TEST(ParseConfig, R14_ADeviceGivenTwiceAlikeIsOne) {
+    const ContainerSpec container = parsed("AT_LINUX", R"(
+        "devices": [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2},
+                    {"path": "/dev/null", "type": "c", "major": 1, "minor": 3},
+                    {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}],)")
+                                        .container;
+    EXPECT_EQ(container.devices.size(), 2U);
+}
+
+TEST(ParseConfig, R36_WhatIsGivenTwiceIsThereOnceAndTheLastWins) {
+    const ContainerSpec container = parsed("AT_LINUX", R"(
+        "maskedPaths": ["/a", "/b", "/a"], "readonlyPaths": ["/c", "/c"],)")
+                                        .container;
+    EXPECT_EQ(container.masked_paths, (std::vector<std::string>{"/a", "/b"}));
+    EXPECT_EQ(container.read_only_paths, std::vector<std::string>{"/c"});
+    EXPECT_EQ(
+        parsed("AT_PROCESS", R"("env": ["A=1", "B=2", "A=3", "AB=4"],)").container.process.env,
+        (std::vector<std::string>{"A=3", "B=2", "AB=4"}));
 }
 
 TEST(ParseConfig, ReadsMountsAndDropsOptionsWithoutEffect) {
@@ -453,9 +510,31 @@ TEST(ParseProcess, IsTheInverseOfToJson) {
 }
 
 TEST(ParseProcess, NamesTheMember) {
-    EXPECT_EQ(parse_process(R"({"user": {"uid": 0}})").error().message(),
-              "process.user.gid: is missing");
+    EXPECT_EQ(parse_process(R"({"user": {"gid": -1}})").error().message(),
+              "process.user.gid: must be a whole number from 0 to 4294967294");
     EXPECT_EQ(parse_process("nonsense").error().message(), "process: line 1, column 2: not JSON");
+}
+
+TEST(ParseProcess, R16_NeedsArgsAndCwdOnly) {
+    const auto process = parse_process(R"({"args": ["id"], "cwd": "/"})");
+    ASSERT_TRUE(process.has_value()) << process.error().message();
+    EXPECT_EQ(process->uid, 0U);
+    EXPECT_EQ(process->gid, 0U);
+    EXPECT_EQ(parse_process(R"({"args": ["id"], "cwd": "/", "user": {"uid": 5}})")->uid, 5U);
+    EXPECT_EQ(parse_process(R"({"args": ["id"]})").error().message(), "process.cwd: is missing");
+    EXPECT_EQ(parse_process(R"({"cwd": "/"})").error().message(), "process.args: is missing");
+}
+
+TEST(ParseProcess, R16_IsReadFromAPipe) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const Fd out(ends[0]);
+    Fd in(ends[1]);
+    ASSERT_TRUE(write_all(in.ref(), R"({"args": ["id"], "cwd": "/"})", "pipe").has_value());
+    in = Fd();
+    const auto process = load_process("/dev/fd/" + std::to_string(out.ref().number()));
+    ASSERT_TRUE(process.has_value()) << process.error().message();
+    EXPECT_EQ(process->args, std::vector<std::string>{"id"});
 }
 
 TEST(ToJson, KeepsTextThatIsNoUtf8FromAborting) {
@@ -519,6 +598,16 @@ TEST_F(LoadBundle, RootThatIsAFileIsRefused) {
 TEST_F(LoadBundle, ConfigThatIsNoRegularFileIsRefusedAtOnce) {
     ASSERT_EQ(::mkfifo((directory_ / "config.json").c_str(), 0600), 0);
     EXPECT_TRUE(load_error().ends_with("/config.json' is not a regular file")) << load_error();
+}
+
+TEST_F(LoadBundle, R28_PathThatIsNoUtf8IsNamedAndRefused) {
+    const std::filesystem::path odd = directory_ / "b\xffx";
+    std::filesystem::create_directory(odd);
+    const std::string message =
+        "bundle '" + directory_.string() + "/b\\xffx': a bundle's path must be UTF-8";
+    EXPECT_EQ(load_bundle(odd.string()).error().message(), message);
+    std::filesystem::create_symlink(odd, directory_ / "plain");
+    EXPECT_EQ(load_bundle((directory_ / "plain").string()).error().message(), message);
 }
 
 TEST_F(LoadBundle, FileOverTheLimitIsRefused) {
