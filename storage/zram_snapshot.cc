@@ -131,13 +131,8 @@ Result<void> save_snapshot(ZramVolume& volume, FdRef into) {
 }
 
 Result<void> replace_snapshot(ZramVolume& volume, FdRef directory, const std::string& name) {
-    // A crash may have left one behind; it is nobody's, and written again from its begin on.
     const std::string temporary = name + ".new";
-    const Fd file(::openat(directory.number(), temporary.c_str(),
-                           O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!file) {
-        return at_file("create", temporary);
-    }
+    const Fd file = TRY(create_temporary(directory, temporary, 0600));
     Result<void> done = save_snapshot(volume, file.ref());
     if (done) {
         done = rename_durably(directory, temporary, name);

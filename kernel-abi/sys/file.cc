@@ -110,16 +110,32 @@ Result<void> write_file(const std::string& path, std::string_view text) {
     return write_all(file.ref(), text, path);
 }
 
+Result<Fd> create_temporary(FdRef directory, const std::string& name, mode_t mode) {
+    constexpr int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    Fd file(::openat(directory.number(), name.c_str(), flags, mode));
+    if (!file && errno == EEXIST && ::unlinkat(directory.number(), name.c_str(), 0) == 0) {
+        file = Fd(::openat(directory.number(), name.c_str(), flags, mode));
+    }
+    if (!file) {
+        return Error::from_errno(errno, quoted("create", name));
+    }
+    return file;
+}
+
+Result<Fd> open_to_append(const std::string& path, mode_t mode) {
+    Fd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_CLOEXEC, mode));
+    if (!file) {
+        return Error::from_errno(errno, quoted("open", path));
+    }
+    return file;
+}
+
 Result<void> replace_file(FdRef directory, const std::string& name, std::string_view text,
                           mode_t mode) {
     const std::string temporary = name + ".new";
     Result<void> done;
     {
-        const Fd file(::openat(directory.number(), temporary.c_str(),
-                               O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode));
-        if (!file) {
-            return Error::from_errno(errno, quoted("create", temporary));
-        }
+        const Fd file = TRY(create_temporary(directory, temporary, mode));
         done = write_all(file.ref(), text, temporary);
     }
     if (done &&

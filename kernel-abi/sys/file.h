@@ -36,6 +36,14 @@ Result<void> read_exactly(FdRef file, std::span<std::byte> into, std::uint64_t o
 Result<std::string> read_file(const std::string& path);
 Result<void> write_file(const std::string& path, std::string_view text);
 
+/// Makes a file under a temporary name, for reading and writing. One that a crash left there, or a
+/// link that another user put there, is removed and never followed or written to. `directory` may
+/// be AT_FDCWD.
+Result<Fd> create_temporary(FdRef directory, const std::string& name, mode_t mode);
+
+/// Opens a file for appending lines to it, and makes it if it is missing. No terminal becomes ours.
+Result<Fd> open_to_append(const std::string& path, mode_t mode);
+
 /// Makes a file, or puts one in the place of another: whoever looks meanwhile finds the old one or
 /// the new one. `directory` may be AT_FDCWD. Where it fails, all is as it was.
 Result<void> replace_file(FdRef directory, const std::string& name, std::string_view text,

@@ -51,11 +51,7 @@ Result<StorageStats> ask_stats(Link& link) {
 /// A file beside the one that is to be, which takes its place when it is whole.
 Result<void> snapshot(Link& link, const std::string& name, const std::string& path) {
     const std::string unfinished = path + ".new";
-    const Fd file(
-        ::open(unfinished.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kPrivate));
-    if (!file) {
-        return Error::from_errno(errno, "create '" + unfinished + "'");
-    }
+    const Fd file = TRY(create_temporary(FdRef(AT_FDCWD), unfinished, kPrivate));
     Result<void> written = link.ask<void>([&](StorageClient& client, auto answer) {
         client.snapshot(name, file.ref(), std::move(answer));
     });

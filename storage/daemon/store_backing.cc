@@ -16,6 +16,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/api/storage_api.h"
@@ -109,11 +110,7 @@ Result<std::shared_ptr<ZramStore>> open_store(const std::string& memory_file, By
     }
     // Under another name until it is a store: a kill must not leave half of one.
     const std::string unfinished = memory_file + ".new";
-    Fd made(
-        ::open(unfinished.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, kPrivate));
-    if (!made) {
-        return Error::from_errno(errno, "create '" + unfinished + "'");
-    }
+    Fd made = TRY(create_temporary(FdRef(AT_FDCWD), unfinished, kPrivate));
     auto store = TRY(ZramStore::create(std::move(made), limit), "memory file '", memory_file, "'");
     if (::rename(unfinished.c_str(), memory_file.c_str()) != 0) {
         return Error::from_errno(errno, "rename to '" + memory_file + "'");

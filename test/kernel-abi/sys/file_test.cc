@@ -74,6 +74,29 @@ TEST_F(FileTest, AFileIsReplacedWhole) {
     EXPECT_EQ(entries(), 1);
 }
 
+TEST_F(FileTest, X10_ATemporaryFileIsNeverSomebodysFileOrLink) {
+    const std::string victim = path("victim");
+    const std::string name = path("pid");
+    ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), victim, "kept", 0600).has_value());
+    ASSERT_EQ(::symlink(victim.c_str(), (name + ".new").c_str()), 0);
+    ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), name, "1", 0600).has_value());
+    ASSERT_EQ(::link(victim.c_str(), (name + ".new").c_str()), 0);
+    ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), name, "2", 0600).has_value());
+    EXPECT_EQ(*read_file(victim), "kept");
+    EXPECT_EQ(*read_file(name), "2");
+    EXPECT_EQ(entries(), 2);
+    ASSERT_EQ(::mkdir((name + ".new").c_str(), 0700), 0);
+    EXPECT_EQ(create_temporary(FdRef(AT_FDCWD), name + ".new", 0600).error().sys_errno(), EISDIR);
+}
+
+TEST_F(FileTest, AppendingMakesTheFileAndKeepsItsLines) {
+    const std::string name = path("log");
+    ASSERT_TRUE(write_all(open_to_append(name, 0600)->ref(), "a", name).has_value());
+    ASSERT_TRUE(write_all(open_to_append(name, 0600)->ref(), "b", name).has_value());
+    EXPECT_EQ(*read_file(name), "ab");
+    EXPECT_EQ(open_to_append(path("no/log"), 0600).error().sys_errno(), ENOENT);
+}
+
 TEST_F(FileTest, WhereReplacingFailsAllIsAsItWas) {
     const std::string name = path("pid");
     ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), name, "first", 0600).has_value());
