@@ -7,6 +7,7 @@
 
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
+#include "shim/kernel_command_line.h"
 #include "vmm/machine_config.h"
 
 namespace pepita::shim {
@@ -14,18 +15,10 @@ namespace {
 
 using vmm::InheritedFd;
 
-// The guest has no network and one program; its console is quiet because each character on it is a
-// trap. A panic restarts the machine at once, which ends it. The self-tests of the kernel's crypto
-// are most of a stock kernel's boot, and test nothing that we use.
 std::string command_line(const MachineWish& wish) {
-    std::string line = "quiet panic=-1 cryptomgr.notests random.trust_cpu=on";
-    if (wish.isolation == Isolation::Kvm) {
-        line += " tsc=reliable no_timer_check";
-    }
-    if (wish.has_console) {
-        line += " console=ttyS0 loglevel=6";
-    }
-    return line;
+    return kernel_command_line({.isolation = wish.isolation,
+                                .has_console = wish.has_console,
+                                .guest_words = wish.kernel_words});
 }
 
 std::string in_self(int number) { return "/proc/self/fd/" + std::to_string(number); }

@@ -17,6 +17,7 @@ struct MachineWish {
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
     bool has_console = false;
+    std::string kernel_words;      // what the guest's kernel wants on its command line
     std::optional<Bytes> scratch;  // quota of the writable layer; none: there is no such disk
 };
 

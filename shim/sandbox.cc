@@ -29,6 +29,7 @@
 #include "shim/guest_link.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
+#include "shim/kernel_command_line.h"
 #include "shim/machine.h"
 #include "shim/machine_plan.h"
 #include "shim/options.h"
@@ -152,11 +153,13 @@ Result<void> Sandbox::start_machine() {
     if (!options_.guest_console.empty()) {
         files.console = TRY(open_file(options_.guest_console.c_str(), O_WRONLY | O_APPEND));
     }
-    const MachinePlan plan = plan_machine({.isolation = isolation_,
-                                           .memory = options_.memory,
-                                           .vcpus = options_.vcpus,
-                                           .has_console = static_cast<bool>(files.console),
-                                           .scratch = scratch_size_});
+    const MachinePlan plan =
+        plan_machine({.isolation = isolation_,
+                      .memory = options_.memory,
+                      .vcpus = options_.vcpus,
+                      .has_console = static_cast<bool>(files.console),
+                      .kernel_words = TRY(read_guest_words(guest + "/command-line")),
+                      .scratch = scratch_size_});
     machine_ = TRY(Machine::start(
         loop_, plan, std::move(files),
         {.vmm = options_.vmm, .qemu = options_.qemu, .directory = directory_.machine_path()},

@@ -28,29 +28,35 @@ std::string text_of(const MachineWish& wish) {
 }
 
 TEST(MachinePlan, KvmIsOneProcess) {
-    test::expect_golden(
-        "shim/machine_plan_kvm.txt",
-        text_of({.isolation = Isolation::Kvm, .memory = 512_MiB, .vcpus = 4, .scratch = 1024_MiB}));
+    test::expect_golden("shim/machine_plan_kvm.txt", text_of({.isolation = Isolation::Kvm,
+                                                              .memory = 512_MiB,
+                                                              .vcpus = 4,
+                                                              .kernel_words = {},
+                                                              .scratch = 1024_MiB}));
 }
 
 TEST(MachinePlan, TcgDrivesTheSameDevicesOverVhostUser) {
-    test::expect_golden(
-        "shim/machine_plan_tcg.txt",
-        text_of({.isolation = Isolation::Tcg, .memory = 256_MiB, .vcpus = 1, .scratch = 64_MiB}));
+    test::expect_golden("shim/machine_plan_tcg.txt", text_of({.isolation = Isolation::Tcg,
+                                                              .memory = 256_MiB,
+                                                              .vcpus = 1,
+                                                              .kernel_words = {},
+                                                              .scratch = 64_MiB}));
 }
 
 TEST(MachinePlan, AScratchDiskIsThereOnlyWhenAskedFor) {
     for (const Isolation isolation : {Isolation::Kvm, Isolation::Tcg}) {
-        EXPECT_EQ(text_of({.isolation = isolation, .scratch = {}}).find("scratch"),
-                  std::string::npos);
+        EXPECT_EQ(
+            text_of({.isolation = isolation, .kernel_words = {}, .scratch = {}}).find("scratch"),
+            std::string::npos);
     }
 }
 
 TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
-    const std::string without = text_of({.isolation = Isolation::Kvm, .scratch = {}});
+    const std::string without =
+        text_of({.isolation = Isolation::Kvm, .kernel_words = {}, .scratch = {}});
     EXPECT_EQ(without.find("console"), std::string::npos);
-    const std::string with =
-        text_of({.isolation = Isolation::Kvm, .has_console = true, .scratch = {}});
+    const std::string with = text_of(
+        {.isolation = Isolation::Kvm, .has_console = true, .kernel_words = {}, .scratch = {}});
     EXPECT_NE(with.find("console=ttyS0"), std::string::npos);
 }
 
