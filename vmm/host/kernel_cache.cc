@@ -1,21 +1,20 @@
 #include "vmm/host/kernel_cache.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
@@ -24,49 +23,66 @@
 #include "kernel-abi/sys/mapping.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "storage/digest.h"
 #include "vmm/host/kernel_image.h"
 
 namespace pepita::vmm {
 namespace {
 
 constexpr std::string_view kCacheName = "the kernel cache";
+constexpr std::string_view kSuffix = ".vmlinux";
+constexpr mode_t kWritableByOthers = S_IWGRP | S_IWOTH;
 
-/// Behind the vmlinux; an ELF does not mind.
-struct Trailer {
-    std::array<char, 8> magic{'P', 'E', 'P', 'I', 'T', 'A', 'K', '1'};
-    std::uint64_t size = 0;
-    std::uint64_t checksum = 0;
-};
-
-/// Finds accidents, at the speed of memory: an odd multiplier loses no bit of what it mixes, so a
-/// change of any one word changes the sum.
-class Checksum {
-public:
-    /// The next bytes; a multiple of 32 but for the last ones.
-    void add(std::span<const std::byte> bytes) {
-        while (!bytes.empty()) {
-            std::array<std::uint64_t, 4> words{};
-            const std::size_t size = std::min(bytes.size(), sizeof(words));
-            std::memcpy(words.data(), bytes.data(), size);
-            for (std::size_t i = 0; i < lanes_.size(); ++i) {
-                lanes_[i] = std::rotl((lanes_[i] ^ words[i]) * kMultiplier, 29);
-            }
-            bytes = bytes.subspan(size);
-        }
+Result<struct stat> status_of(FdRef file) {
+    struct stat status{};
+    if (::fstat(file.number(), &status) != 0) {
+        return Error::from_errno(errno, "fstat");
     }
-    std::uint64_t value() const {
-        std::uint64_t sum = 0;
-        for (const std::uint64_t lane : lanes_) {
-            sum = std::rotl((sum ^ lane) * kMultiplier, 29);
-        }
-        return sum;
-    }
+    return status;
+}
 
-private:
-    static constexpr std::uint64_t kMultiplier = 0x9e37'79b9'7f4a'7c15;
-    std::array<std::uint64_t, 4> lanes_{1, 2, 3, 4};
-};
+bool is_ours(const struct stat& status) {
+    return status.st_uid == ::geteuid() && (status.st_mode & kWritableByOthers) == 0;
+}
+
+/// The name of what is unpacked from a file of this identity. A file that is replaced has another
+/// inode, and one that is written in place another time of change.
+std::string entry_name(const struct stat& image) {
+    std::array<char, 128> name{};
+    const int size = std::snprintf(
+        name.data(), name.size(), "%lx-%lx-%lx-%lx.%lx-%lx.%lx", image.st_dev, image.st_ino,
+        static_cast<unsigned long>(image.st_size), static_cast<unsigned long>(image.st_mtim.tv_sec),
+        static_cast<unsigned long>(image.st_mtim.tv_nsec),
+        static_cast<unsigned long>(image.st_ctim.tv_sec),
+        static_cast<unsigned long>(image.st_ctim.tv_nsec));
+    return std::string(name.data(), static_cast<std::size_t>(size)) + std::string(kSuffix);
+}
+
+Result<Fd> open_at(FdRef directory, const std::string& name, int flags) {
+    Fd file(::openat(directory.number(), name.c_str(), flags | O_CLOEXEC, 0644));
+    if (!file) {
+        return Error::from_errno(errno, "open '" + name + "'");
+    }
+    return file;
+}
+
+Result<Fd> open_cache(const std::string& path) {
+    TRY(make_directory(path, 0700));
+    Fd directory = TRY(open_file(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    if (!is_ours(TRY(status_of(directory.ref())))) {
+        return Error(Code::PermissionDenied, "kernel cache '" + path + "': others may write to it");
+    }
+    return directory;
+}
+
+/// The kept kernel of that name. Errors: openat(2)'s; DataLoss for what nobody here put there.
+Result<Fd> open_entry(FdRef cache, const std::string& name) {
+    Fd file = TRY(open_at(cache, name, O_RDONLY | O_NOFOLLOW));
+    const struct stat status = TRY(status_of(file.ref()));
+    if (!S_ISREG(status.st_mode) || status.st_size == 0 || !is_ours(status)) {
+        return Error(Code::DataLoss, "kept kernel '" + name + "' is not ours");
+    }
+    return file;
+}
 
 Result<std::vector<std::byte>> read_image(FdRef file) {
     const Bytes size = TRY(file_size(file));
@@ -80,58 +96,40 @@ Result<std::vector<std::byte>> read_image(FdRef file) {
     return content;
 }
 
-/// The cached kernel. Errors: NotFound, or DataLoss where it is not what was put there.
-Result<Fd> open_cached(const std::string& path) {
-    constexpr std::size_t chunk_size = std::size_t{1} << 20U;
-    Fd file = TRY(open_file(path.c_str(), O_RDONLY | O_NOFOLLOW));
-    const std::uint64_t size = TRY(file_size(file.ref())).value();
-    Trailer trailer;
-    if (size <= sizeof(trailer)) {
-        return Error(Code::DataLoss, "cached kernel is truncated");
+/// Removes what was unpacked from images that were replaced since. Machines that run have it open.
+void remove_others(FdRef cache, const std::string& kept) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(
+        ::fdopendir(::openat(cache.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), ::closedir);
+    if (!entries) {
+        return;
     }
-    const std::uint64_t end = size - sizeof(trailer);
-    TRY(read_exactly(file.ref(), std::as_writable_bytes(std::span(&trailer, 1)), end));
-    Checksum sum;
-    std::vector<std::byte> buffer(chunk_size);
-    for (std::uint64_t at = 0; at < end; at += chunk_size) {
-        const auto chunk = std::span(buffer).first(std::min<std::uint64_t>(chunk_size, end - at));
-        TRY(read_exactly(file.ref(), chunk, at));
-        sum.add(chunk);
+    while (const dirent* entry = ::readdir(entries.get())) {
+        const std::string_view name = entry->d_name;
+        if (name != kept && name.contains(kSuffix)) {
+            (void)::unlinkat(cache.number(), entry->d_name, 0);
+        }
     }
-    if (trailer.magic != Trailer{}.magic || trailer.size != end ||
-        trailer.checksum != sum.value()) {
-        return Error(Code::DataLoss, "cached kernel is damaged");
-    }
-    return file;
 }
 
-Result<void> write_cached(FdRef file, std::span<const std::byte> kernel) {
-    Trailer trailer;
-    trailer.size = kernel.size();
-    Checksum sum;
-    sum.add(kernel);
-    trailer.checksum = sum.value();
-    TRY(write_all(file, kernel, kCacheName));
-    return write_all(file, std::as_bytes(std::span(&trailer, 1)), kCacheName);
-}
-
-/// Under another name first: who looks meanwhile finds nothing or everything.
-Result<void> store(const std::string& path, std::span<const std::byte> kernel) {
-    std::string temporary = path + ".XXXXXX";
-    const Fd file(::mkostemp(temporary.data(), O_CLOEXEC));
-    if (!file) {
-        return Error::from_errno(errno, "create '" + temporary + "'");
-    }
+/// Writes a file without a name, and gives it one when it is on the disk as a whole: a crash, or
+/// somebody who does the same meanwhile, leaves nothing that is half written.
+Result<Fd> store(FdRef cache, const std::string& name, std::span<const std::byte> kernel) {
+    const Fd file = TRY(open_at(cache, ".", O_TMPFILE | O_RDWR));
     // A kernel is no secret, and QEMU, which has a user of its own, opens it again by its number.
-    (void)::fchmod(file.ref().number(), 0644);
-    Result<void> stored = write_cached(file.ref(), kernel);
-    if (stored && ::rename(temporary.c_str(), path.c_str()) != 0) {
-        stored = Error::from_errno(errno, "rename to '" + path + "'");
+    if (::fchmod(file.ref().number(), 0644) != 0) {
+        return Error::from_errno(errno, "fchmod");
     }
-    if (!stored) {
-        (void)::unlink(temporary.c_str());
+    TRY(write_all(file.ref(), kernel, kCacheName));
+    if (::fdatasync(file.ref().number()) != 0) {
+        return Error::from_errno(errno, "fdatasync '" + std::string(kCacheName) + "'");
     }
-    return stored;
+    const std::string self = "/proc/self/fd/" + std::to_string(file.ref().number());
+    if (::linkat(AT_FDCWD, self.c_str(), cache.number(), name.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
+        errno != EEXIST) {
+        return Error::from_errno(errno, "link '" + name + "'");
+    }
+    remove_others(cache, name);
+    return open_file(self.c_str(), O_RDONLY);
 }
 
 }  // namespace
@@ -147,16 +145,21 @@ Result<Fd> open_vmlinux(const std::string& path, const std::string& cache_direct
     if (is_elf(start)) {
         return file;
     }
-    const std::vector<std::byte> image = TRY(read_image(file.ref()));
-    const std::string cached =
-        cache_directory + "/" + TRY(storage::sha256(image)).hex() + ".vmlinux";
-    if (Result<Fd> found = open_cached(cached)) {
+    const std::string name = entry_name(TRY(status_of(file.ref())));
+    const Fd cache = TRY(open_cache(cache_directory));
+    Result<Fd> found = open_entry(cache.ref(), name);
+    if (found) {
         return found;
     }
+    if (found.error().code() == Code::DataLoss) {
+        (void)::unlinkat(cache.ref().number(), name.c_str(), 0);
+    }
+    const std::vector<std::byte> image = TRY(read_image(file.ref()));
     const Mapping kernel = TRY(unpack_kernel(image));
-    TRY(make_directory(cache_directory, 0700));
-    TRY(store(cached, kernel.bytes()));
-    return open_cached(cached);
+    if (entry_name(TRY(status_of(file.ref()))) != name) {
+        return Error(Code::Aborted, "the kernel was written to while it was read");
+    }
+    return store(cache.ref(), name, kernel.bytes());
 }
 
 }  // namespace pepita::vmm

@@ -14,13 +14,16 @@ inline constexpr Bytes kKernelFileMax = 512_MiB;
 /// An uncompressed vmlinux, open for reading, as KvmConfig::kernel wants it: `path` itself where
 /// that is an ELF, else what the bzImage there holds.
 ///
-/// Unpacking takes a tenth of a second, so it is kept in `cache_directory` (made where it is
-/// missing) under the SHA-256 of the bzImage. What is kept is checked whole before it is used, and
-/// made anew where it is damaged. Nobody else may write in that directory: the check is against
-/// accidents. Several processes may do this at once.
+/// Decompressing takes a tenth of a second, so the result is kept in `cache_directory` (made where
+/// it is missing), named by the image's device, inode, size and times: to find it costs a few
+/// system calls. The directory is trusted, and must be ours and writable by nobody else. It holds
+/// the kernels of one image: storing one removes those of images that were replaced. Several
+/// processes may do this at once.
 ///
 /// Errors: those of open(2) and unpack_kernel(), naming neither path (the caller knows it);
-/// ResourceExhausted (ENOSPC) while writing the cache, and nothing half-written stays behind.
+/// PermissionDenied for a cache that others may write to; Aborted where the image changes
+/// meanwhile; ResourceExhausted (ENOSPC) while writing the cache, and nothing half-written stays
+/// behind.
 Result<Fd> open_vmlinux(const std::string& path, const std::string& cache_directory);
 
 }  // namespace pepita::vmm
