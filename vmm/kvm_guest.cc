@@ -51,7 +51,7 @@ struct KvmGuest::Parts {
     std::unique_ptr<Machine> machine;
     Ioapic ioapic{*machine};
     EndPorts end_ports{[this](ExitReason reason) { machine->end(reason); }};
-    std::optional<Serial> serial;
+    std::unique_ptr<Serial> serial;
     std::vector<ConfiguredDevice> devices;
     PciHost pci{machine->mmio(), kPciWindows};
 };
@@ -73,10 +73,12 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const Machin
     TRY(parts->end_ports.attach(machine.ports()));
     if (kvm.console) {
         Ioapic& ioapic = parts->ioapic;
-        Serial& serial = parts->serial.emplace(
-            borrow(*kvm.console),
-            [&ioapic](Ioapic::Level level) { ioapic.set_pin(layout::kSerialPin, level); });
-        TRY(machine.ports().add(layout::kSerialPort, layout::kSerialPorts, serial));
+        parts->serial = TRY(Serial::create(loop, borrow(*kvm.console),
+                                           [&ioapic](Ioapic::Level level) {
+                                               ioapic.set_pin(layout::kSerialPin, level);
+                                           }),
+                            "console");
+        TRY(machine.ports().add(layout::kSerialPort, layout::kSerialPorts, *parts->serial));
     }
 
     parts->devices = TRY(make_devices(loop, config));

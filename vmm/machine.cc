@@ -207,7 +207,7 @@ Result<void> Machine::start(Vcpu::Prepare prepare, OnEnd on_end) {
             vcpu->exited(), EPOLLIN, [this, &vcpu = *vcpu](std::uint32_t) { on_exit(vcpu); })));
     }
     for (const auto& vcpu : vcpus_) {
-        TRY(vcpu->start(prepare));
+        TRY(vcpu->start(prepare, [this](VcpuExit& exit) { return answer(exit); }));
     }
     return {};
 }
@@ -231,10 +231,8 @@ void Machine::on_exit(Vcpu& vcpu) {
     }
     switch (exit.kind) {
         case VcpuExit::Kind::Port:
-            answer(ports_, exit);
-            break;
         case VcpuExit::Kind::Memory:
-            answer(mmio_, exit);
+            answer_on_loop(exit);
             break;
         case VcpuExit::Kind::TripleFault:
             end(ExitReason::TripleFault);
@@ -251,19 +249,34 @@ void Machine::on_exit(Vcpu& vcpu) {
     }
 }
 
-void Machine::answer(const AddressMap& bus, const VcpuExit& exit) {
+const AddressMap& Machine::bus_of(const VcpuExit& exit) const {
+    return exit.kind == VcpuExit::Kind::Port ? ports_ : mmio_;
+}
+
+/// On the vCPU's thread. False where writes are left, which then are all that is in `exit`.
+bool Machine::answer(VcpuExit& exit) const {
     if (!std::has_single_bit(exit.access_size) || exit.access_size > 8) {
         std::ranges::fill(exit.data, std::byte{0xff});
-        return;
+        return true;
     }
+    const AddressMap& bus = bus_of(exit);
     // A string instruction gives several accesses at once, all to the same port.
-    for (std::size_t at = 0; at + exit.access_size <= exit.data.size(); at += exit.access_size) {
-        const std::span<std::byte> data = exit.data.subspan(at, exit.access_size);
-        if (exit.way == VcpuExit::Way::Write) {
-            (void)bus.write(exit.address, data);
-        } else {
-            (void)bus.read(exit.address, data);
+    while (exit.data.size() >= exit.access_size) {
+        const std::span<std::byte> data = exit.data.first(exit.access_size);
+        if (exit.way == VcpuExit::Way::Read) {
+            bus.read(exit.address, data);
+        } else if (bus.write(exit.address, data) == Written::NeedsLoop) {
+            return false;
         }
+        exit.data = exit.data.subspan(exit.access_size);
+    }
+    return true;
+}
+
+void Machine::answer_on_loop(const VcpuExit& exit) const {
+    const AddressMap& bus = bus_of(exit);
+    for (std::size_t at = 0; at < exit.data.size(); at += exit.access_size) {
+        bus.write_on_loop(exit.address, exit.data.subspan(at, exit.access_size));
     }
 }
 

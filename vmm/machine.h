@@ -22,7 +22,8 @@ namespace pepita::vmm {
 /// A KVM virtual machine: RAM, processors with their local APICs, and two buses to hang devices on.
 /// What is not here: an IOAPIC, timers, firmware. Interrupts are MSIs.
 ///
-/// Thread: that of `loop`, which runs every device and answers every exit of the vCPUs.
+/// Thread: that of `loop`, which runs every device. vCPUs answer their exits themselves where the
+/// buses can (see BusTarget); the others are the loop's.
 class Machine final : public MsiSink, public KickRegistry {
 public:
     struct Options {
@@ -71,7 +72,9 @@ private:
     Result<void> add_memory_slots();
     Result<void> add_vcpus(FdRef kvm, std::uint32_t count);
     void on_exit(Vcpu& vcpu);
-    void answer(const AddressMap& bus, const VcpuExit& exit);
+    bool answer(VcpuExit& exit) const;
+    void answer_on_loop(const VcpuExit& exit) const;
+    const AddressMap& bus_of(const VcpuExit& exit) const;
     Result<void> set_kick(virtio::GuestAddress at, FdRef eventfd, std::uint32_t flags);
 
     EventLoop& loop_;

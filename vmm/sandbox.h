@@ -31,11 +31,11 @@ constexpr SyscallRule not_executable(long number, unsigned argument) {
 }
 }  // namespace detail
 
-/// Runs the guest, tells the loop, waits for its answer, ends.
+/// Runs the guest, answers its exits or hands them to the loop and waits, ends.
 inline constexpr std::array kVcpu = {
     detail::only(SYS_ioctl, 1, abi::kvm::kRun),
-    detail::only(SYS_write),         // the loop's eventfd
-    detail::only(SYS_futex),         // waiting for the answer
+    detail::only(SYS_write),         // eventfds: an exit for the loop, a queue's notification
+    detail::only(SYS_futex),         // waiting for the loop, and for the lock of a device
     detail::only(SYS_sched_yield),   // which spins a little first
     detail::only(SYS_rt_sigreturn),  // from the signal that ends KVM_RUN
     detail::only(SYS_rt_sigprocmask),

@@ -147,8 +147,9 @@ Result<void> Vcpu::set_pvh_entry(virtio::GuestAddress entry, virtio::GuestAddres
     return call(vcpu_.ref(), kvm::kSetRegs, &regs, "KVM_SET_REGS");
 }
 
-Result<void> Vcpu::start(Prepare prepare) {
+Result<void> Vcpu::start(Prepare prepare, Answer answer) {
     CHECK(!thread_);
+    answer_ = std::move(answer);
     thread_ = TRY(Thread::start("vcpu-" + std::to_string(std::to_underlying(index_)),
                                 [this, prepare] { run(prepare); }));
     return {};
@@ -161,24 +162,33 @@ kvm::Run& Vcpu::shared() const {
 
 void Vcpu::run(Prepare prepare) {
     if (Result<void> prepared = prepare(); !prepared) {
-        failure_ = prepared.error().message();
+        exit_.failure = prepared.error().message();
         signal_eventfd(exited_.ref());
     }
     while (wait_for_resume()) {
-        const bool has_run = ::ioctl(vcpu_.ref().number(), kvm::kRun, 0) == 0;
-        // EINTR is stop()'s signal; EAGAIN comes while this processor waits for its INIT.
-        if (!has_run && (errno == EINTR || errno == EAGAIN)) {
+        if (run_guest()) {
             continue;
         }
-        if (!has_run) {
-            failure_ = Error::from_errno(errno, "KVM_RUN").message();
-        }
         State expected = State::Running;
-        // Pairs with the acquire in take_exit(): the loop sees the shared page and failure_.
+        // Pairs with the acquire in take_exit(): the loop sees the exit and the shared page.
         if (state_.compare_exchange_strong(expected, State::Waiting, std::memory_order_acq_rel)) {
             signal_eventfd(exited_.ref());
         }
     }
+}
+
+/// Until the next exit. False where it is the loop's to answer. Allocates nothing: the filter may
+/// not let it.
+bool Vcpu::run_guest() {
+    if (::ioctl(vcpu_.ref().number(), kvm::kRun, 0) != 0) {
+        // EINTR is stop()'s signal; EAGAIN comes while this processor waits for its INIT.
+        run_error_ = errno == EINTR || errno == EAGAIN ? 0 : errno;
+        return run_error_ == 0;
+    }
+    exit_ = read_exit();
+    const bool is_access =
+        exit_.kind == VcpuExit::Kind::Port || exit_.kind == VcpuExit::Kind::Memory;
+    return is_access && answer_(exit_);
 }
 
 /// False where the machine ends.
@@ -190,10 +200,17 @@ bool Vcpu::wait_for_resume() const {
 VcpuExit Vcpu::take_exit() {
     (void)drain_eventfd(exited_.ref());
     CHECK(state_.load(std::memory_order_acquire) == State::Waiting);
-    kvm::Run& run = shared();
-    if (!failure_.empty()) {
-        return {.kind = VcpuExit::Kind::Failed, .data = {}, .failure = failure_};
+    VcpuExit exit = std::exchange(exit_, {});
+    if (run_error_ != 0) {
+        exit = {.data = {}, .failure = Error::from_errno(run_error_, "KVM_RUN").message()};
+    } else if (exit.kind == VcpuExit::Kind::Failed && exit.failure.empty()) {
+        exit.failure = describe(shared());
     }
+    return exit;
+}
+
+VcpuExit Vcpu::read_exit() const {
+    kvm::Run& run = shared();
     const auto reason = static_cast<kvm::ExitReason>(run.exit_reason);
     if (reason == kvm::ExitReason::Io) {
         return port_exit();
@@ -210,7 +227,7 @@ VcpuExit Vcpu::take_exit() {
     if (reason == kvm::ExitReason::Shutdown) {
         return {.kind = VcpuExit::Kind::TripleFault, .data = {}, .failure = {}};
     }
-    return {.kind = VcpuExit::Kind::Failed, .data = {}, .failure = describe(run)};
+    return {.data = {}, .failure = {}};
 }
 
 VcpuExit Vcpu::port_exit() const {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,11 +32,11 @@ struct VcpuExit {
     std::string failure;          // Failed: what KVM said
 };
 
-/// One virtual processor and its thread, which does nothing but KVM_RUN.
+/// One virtual processor and its thread, which does nothing but KVM_RUN and answer its exits.
 ///
-/// Where the guest needs an answer, the thread signals exited() and sleeps until resume(). So
-/// devices and their registers belong to one thread, the device loop's, and need no locks.
-/// Thread: the device loop's, but for what runs inside start().
+/// Where an answer needs the device loop, the thread signals exited() and sleeps until resume().
+/// That costs three to four times the exit, so it is for what changes a device's state.
+/// Thread: the device loop's, but for what start() is given.
 class Vcpu {
 public:
     /// Errors: KVM's.
@@ -56,9 +57,13 @@ public:
 
     /// What the new thread does before its first KVM_RUN (its system call filter).
     using Prepare = Result<void> (*)();
+    /// Answers an exit on the vCPU's thread, behind that filter. True where the guest may go on;
+    /// what it leaves in the exit is for take_exit().
+    using Answer = std::move_only_function<bool(VcpuExit&)>;
 
     /// Starts the thread; it stops before the guest's first instruction, until resume().
-    Result<void> start(Prepare prepare);
+    /// Port and memory exits go to `answer` first; the others wait at once.
+    Result<void> start(Prepare prepare, Answer answer);
 
     /// Readable while the vCPU waits; take_exit() says for what.
     FdRef exited() const { return exited_.ref(); }
@@ -73,8 +78,10 @@ private:
 
     Vcpu(VcpuIndex index, Fd vcpu, Mapping run, Fd exited);
     void run(Prepare prepare);
+    bool run_guest();
     bool wait_for_resume() const;
     abi::kvm::Run& shared() const;
+    VcpuExit read_exit() const;
     VcpuExit port_exit() const;
 
     const VcpuIndex index_;
@@ -82,7 +89,10 @@ private:
     Mapping run_;
     Fd exited_;
     std::atomic<State> state_ = State::Waiting;
-    std::string failure_;  // written by the thread before it waits, read by take_exit()
+    // The thread's until it waits, then take_exit()'s: state_ hands them over.
+    Answer answer_;
+    VcpuExit exit_;
+    int run_error_ = 0;  // errno of KVM_RUN
     Thread thread_;
 };
 

@@ -69,14 +69,14 @@ PciDriver::PciDriver(vmm::AddressMap& mmio, const Kicks& kicks, std::uint64_t ec
 
 std::uint64_t PciDriver::read(std::uint64_t at, std::size_t size) const {
     std::array<std::byte, 8> bytes{};
-    (void)mmio_.read(at, std::span(bytes).first(size));
+    mmio_.read(at, std::span(bytes).first(size));
     return vmm::load(std::span(bytes).first(size));
 }
 
 void PciDriver::write(std::uint64_t at, std::uint64_t value, std::size_t size) const {
     std::array<std::byte, 8> bytes{};
     vmm::store(bytes, value);
-    (void)mmio_.write(at, std::span(bytes).first(size));
+    mmio_.write_on_loop(at, std::span(bytes).first(size));
 }
 
 std::uint64_t PciDriver::config(std::uint64_t offset, std::size_t size) const {

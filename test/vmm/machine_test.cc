@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <array>
 #include <chrono>
@@ -34,18 +35,45 @@ namespace {
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
 
-/// Calls back with each byte that the guest writes.
+/// Calls back on the loop with each byte that the guest writes.
 class TestPort final : public BusTarget {
 public:
     explicit TestPort(std::move_only_function<void(std::uint8_t)> on_write)
         : on_write_(std::move(on_write)) {}
     void read(std::uint64_t, std::span<std::byte> into) override { store(into, 0x5a); }
-    void write(std::uint64_t, std::span<const std::byte> from) override {
+    Written write(std::uint64_t, std::span<const std::byte>) override { return Written::NeedsLoop; }
+    void write_on_loop(std::uint64_t, std::span<const std::byte> from) override {
         on_write_(static_cast<std::uint8_t>(load(from)));
     }
 
 private:
     std::move_only_function<void(std::uint8_t)> on_write_;
+};
+
+/// Remembers which thread did what. Bytes from 0x80 on are left to the loop.
+class ThreadPort final : public BusTarget {
+public:
+    void read(std::uint64_t, std::span<std::byte> into) override {
+        store(into, 0x5a);
+        reader = ::pthread_self();
+    }
+    Written write(std::uint64_t, std::span<const std::byte> from) override {
+        if (load(from) >= 0x80) {
+            return Written::NeedsLoop;
+        }
+        writer = ::pthread_self();
+        written.push_back(static_cast<std::uint8_t>(load(from)));
+        return Written::Done;
+    }
+    void write_on_loop(std::uint64_t, std::span<const std::byte> from) override {
+        finisher = ::pthread_self();
+        written.push_back(static_cast<std::uint8_t>(load(from)));
+    }
+
+    pthread_t reader = 0;
+    pthread_t writer = 0;
+    pthread_t finisher = 0;
+    std::vector<std::uint8_t> written;
 };
 
 Result<void> nothing() { return {}; }
@@ -157,6 +185,37 @@ TEST_F(MachineTest, DeviceAnswersAtItsAddress) {
     ASSERT_TRUE(machine_->mmio().add(kDevice, 4, device));
     EXPECT_EQ(run(), ExitReason::PowerOff);
     EXPECT_EQ(written, 0x77);
+}
+
+TEST_F(MachineTest, ExitsAreAnsweredOnTheVcpusThreadButWhatNeedsTheLoop) {
+    constexpr std::uint32_t kDevice = 0xd000'0000;
+    make(1, tiny::store(kDevice, 1) + tiny::write_port(kTestPort, 2) + tiny::store(kDevice, 0x80) +
+                tiny::if_equal(kDevice, 0x5a, tiny::power_off()) + tiny::reset());
+    ThreadPort memory;
+    ThreadPort port;
+    ASSERT_TRUE(machine_->mmio().add(kDevice, 4, memory));
+    ASSERT_TRUE(machine_->ports().add(kTestPort, 1, port));
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    EXPECT_EQ(memory.written, (std::vector<std::uint8_t>{1, 0x80}));
+    EXPECT_EQ(port.written, std::vector<std::uint8_t>{2});
+    EXPECT_NE(memory.reader, ::pthread_self());
+    EXPECT_EQ(memory.reader, memory.writer);
+    EXPECT_EQ(memory.reader, port.writer);
+    EXPECT_EQ(memory.finisher, ::pthread_self());
+}
+
+TEST_F(MachineTest, StringOfBytesKeepsItsOrderAcrossThreads) {
+    constexpr std::uint32_t kString = 0x120000;
+    const tiny::Code bytes{{1, 2, 0x80, 3, 0x81, 0x82, 4}};
+    make(1, tiny::Code{{0xbe, 0x00, 0x00, 0x12, 0x00}} +        // mov esi, kString
+                tiny::Code{{0xb9, 0x07, 0x00, 0x00, 0x00}} +    // mov ecx, 7
+                tiny::Code{{0x66, 0xba, kTestPort, 0x00}} +     // mov dx, kTestPort
+                tiny::Code{{0xf3, 0x6e}} + tiny::power_off());  // rep outsb
+    put(kString, bytes);
+    ThreadPort port;
+    ASSERT_TRUE(machine_->ports().add(kTestPort, 1, port));
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    EXPECT_EQ(port.written, bytes.bytes);
 }
 
 TEST_F(MachineTest, KickComesAsAnEventAndNotAsAnExit) {

@@ -10,10 +10,12 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/hex.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/shared_mutex.h"
 
 namespace pepita::vmm {
 
 Result<void> AddressMap::add(std::uint64_t start, std::uint64_t size, BusTarget& target) {
+    const ExclusiveLock lock(mutex_);
     const auto next = std::ranges::upper_bound(ranges_, start, {}, &Range::start);
     const bool wraps = size == 0 || size - 1 > std::numeric_limits<std::uint64_t>::max() - start;
     const bool meets_next = next != ranges_.end() && next->start - start < size;
@@ -28,29 +30,42 @@ Result<void> AddressMap::add(std::uint64_t start, std::uint64_t size, BusTarget&
 }
 
 void AddressMap::remove(std::uint64_t start) {
+    const ExclusiveLock lock(mutex_);
     const auto found = std::ranges::lower_bound(ranges_, start, {}, &Range::start);
     if (found != ranges_.end() && found->start == start) {
         ranges_.erase(found);
     }
 }
 
-bool AddressMap::read(std::uint64_t at, std::span<std::byte> into) const {
+void AddressMap::read(std::uint64_t at, std::span<std::byte> into) const {
     std::ranges::fill(into, std::byte{0xff});
-    const Range* range = find(at, into.size());
-    if (range == nullptr) {
-        return false;
+    const SharedLock lock(mutex_);
+    if (const Range* range = find(at, into.size())) {
+        range->target->read(at - range->start, into);
     }
-    range->target->read(at - range->start, into);
-    return true;
 }
 
-bool AddressMap::write(std::uint64_t at, std::span<const std::byte> from) const {
+Written AddressMap::write(std::uint64_t at, std::span<const std::byte> from) const {
+    const SharedLock lock(mutex_);
     const Range* range = find(at, from.size());
-    if (range == nullptr) {
-        return false;
+    return range == nullptr ? Written::Done : range->target->write(at - range->start, from);
+}
+
+void AddressMap::write_on_loop(std::uint64_t at, std::span<const std::byte> from) const {
+    BusTarget* target = nullptr;
+    std::uint64_t offset = 0;
+    {
+        const SharedLock lock(mutex_);
+        const Range* range = find(at, from.size());
+        if (range == nullptr) {
+            return;
+        }
+        target = range->target;
+        offset = at - range->start;
     }
-    range->target->write(at - range->start, from);
-    return true;
+    if (target->write(offset, from) == Written::NeedsLoop) {
+        target->write_on_loop(offset, from);
+    }
 }
 
 const AddressMap::Range* AddressMap::find(std::uint64_t at, std::uint64_t length) const {

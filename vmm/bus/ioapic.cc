@@ -6,9 +6,11 @@
 #include <span>
 #include <utility>
 
+#include "kernel-abi/sys/adaptive_mutex.h"
 #include "kernel-abi/sys/check.h"
 #include "vmm/boot/layout.h"
 #include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
 #include "vmm/bus/msi_sink.h"
 
 namespace pepita::vmm {
@@ -33,6 +35,7 @@ Ioapic::Ioapic(MsiSink& sink) : sink_(sink) {
 }
 
 void Ioapic::read(std::uint64_t offset, std::span<std::byte> into) {
+    const AdaptiveLock lock(mutex_);
     if (offset == kSelect) {
         store(into, selected_);
     } else if (offset == kWindow) {
@@ -42,16 +45,25 @@ void Ioapic::read(std::uint64_t offset, std::span<std::byte> into) {
     }
 }
 
-void Ioapic::write(std::uint64_t offset, std::span<const std::byte> from) {
-    const auto value = static_cast<std::uint32_t>(load(from));
-    if (offset == kSelect) {
-        selected_ = value & 0xffU;
-    } else if (offset == kWindow) {
-        write_register(selected_, value);
+// A register may send what is pending; which one is next may not.
+Written Ioapic::write(std::uint64_t offset, std::span<const std::byte> from) {
+    if (offset == kWindow) {
+        return Written::NeedsLoop;
     }
+    if (offset == kSelect) {
+        const AdaptiveLock lock(mutex_);
+        selected_ = static_cast<std::uint32_t>(load(from)) & 0xffU;
+    }
+    return Written::Done;
+}
+
+void Ioapic::write_on_loop(std::uint64_t /*offset*/, std::span<const std::byte> from) {
+    const AdaptiveLock lock(mutex_);
+    write_register(selected_, static_cast<std::uint32_t>(load(from)));
 }
 
 void Ioapic::set_pin(std::uint32_t pin, Level level) {
+    const AdaptiveLock lock(mutex_);
     CHECK(pin < pins_.size());
     const Level before = std::exchange(pins_.at(pin).level, level);
     if (before == Level::Low && level == Level::High) {

@@ -38,9 +38,11 @@ void PciConfig::add_bar(Bytes size) {
     allow(pci::kCommand, 2, pci::kCommandMemory);
 }
 
-std::uint64_t PciConfig::bar_address() const {
+PciBar PciConfig::bar() const {
     const std::uint64_t high = get(pci::kBar1, 4);
-    return (high << 32U) | (get(pci::kBar0, 4) & ~pci::kBarFlags);
+    return {.size = bar_size_,
+            .address = (high << 32U) | (get(pci::kBar0, 4) & ~pci::kBarFlags),
+            .is_enabled = (get(pci::kCommand, 2) & pci::kCommandMemory) != 0};
 }
 
 void PciConfig::set_bar_address(std::uint64_t address) {
@@ -48,10 +50,6 @@ void PciConfig::set_bar_address(std::uint64_t address) {
     CHECK(address % bar_size_.value() == 0);
     set(pci::kBar0, 4, static_cast<std::uint32_t>(address) | pci::kBarMemory64);
     set(pci::kBar1, 4, static_cast<std::uint32_t>(address >> 32U));
-}
-
-bool PciConfig::memory_enabled() const {
-    return (get(pci::kCommand, 2) & pci::kCommandMemory) != 0;
 }
 
 std::uint16_t PciConfig::add_capability(std::uint8_t id, std::span<const std::byte> body,

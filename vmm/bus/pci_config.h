@@ -10,6 +10,13 @@
 
 namespace pepita::vmm {
 
+/// A memory BAR as configuration space has it.
+struct PciBar {
+    Bytes size;                 // 0: there is none
+    std::uint64_t address = 0;  // the guest writes it in halves: anything between two writes
+    bool is_enabled = false;    // memory space is; whether it is mapped is the host's to say
+};
+
 /// The 256 bytes of one function's configuration space, and which of their bits the guest may
 /// write. Sizing a BAR (PCI Local Bus 3.0 §6.2.5.1) needs no case of its own: of the all ones that
 /// the guest writes, only the writable bits stay, and those say the size.
@@ -28,15 +35,8 @@ public:
     /// Makes registers 0 and 1 one 64-bit memory BAR. `size` is a power of two from 4 KiB.
     void add_bar(Bytes size);
 
-    /// 0 for a function without a BAR.
-    Bytes bar_size() const { return bar_size_; }
-
-    /// What stands in the BAR; mapped or not is the host's to say. The guest writes it in halves,
-    /// so that it may be anything between two writes.
-    std::uint64_t bar_address() const;
+    PciBar bar() const;
     void set_bar_address(std::uint64_t address);
-
-    bool memory_enabled() const;
 
     /// Appends a capability: `body` is what follows the id and the next pointer. The bits that are
     /// set in `writable` (as long as body, or empty) are the guest's. Gives the capability's

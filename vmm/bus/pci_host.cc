@@ -7,18 +7,16 @@
 #include <span>
 #include <utility>
 
+#include "kernel-abi/sys/adaptive_mutex.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
-#include "kernel-abi/uapi/pci.h"
+#include "kernel-abi/sys/thread_annotations.h"
 #include "kernel-abi/virtio/guest_memory.h"
-#include "vmm/bus/access.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_config.h"
 #include "vmm/bus/pci_function.h"
 
 namespace pepita::vmm {
-
-namespace pci = abi::pci;
 
 namespace {
 
@@ -28,10 +26,20 @@ constexpr PciConfig::Identity kHostBridge{
 
 class HostBridge final : public PciFunction {
 public:
-    PciConfig& config() override { return config_; }
+    void read_config(std::uint64_t offset, std::span<std::byte> into) override {
+        const AdaptiveLock lock(mutex_);
+        config_.read(offset, into);
+    }
+    void write_config(std::uint64_t offset, std::span<const std::byte> from) override {
+        const AdaptiveLock lock(mutex_);
+        config_.write(offset, from);
+    }
+    PciBar bar() override { return {}; }
+    void set_bar_address(std::uint64_t /*address*/) override {}
 
 private:
-    PciConfig config_{kHostBridge};
+    AdaptiveMutex mutex_;
+    PciConfig config_ PEPITA_GUARDED_BY(mutex_){kHostBridge};
 };
 
 }  // namespace
@@ -39,6 +47,8 @@ private:
 PciHost::PciHost(AddressMap& mmio, const Windows& windows)
     : mmio_(mmio), windows_(windows), next_bar_(windows.memory64.start) {
     slots_.push_back(std::make_unique<Slot>(std::make_unique<HostBridge>()));
+    const AdaptiveLock lock(mutex_);
+    functions_[0] = slots_[0]->function.get();
 }
 
 PciHost::~PciHost() {
@@ -51,50 +61,36 @@ Result<PciSlot> PciHost::add(std::unique_ptr<PciFunction> function) {
     if (slots_.size() == kSlots) {
         return Error(Code::ResourceExhausted, "no PCI slot is free");
     }
-    PciConfig& config = function->config();
-    if (const std::uint64_t size = config.bar_size().value(); size != 0) {
+    if (const std::uint64_t size = function->bar().size.value(); size != 0) {
         const std::uint64_t start = (next_bar_ + size - 1) & ~(size - 1);
         if (!windows_.memory64.contains(start, size)) {
             return Error(Code::ResourceExhausted, "the 64-bit PCI window is full");
         }
-        config.set_bar_address(start);
+        function->set_bar_address(start);
         next_bar_ = start + size;
     }
     slots_.push_back(std::make_unique<Slot>(std::move(function)));
+    const AdaptiveLock lock(mutex_);
+    functions_[slots_.size() - 1] = slots_.back()->function.get();
     return PciSlot{static_cast<std::uint8_t>(slots_.size() - 1)};
 }
 
-void PciHost::read_config(std::uint64_t at, std::span<std::byte> into) {
-    if (PciFunction* function = function_at(at)) {
-        function->read_config(at % 4096, into);
-    }
-}
-
-void PciHost::write_config(std::uint64_t at, std::span<const std::byte> from) {
-    if (PciFunction* function = function_at(at)) {
-        function->write_config(at % 4096, from);
-        remap();
-    }
-}
-
-PciFunction* PciHost::function_at(std::uint64_t at) {
+// `at` as ECAM has it: device in bits 15 to 19, function in 12 to 14, register below.
+PciFunction* PciHost::function_at(std::uint64_t at) const {
     const std::uint64_t device = at >> 15U;
     const std::uint64_t number = (at >> 12U) & 7U;
-    if (number != 0 || device >= slots_.size()) {
-        return nullptr;
-    }
-    return slots_[device]->function.get();
+    return number == 0 && device < functions_.size() ? functions_[device] : nullptr;
 }
 
 std::optional<std::uint64_t> PciHost::wanted(const Slot& slot) const {
-    const PciConfig& config = slot.function->config();
-    const std::uint64_t size = config.bar_size().value();
-    const std::uint64_t start = config.bar_address();
-    if (size == 0 || !config.memory_enabled() ||
-        (!windows_.memory32.contains(start, size) && !windows_.memory64.contains(start, size))) {
+    const PciBar bar = slot.function->bar();
+    const std::uint64_t size = bar.size.value();
+    if (size == 0 || !bar.is_enabled ||
+        (!windows_.memory32.contains(bar.address, size) &&
+         !windows_.memory64.contains(bar.address, size))) {
         return std::nullopt;
     }
-    return start;
+    return bar.address;
 }
 
 // All slots, not the written one alone: what leaves its place may let another come in.
@@ -107,7 +103,7 @@ void PciHost::remap() {
     for (const std::unique_ptr<Slot>& slot : slots_) {
         const std::optional<std::uint64_t> start = wanted(*slot);
         if (!slot->mapped && start &&
-            mmio_.add(*start, slot->function->config().bar_size().value(), *slot).has_value()) {
+            mmio_.add(*start, slot->function->bar().size.value(), *slot).has_value()) {
             slot->mapped = start;
             slot->function->bar_mapped(virtio::GuestAddress{*start});
         }
@@ -125,44 +121,37 @@ void PciHost::Slot::read(std::uint64_t offset, std::span<std::byte> into) {
     function->read_bar(offset, into);
 }
 
-void PciHost::Slot::write(std::uint64_t offset, std::span<const std::byte> from) {
-    function->write_bar(offset, from);
+Written PciHost::Slot::write(std::uint64_t offset, std::span<const std::byte> from) {
+    return function->write_bar(offset, from);
+}
+
+void PciHost::Slot::write_on_loop(std::uint64_t offset, std::span<const std::byte> from) {
+    function->write_bar_on_loop(offset, from);
 }
 
 void PciHost::Ecam::read(std::uint64_t offset, std::span<std::byte> into) {
-    host_.read_config(offset, into);
-}
-
-void PciHost::Ecam::write(std::uint64_t offset, std::span<const std::byte> from) {
-    host_.write_config(offset, from);
-}
-
-// The address register is one of 4 bytes alone: a byte written to 0xcf9 or 0xcfb is meant for other
-// hardware, and Linux writes one to see whether we know.
-void PciHost::Ports::read(std::uint64_t offset, std::span<std::byte> into) {
-    if (offset == 0 && into.size() == 4) {
-        store(into, address_);
-    } else if (const auto at = target(offset, into.size())) {
-        host_.read_config(*at, into);
+    const AdaptiveLock lock(host_.mutex_);
+    if (PciFunction* function = host_.function_at(offset)) {
+        function->read_config(offset % 4096, into);
     }
 }
 
-void PciHost::Ports::write(std::uint64_t offset, std::span<const std::byte> from) {
-    if (offset == 0 && from.size() == 4) {
-        address_ = static_cast<std::uint32_t>(load(from));
-    } else if (const auto at = target(offset, from.size())) {
-        host_.write_config(*at, from);
-    }
+// Nearly every register that can be written moves a BAR or an interrupt.
+Written PciHost::Ecam::write(std::uint64_t offset, std::span<const std::byte> /*from*/) {
+    const AdaptiveLock lock(host_.mutex_);
+    return host_.function_at(offset) == nullptr ? Written::Done : Written::NeedsLoop;
 }
 
-std::optional<std::uint64_t> PciHost::Ports::target(std::uint64_t offset, std::size_t size) const {
-    // Bits 24 to 30 are reserved and 16 to 23 the bus: neither may be anything but 0.
-    const bool is_ours = (address_ & 0xffff'0000U) == pci::kConfigAddressEnable;
-    if (offset < 4 || size > 4 || !is_natural(offset, size) || !is_ours) {
-        return std::nullopt;
+void PciHost::Ecam::write_on_loop(std::uint64_t offset, std::span<const std::byte> from) {
+    PciFunction* function = nullptr;
+    {
+        const AdaptiveLock lock(host_.mutex_);
+        function = host_.function_at(offset);
     }
-    const std::uint64_t device_and_function = (address_ >> 8U) & 0xffU;
-    return (device_and_function << 12U) | (address_ & 0xfcU) | (offset & 3U);
+    if (function != nullptr) {
+        function->write_config(offset % 4096, from);
+        host_.remap();
+    }
 }
 
 }  // namespace pepita::vmm

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -7,9 +8,10 @@
 #include <span>
 #include <vector>
 
+#include "kernel-abi/sys/adaptive_mutex.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/thread_annotations.h"
 #include "vmm/bus/address_map.h"
-#include "vmm/bus/pci_config.h"
 #include "vmm/bus/pci_function.h"
 
 namespace pepita::vmm {
@@ -34,7 +36,7 @@ struct AddressRange {
 /// a window, and nobody else is there; otherwise it answers nowhere. So a guest can make its
 /// devices unreachable, and never make one answer in place of RAM or of another.
 ///
-/// Thread: the device loop's.
+/// Thread: the device loop's, but for what ecam() answers to vCPUs.
 class PciHost {
 public:
     static constexpr std::size_t kSlots = 32;
@@ -62,15 +64,13 @@ public:
     /// map at the address that the MCFG table says.
     BusTarget& ecam() { return ecam_; }
 
-    /// Configuration space by the ports 0xcf8 to 0xcff. Not needed by a guest that has an MCFG.
-    BusTarget& ports() { return ports_; }
-
 private:
     class Slot final : public BusTarget {
     public:
         explicit Slot(std::unique_ptr<PciFunction> it) : function(std::move(it)) {}
         void read(std::uint64_t offset, std::span<std::byte> into) override;
-        void write(std::uint64_t offset, std::span<const std::byte> from) override;
+        Written write(std::uint64_t offset, std::span<const std::byte> from) override;
+        void write_on_loop(std::uint64_t offset, std::span<const std::byte> from) override;
 
         std::unique_ptr<PciFunction> function;
         std::optional<std::uint64_t> mapped;  // where the BAR answers now
@@ -79,28 +79,14 @@ private:
     public:
         explicit Ecam(PciHost& host) : host_(host) {}
         void read(std::uint64_t offset, std::span<std::byte> into) override;
-        void write(std::uint64_t offset, std::span<const std::byte> from) override;
+        Written write(std::uint64_t offset, std::span<const std::byte> from) override;
+        void write_on_loop(std::uint64_t offset, std::span<const std::byte> from) override;
 
     private:
         PciHost& host_;
     };
-    class Ports final : public BusTarget {
-    public:
-        explicit Ports(PciHost& host) : host_(host) {}
-        void read(std::uint64_t offset, std::span<std::byte> into) override;
-        void write(std::uint64_t offset, std::span<const std::byte> from) override;
 
-    private:
-        std::optional<std::uint64_t> target(std::uint64_t offset, std::size_t size) const;
-
-        PciHost& host_;
-        std::uint32_t address_ = 0;
-    };
-
-    // `at` as ECAM has it: device in bits 15 to 19, function in 12 to 14, register below.
-    void read_config(std::uint64_t at, std::span<std::byte> into);
-    void write_config(std::uint64_t at, std::span<const std::byte> from);
-    PciFunction* function_at(std::uint64_t at);
+    PciFunction* function_at(std::uint64_t at) const PEPITA_REQUIRES(mutex_);
     std::optional<std::uint64_t> wanted(const Slot& slot) const;
     void remap();
     void unmap(Slot& slot);
@@ -108,9 +94,12 @@ private:
     AddressMap& mmio_;
     Windows windows_;
     std::uint64_t next_bar_;
-    std::vector<std::unique_ptr<Slot>> slots_;  // by device number
+    std::vector<std::unique_ptr<Slot>> slots_;  // by device number; the loop's
+    // The functions of slots_, as vCPUs find them. Held while one reads configuration space; taken
+    // before a function's own lock, never while the map is changed.
+    AdaptiveMutex mutex_;
+    std::array<PciFunction*, kSlots> functions_ PEPITA_GUARDED_BY(mutex_){};
     Ecam ecam_{*this};
-    Ports ports_{*this};
 };
 
 }  // namespace pepita::vmm

@@ -10,9 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/adaptive_mutex.h"
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/thread_annotations.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/pci.h"
 #include "kernel-abi/uapi/virtio_config.h"
@@ -22,6 +24,7 @@
 #include "kernel-abi/virtio/ring.h"
 #include "kernel-abi/virtio/status.h"
 #include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_config.h"
 #include "vmm/bus/virtio_pci_common.h"
 
@@ -94,12 +97,14 @@ Result<std::unique_ptr<PciTransport>> PciTransport::create(virtio::Device& devic
 PciTransport::PciTransport(virtio::Device& device, const Surroundings& surroundings)
     : device_(device),
       around_(surroundings),
+      queues_(device.queue_sizes().size()),
       common_(offered(device), device.queue_sizes(),
               static_cast<std::uint16_t>(device.queue_sizes().size() + 1)),
       msix_(static_cast<std::uint16_t>(device.queue_sizes().size() + 1), surroundings.messages),
-      config_(identity(device.type())) {
-    CHECK(device.queue_sizes().size() <= kQueuesMax);
-    CHECK(device.config().size() <= kPage);
+      config_(identity(device.type())),
+      device_config_(device.config().begin(), device.config().end()) {
+    CHECK(queues_.size() <= kQueuesMax);
+    CHECK(device_config_.size() <= kPage);
     config_.add_bar(kBarSize);
     add_capabilities();
 }
@@ -112,7 +117,6 @@ PciTransport::~PciTransport() {
 }
 
 Result<void> PciTransport::create_queues() {
-    queues_.resize(common_.queues().size());
     for (std::size_t i = 0; i < queues_.size(); ++i) {
         Queue& queue = queues_[i];
         queue.kicked = TRY(create_eventfd());
@@ -128,10 +132,10 @@ Result<void> PciTransport::create_queues() {
 void PciTransport::add_capabilities() {
     add_capability(abi::kVirtioPciCapabilityCommon, kCommon, sizeof(abi::VirtioPciCommonConfig));
     add_capability(abi::kVirtioPciCapabilityIsr, kIsr, 1);
-    if (const std::size_t size = device_.config().size(); size != 0) {
+    if (const std::size_t size = device_config_.size(); size != 0) {
         add_capability(abi::kVirtioPciCapabilityDevice, kDevice, static_cast<std::uint32_t>(size));
     }
-    const auto queues = static_cast<std::uint32_t>(common_.queues().size());
+    const auto queues = static_cast<std::uint32_t>(queues_.size());
     abi::VirtioPciNotifyCapability notify{};
     notify.capability.length = sizeof(notify);
     notify.capability.type = abi::kVirtioPciCapabilityNotify;
@@ -169,63 +173,92 @@ void PciTransport::add_capability(std::uint8_t type, std::uint32_t offset, std::
     config_.add_capability(pci::kCapabilityVendor, body_of(capability));
 }
 
+PciBar PciTransport::bar() {
+    const AdaptiveLock lock(mutex_);
+    return config_.bar();
+}
+
+void PciTransport::set_bar_address(std::uint64_t address) {
+    const AdaptiveLock lock(mutex_);
+    config_.set_bar_address(address);
+}
+
 void PciTransport::read_config(std::uint64_t offset, std::span<std::byte> into) {
-    const bool interrupts = isr_ != 0 && !msix_.is_enabled();
-    const std::uint32_t rest = config_.get(pci::kStatus, 2) & ~std::uint32_t{pci::kStatusInterrupt};
-    config_.set(pci::kStatus, 2, rest | (interrupts ? pci::kStatusInterrupt : 0U));
-    if (offset - (window_at_ + kWindowData) < 4) {
-        read_window();
-    }
+    const AdaptiveLock lock(mutex_);
     config_.read(offset, into);
+    if (offset - (window_at_ + kWindowData) < 4) {
+        read_window(offset - (window_at_ + kWindowData), into);
+    }
+    const bool has_status = offset <= pci::kStatus && pci::kStatus - offset < into.size();
+    if (has_status && isr_ != 0 && !msix_.is_enabled()) {
+        into[pci::kStatus - offset] |= std::byte{pci::kStatusInterrupt};
+    }
 }
 
 void PciTransport::write_config(std::uint64_t offset, std::span<const std::byte> from) {
-    config_.write(offset, from);
+    {
+        const AdaptiveLock lock(mutex_);
+        config_.write(offset, from);
+        if (offset - msix_at_ < 4) {
+            msix_.set_control(static_cast<std::uint16_t>(
+                config_.get(static_cast<std::uint16_t>(msix_at_ + 2), 2)));
+        }
+    }
     if (offset - (window_at_ + kWindowData) < 4) {
         write_window();
-    }
-    if (offset - msix_at_ < 4) {
-        msix_.set_control(
-            static_cast<std::uint16_t>(config_.get(static_cast<std::uint16_t>(msix_at_ + 2), 2)));
     }
 }
 
 // §4.1.4.9: the BAR for a driver that cannot map it. Its bytes in configuration space are as large
 // as the driver says in the capability, and mean that many bytes of the BAR at the offset there.
-std::optional<std::size_t> PciTransport::window_length() const {
-    const auto get = [this](std::uint16_t field, std::size_t size) {
+std::optional<PciTransport::Window> PciTransport::window() const {
+    const auto get = [this](std::uint16_t field, std::size_t size) PEPITA_REQUIRES(mutex_) {
         return config_.get(static_cast<std::uint16_t>(window_at_ + field), size);
     };
-    const std::uint32_t offset = get(kWindowOffset, 4);
-    const std::uint32_t length = get(kWindowLength, 4);
-    if (get(kWindowBar, 1) != 0 || length > 4 || !is_natural(offset, length) ||
-        offset >= kBarSize.value()) {
+    const Window found{.offset = get(kWindowOffset, 4), .length = get(kWindowLength, 4)};
+    if (get(kWindowBar, 1) != 0 || found.length > 4 || !is_natural(found.offset, found.length) ||
+        found.offset >= kBarSize.value()) {
         return std::nullopt;
     }
-    return length;
+    return found;
 }
 
-void PciTransport::read_window() {
-    if (const auto length = window_length()) {
-        std::array<std::byte, 4> data{};
-        const std::span<std::byte> bytes = std::span(data).first(*length);
-        std::ranges::fill(bytes, std::byte{0xff});
-        read_bar(config_.get(static_cast<std::uint16_t>(window_at_ + kWindowOffset), 4), bytes);
-        config_.set(static_cast<std::uint16_t>(window_at_ + kWindowData), 4,
-                    static_cast<std::uint32_t>(load(data)));
+/// The part of the window's data at `offset`. What is no access to configuration space stays.
+void PciTransport::read_window(std::uint64_t offset, std::span<std::byte> into) {
+    const auto found = window();
+    if (!found || into.size() > 4 || !is_natural(offset, into.size())) {
+        return;
     }
+    std::array<std::byte, 4> data{};
+    const std::span<std::byte> bytes = std::span(data).first(found->length);
+    std::ranges::fill(bytes, std::byte{0xff});
+    read_registers(found->offset, bytes);
+    std::ranges::copy(std::span(data).subspan(offset, into.size()), into.begin());
 }
 
 void PciTransport::write_window() {
-    if (const auto length = window_length()) {
-        std::array<std::byte, 4> data{};
+    std::optional<Window> found;
+    std::array<std::byte, 4> data{};
+    {
+        const AdaptiveLock lock(mutex_);
+        found = window();
         store(data, config_.get(static_cast<std::uint16_t>(window_at_ + kWindowData), 4));
-        write_bar(config_.get(static_cast<std::uint16_t>(window_at_ + kWindowOffset), 4),
-                  std::span(data).first(*length));
+    }
+    if (!found) {
+        return;
+    }
+    const std::span<const std::byte> bytes = std::span(data).first(found->length);
+    if (write_bar(found->offset, bytes) == Written::NeedsLoop) {
+        write_bar_on_loop(found->offset, bytes);
     }
 }
 
 void PciTransport::read_bar(std::uint64_t offset, std::span<std::byte> into) {
+    const AdaptiveLock lock(mutex_);
+    read_registers(offset, into);
+}
+
+void PciTransport::read_registers(std::uint64_t offset, std::span<std::byte> into) {
     const std::uint64_t within = offset % kPage;
     switch (offset - within) {
         case kCommon:
@@ -237,7 +270,10 @@ void PciTransport::read_bar(std::uint64_t offset, std::span<std::byte> into) {
             }
             break;
         case kDevice:
-            read_device(within, into);
+            if (within < device_config_.size() && into.size() <= device_config_.size() - within) {
+                std::ranges::copy(std::span(device_config_).subspan(within, into.size()),
+                                  into.begin());
+            }
             break;
         case kTable:
             msix_.read_table(within, into);
@@ -250,39 +286,83 @@ void PciTransport::read_bar(std::uint64_t offset, std::span<std::byte> into) {
     }
 }
 
-void PciTransport::write_bar(std::uint64_t offset, std::span<const std::byte> from) {
+// The loop's: what starts or resets the device, what it is told, what may send a message.
+Written PciTransport::write_bar(std::uint64_t offset, std::span<const std::byte> from) {
     const std::uint64_t within = offset % kPage;
     switch (offset - within) {
-        case kCommon:
-            act(common_.write(within, from));
+        case kCommon: {
+            if (within == offsetof(abi::VirtioPciCommonConfig, device_status)) {
+                return Written::NeedsLoop;
+            }
+            const AdaptiveLock lock(mutex_);
+            CHECK(common_.write(within, from) == virtio::Status::Step::None);
+            return Written::Done;
+        }
+        case kNotify:
+            // Reached where the kernel does not signal for us; what is written does not matter.
+            if (within / kNotifyMultiplier < queues_.size()) {
+                signal_eventfd(queues_[within / kNotifyMultiplier].kicked.ref());
+            }
+            return Written::Done;
+        case kDevice:
+        case kTable:
+            return Written::NeedsLoop;
+        default:
+            return Written::Done;
+    }
+}
+
+void PciTransport::write_bar_on_loop(std::uint64_t offset, std::span<const std::byte> from) {
+    const std::uint64_t within = offset % kPage;
+    switch (offset - within) {
+        case kCommon: {
+            virtio::Status::Step step = virtio::Status::Step::None;
+            {
+                const AdaptiveLock lock(mutex_);
+                step = common_.write(within, from);
+                // A device that has no session cannot tell that it has changed.
+                if (copy_device_config()) {
+                    announce_config();
+                }
+            }
+            act(step);
             break;
+        }
         case kDevice:
             write_device(within, from);
             break;
-        case kNotify:
-            // Reached where the kernel does not signal for us; what is written does not matter.
-            kick(within / kNotifyMultiplier);
-            break;
-        case kTable:
+        case kTable: {
+            const AdaptiveLock lock(mutex_);
             msix_.write_table(within, from);
             break;
+        }
         default:
             break;
     }
 }
 
-void PciTransport::read_device(std::uint64_t offset, std::span<std::byte> into) const {
+/// Whether anything changed.
+bool PciTransport::copy_device_config() {
     const std::span<const std::byte> bytes = device_.config();
-    if (offset < bytes.size() && into.size() <= bytes.size() - offset) {
-        std::ranges::copy(bytes.subspan(offset, into.size()), into.begin());
+    CHECK(bytes.size() == device_config_.size());
+    if (std::ranges::equal(bytes, device_config_)) {
+        return false;
     }
+    std::ranges::copy(bytes, device_config_.begin());
+    return true;
 }
 
 void PciTransport::write_device(std::uint64_t offset, std::span<const std::byte> from) {
-    const std::size_t size = device_.config().size();
-    if (common_.status().has_driver() && offset < size && from.size() <= size - offset) {
-        device_.write_config(static_cast<std::uint32_t>(offset), from);
+    {
+        const AdaptiveLock lock(mutex_);
+        const std::size_t size = device_config_.size();
+        if (!common_.status().has_driver() || offset >= size || from.size() > size - offset) {
+            return;
+        }
     }
+    device_.write_config(static_cast<std::uint32_t>(offset), from);
+    const AdaptiveLock lock(mutex_);
+    (void)copy_device_config();  // the driver knows what it wrote
 }
 
 void PciTransport::bar_mapped(virtio::GuestAddress start) {
@@ -318,10 +398,16 @@ void PciTransport::act(virtio::Status::Step step) {
 }
 
 void PciTransport::start() {
-    const std::uint64_t features = common_.status().features();
+    std::uint64_t features = 0;
+    std::vector<QueueRegisters> queues;
+    {
+        const AdaptiveLock lock(mutex_);
+        features = common_.status().features();
+        queues.assign(common_.queues().begin(), common_.queues().end());
+    }
     std::vector<std::pair<std::uint16_t, virtio::Ring>> rings;
-    for (std::uint16_t i = 0; i < common_.queues().size(); ++i) {
-        const QueueRegisters& queue = common_.queues()[i];
+    for (std::uint16_t i = 0; i < queues.size(); ++i) {
+        const QueueRegisters& queue = queues[i];
         if (!queue.is_enabled) {
             continue;
         }
@@ -332,6 +418,7 @@ void PciTransport::start() {
                                         .used = virtio::GuestAddress{queue.used}},
                                        features);
         if (!ring) {
+            const AdaptiveLock lock(mutex_);
             needs_reset();
             return;
         }
@@ -349,14 +436,19 @@ void PciTransport::reset() {
     if (std::exchange(is_started_, false)) {
         device_.reset();
     }
+    const AdaptiveLock lock(mutex_);
     common_.finish_reset();
     isr_ = 0;
 }
 
 void PciTransport::kick(std::size_t queue) {
-    if (queue < queues_.size() && common_.status().is_running()) {
-        device_.kick(static_cast<std::uint16_t>(queue));
+    {
+        const AdaptiveLock lock(mutex_);
+        if (!common_.status().is_running()) {
+            return;
+        }
     }
+    device_.kick(static_cast<std::uint16_t>(queue));
 }
 
 void PciTransport::interrupt(std::uint16_t vector, std::uint8_t isr) {
@@ -367,12 +459,20 @@ void PciTransport::interrupt(std::uint16_t vector, std::uint8_t isr) {
     msix_.notify(vector);
 }
 
+void PciTransport::announce_config() {
+    common_.status().config_changed();
+    if (common_.status().has_started()) {
+        interrupt(common_.config_vector(), abi::kVirtioIsrConfig);
+    }
+}
+
 void PciTransport::needs_reset() {
     common_.status().set_needs_reset();
     interrupt(common_.config_vector(), abi::kVirtioIsrConfig);
 }
 
 void PciTransport::Signals::queue_used(std::uint16_t queue) {
+    const AdaptiveLock lock(transport_.mutex_);
     const PciCommon& common = transport_.common_;
     if (queue < common.queues().size() && common.status().has_started()) {
         transport_.interrupt(common.queues()[queue].vector, abi::kVirtioIsrQueue);
@@ -380,14 +480,13 @@ void PciTransport::Signals::queue_used(std::uint16_t queue) {
 }
 
 void PciTransport::Signals::config_changed() {
-    virtio::Status& status = transport_.common_.status();
-    status.config_changed();
-    if (status.has_started()) {
-        transport_.interrupt(transport_.common_.config_vector(), abi::kVirtioIsrConfig);
-    }
+    const AdaptiveLock lock(transport_.mutex_);
+    (void)transport_.copy_device_config();
+    transport_.announce_config();
 }
 
 void PciTransport::Signals::queue_broken(std::uint16_t /*queue*/) {
+    const AdaptiveLock lock(transport_.mutex_);
     if (transport_.common_.status().is_running()) {
         transport_.needs_reset();
     }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "kernel-abi/sys/result.h"
@@ -18,6 +19,24 @@ constexpr std::uint8_t kKeyboardResetCommand = 0xfe;
 constexpr std::uint8_t kSleepEnable = 1U << 5U;
 constexpr std::uint8_t kPanicked = 1;  // the only event of the panic device that we offer
 
+/// How the guest ends by this write, if it does.
+std::optional<ExitReason> end_of(std::uint16_t port, std::span<const std::byte> from) {
+    const auto value = static_cast<std::uint8_t>(load(from));
+    const bool is_sleep =
+        (value & kSleepEnable) != 0 && ((value >> 2U) & 7U) == layout::kSleepTypeOff;
+    if (port == layout::kSleepControlPort && is_sleep) {
+        return ExitReason::PowerOff;
+    }
+    if ((port == layout::kResetPort && value == layout::kResetValue) ||
+        (port == layout::kKeyboardPort && value == kKeyboardResetCommand)) {
+        return ExitReason::Reset;
+    }
+    if (port == layout::kPanicPort && (value & kPanicked) != 0) {
+        return ExitReason::GuestPanic;
+    }
+    return std::nullopt;
+}
+
 }  // namespace
 
 Result<void> EndPorts::attach(AddressMap& ports) {
@@ -31,21 +50,12 @@ void EndPorts::Port::read(std::uint64_t, std::span<std::byte> into) {
     store(into, number_ == layout::kPanicPort ? kPanicked : 0);
 }
 
-void EndPorts::Port::write(std::uint64_t, std::span<const std::byte> from) {
-    owner_.write(number_, static_cast<std::uint8_t>(load(from)));
+Written EndPorts::Port::write(std::uint64_t, std::span<const std::byte> from) {
+    return end_of(number_, from) ? Written::NeedsLoop : Written::Done;
 }
 
-void EndPorts::write(std::uint16_t port, std::uint8_t value) {
-    const bool is_sleep =
-        (value & kSleepEnable) != 0 && ((value >> 2U) & 7U) == layout::kSleepTypeOff;
-    if (port == layout::kSleepControlPort && is_sleep) {
-        on_end_(ExitReason::PowerOff);
-    } else if ((port == layout::kResetPort && value == layout::kResetValue) ||
-               (port == layout::kKeyboardPort && value == kKeyboardResetCommand)) {
-        on_end_(ExitReason::Reset);
-    } else if (port == layout::kPanicPort && (value & kPanicked) != 0) {
-        on_end_(ExitReason::GuestPanic);
-    }
+void EndPorts::Port::write_on_loop(std::uint64_t, std::span<const std::byte> from) {
+    owner_.on_end_(end_of(number_, from).value());
 }
 
 }  // namespace pepita::vmm

@@ -14,7 +14,7 @@ namespace pepita::vmm {
 
 /// The ports by which a guest ends: ACPI's sleep and reset registers, the i8042's reset line, and
 /// the panic device. Everything else about an i8042 is absent: its status reads 0.
-/// Thread: the device loop's.
+/// A write that ends the guest is the device loop's; the ports have no other state.
 class EndPorts {
 public:
     using OnEnd = std::move_only_function<void(ExitReason)>;
@@ -30,15 +30,14 @@ private:
     public:
         Port(EndPorts& owner, std::uint16_t number) : owner_(owner), number_(number) {}
         void read(std::uint64_t offset, std::span<std::byte> into) override;
-        void write(std::uint64_t offset, std::span<const std::byte> from) override;
+        Written write(std::uint64_t offset, std::span<const std::byte> from) override;
+        void write_on_loop(std::uint64_t offset, std::span<const std::byte> from) override;
         std::uint16_t number() const { return number_; }
 
     private:
         EndPorts& owner_;
         std::uint16_t number_;
     };
-
-    void write(std::uint16_t port, std::uint8_t value);
 
     OnEnd on_end_;
     Port keyboard_{*this, layout::kKeyboardPort};

@@ -3,11 +3,20 @@
 #include <sys/poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <utility>
 
+#include "kernel-abi/sys/adaptive_mutex.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/eventfd.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
 #include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
 #include "vmm/bus/ioapic.h"
 
 namespace pepita::vmm {
@@ -33,12 +42,71 @@ constexpr std::uint8_t kLoopback = 0x10;  // in modem control
 
 }  // namespace
 
+Result<std::unique_ptr<Serial>> Serial::create(EventLoop& loop, FdRef output,
+                                               OnInterrupt on_interrupt) {
+    std::unique_ptr<Serial> serial(
+        new Serial(output, std::move(on_interrupt), TRY(create_eventfd())));
+    serial->watch_ = TRY(loop.watch(serial->buffered_.ref(), EPOLLIN, [&self = *serial](auto) {
+        (void)drain_eventfd(self.buffered_.ref());
+        self.flush();
+    }));
+    return serial;
+}
+
+Serial::~Serial() { flush(); }
+
 void Serial::read(std::uint64_t offset, std::span<std::byte> into) {
+    const AdaptiveLock lock(mutex_);
     store(into, read_register(offset));
 }
 
-void Serial::write(std::uint64_t offset, std::span<const std::byte> from) {
-    write_register(offset, static_cast<std::uint8_t>(load(from)));
+// Left to the loop: what may raise the interrupt, and a byte for which there is no room.
+Written Serial::write(std::uint64_t offset, std::span<const std::byte> from) {
+    const auto value = static_cast<std::uint8_t>(load(from));
+    const AdaptiveLock lock(mutex_);
+    switch (offset) {
+        case kData:
+            if (has_divisor_access()) {
+                divisor_ = static_cast<std::uint16_t>((divisor_ & 0xff00U) | value);
+                return Written::Done;
+            }
+            return buffer(from.front()) ? Written::Done : Written::NeedsLoop;
+        case kInterruptEnable:
+            if (has_divisor_access()) {
+                divisor_ =
+                    static_cast<std::uint16_t>((divisor_ & 0xffU) | (std::uint32_t{value} << 8U));
+                return Written::Done;
+            }
+            return Written::NeedsLoop;
+        case kModemControl:
+            return Written::NeedsLoop;
+        case kInterruptId:
+            has_fifo_ = (value & 1U) != 0;
+            return Written::Done;
+        case kLineControl:
+            line_control_ = value;
+            return Written::Done;
+        case kScratch:
+            scratch_ = value;
+            return Written::Done;
+        default:
+            return Written::Done;
+    }
+}
+
+void Serial::write_on_loop(std::uint64_t offset, std::span<const std::byte> from) {
+    if (offset == kData) {
+        flush();
+    }
+    const AdaptiveLock lock(mutex_);
+    if (offset == kData) {
+        (void)buffer(from.front());  // another vCPU may have filled it again; then it is dropped
+    } else if (offset == kInterruptEnable) {
+        set_interrupt_enable(static_cast<std::uint8_t>(load(from)));
+    } else if (offset == kModemControl) {
+        modem_control_ = static_cast<std::uint8_t>(load(from)) & 0x1fU;
+        update_interrupt();
+    }
 }
 
 bool Serial::has_divisor_access() const { return (line_control_ & kDivisorAccess) != 0; }
@@ -67,45 +135,14 @@ std::uint8_t Serial::read_register(std::uint64_t offset) {
     }
 }
 
-void Serial::write_register(std::uint64_t offset, std::uint8_t value) {
-    switch (offset) {
-        case kData:
-            if (has_divisor_access()) {
-                divisor_ = static_cast<std::uint16_t>((divisor_ & 0xff00U) | value);
-            } else {
-                send(value);
-            }
-            break;
-        case kInterruptEnable:
-            if (has_divisor_access()) {
-                divisor_ =
-                    static_cast<std::uint16_t>((divisor_ & 0xffU) | (std::uint32_t{value} << 8U));
-            } else {
-                // Enabling it while the transmitter is empty raises it, as on the chip.
-                const bool was_enabled = (interrupt_enable_ & kTransmitEmptyEnable) != 0;
-                interrupt_enable_ = value & 0x0fU;
-                if (!was_enabled && (interrupt_enable_ & kTransmitEmptyEnable) != 0) {
-                    is_transmit_pending_ = true;
-                }
-                update_interrupt();
-            }
-            break;
-        case kInterruptId:
-            has_fifo_ = (value & 1U) != 0;
-            break;
-        case kLineControl:
-            line_control_ = value;
-            break;
-        case kModemControl:
-            modem_control_ = value & 0x1fU;
-            update_interrupt();
-            break;
-        case kScratch:
-            scratch_ = value;
-            break;
-        default:
-            break;
+void Serial::set_interrupt_enable(std::uint8_t value) {
+    // Enabling it while the transmitter is empty raises it, as on the chip.
+    const bool was_enabled = (interrupt_enable_ & kTransmitEmptyEnable) != 0;
+    interrupt_enable_ = value & 0x0fU;
+    if (!was_enabled && (interrupt_enable_ & kTransmitEmptyEnable) != 0) {
+        is_transmit_pending_ = true;
     }
+    update_interrupt();
 }
 
 std::uint8_t Serial::identify_interrupt() {
@@ -131,15 +168,35 @@ std::uint8_t Serial::modem_status() const {
                                      | ((control & 0x01U) << 5U));  // DTR -> DSR
 }
 
-void Serial::send(std::uint8_t value) {
-    if ((modem_control_ & kLoopback) == 0) {
-        pollfd ready = {.fd = output_.number(), .events = POLLOUT, .revents = 0};
-        if (::poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0) {
-            (void)!::write(output_.number(), &value, 1);
-        }
+/// False where there is no room. In loopback the byte leaves the chip nowhere.
+bool Serial::buffer(std::byte value) {
+    if (buffer_used_ == buffer_.size()) {
+        return false;
     }
+    const bool is_loopback = (modem_control_ & kLoopback) != 0;
+    if (buffer_used_ == 0 || is_loopback) {
+        signal_eventfd(buffered_.ref());  // in loopback, too: the interrupt comes all the same
+    }
+    buffer_[buffer_used_] = value;
+    buffer_used_ += is_loopback ? 0 : 1;
+    return true;
+}
+
+void Serial::flush() {
+    std::array<std::byte, kBufferSize> bytes;
+    std::size_t size = 0;
+    {
+        const AdaptiveLock lock(mutex_);
+        bytes = buffer_;
+        size = std::exchange(buffer_used_, 0);
+    }
+    pollfd ready = {.fd = output_.number(), .events = POLLOUT, .revents = 0};
+    if (size != 0 && ::poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0) {
+        (void)!::write(output_.number(), bytes.data(), size);
+    }
+    const AdaptiveLock lock(mutex_);
     is_transmit_pending_ = true;
-    // The wire goes down and up again for each byte, or an edge would be missed.
+    // The wire goes down and up again, or an edge would be missed.
     on_interrupt_(Ioapic::Level::Low);
     update_interrupt();
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
 #include "vmm/bus/msi_sink.h"
 
 namespace pepita::vmm {
@@ -34,12 +35,13 @@ protected:
         select(index);
         std::array<std::byte, 4> bytes{};
         store(bytes, value);
-        ioapic_.write(0x10, bytes);
+        EXPECT_EQ(ioapic_.write(0x10, bytes), Written::NeedsLoop);
+        ioapic_.write_on_loop(0x10, bytes);
     }
     void select(std::uint32_t index) {
         std::array<std::byte, 4> bytes{};
         store(bytes, index);
-        ioapic_.write(0, bytes);
+        EXPECT_EQ(ioapic_.write(0, bytes), Written::Done);
     }
     static constexpr std::uint32_t low_of(std::uint32_t pin) { return 0x10 + (2 * pin); }
     static constexpr std::uint32_t high_of(std::uint32_t pin) { return 0x11 + (2 * pin); }

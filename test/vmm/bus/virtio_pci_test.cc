@@ -448,6 +448,7 @@ TEST_F(PciWindowTest, Kicks) {
     queue_->add({{.at = out, .length = 4, .direction = Direction::ToDevice}});
     aim(0, driver_->structure(abi::kVirtioPciCapabilityNotify)->offset, 2);
     set_data(0);
+    turn();
     EXPECT_TRUE(queue_->collect().has_value());
 }
 

@@ -18,11 +18,17 @@ class EndPortsTest : public testing::Test {
 protected:
     EndPortsTest() { EXPECT_TRUE(ends_.attach(ports_).has_value()); }
     void write(std::uint16_t port, std::uint8_t value) {
-        EXPECT_TRUE(ports_.write(port, std::array{std::byte{value}}));
+        const std::array byte{std::byte{value}};
+        const std::size_t seen = seen_.size();
+        const Written written = ports_.write(port, byte);
+        EXPECT_EQ(seen_.size(), seen);
+        ports_.write_on_loop(port, byte);
+        // What ends the guest is the loop's, and nothing else is.
+        EXPECT_EQ(written == Written::NeedsLoop, seen_.size() == seen + 1);
     }
     std::uint8_t read(std::uint16_t port) {
         std::array<std::byte, 1> byte{};
-        EXPECT_TRUE(ports_.read(port, byte));
+        ports_.read(port, byte);
         return static_cast<std::uint8_t>(load(byte));
     }
 

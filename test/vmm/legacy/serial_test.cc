@@ -5,13 +5,17 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "vmm/bus/access.h"
+#include "vmm/bus/address_map.h"
 #include "vmm/bus/ioapic.h"
 
 namespace pepita::vmm {
@@ -26,14 +30,19 @@ protected:
     }
     std::uint8_t read(std::uint64_t offset) {
         std::array<std::byte, 1> byte{std::byte{0xff}};
-        serial_.read(offset, byte);
+        serial_->read(offset, byte);
         return static_cast<std::uint8_t>(load(byte));
     }
     void write(std::uint64_t offset, std::uint8_t value) {
-        serial_.write(offset, std::array{std::byte{value}});
+        const std::array byte{std::byte{value}};
+        if (serial_->write(offset, byte) == Written::NeedsLoop) {
+            serial_->write_on_loop(offset, byte);
+        }
     }
+    void turn() { ASSERT_TRUE(loop_->run_once(std::chrono::milliseconds(0)).has_value()); }
     std::string output() {
-        std::array<char, 64> text{};
+        turn();
+        std::array<char, 4096> text{};
         const ssize_t size = ::read(pipe_[0].ref().number(), text.data(), text.size());
         return size > 0 ? std::string(text.data(), static_cast<std::size_t>(size)) : "";
     }
@@ -49,7 +58,9 @@ protected:
 
     std::array<Fd, 2> pipe_ = make_pipe();
     std::vector<Ioapic::Level> levels_;
-    Serial serial_{pipe_[1].ref(), [this](Ioapic::Level level) { levels_.push_back(level); }};
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+    std::unique_ptr<Serial> serial_ = *Serial::create(
+        *loop_, pipe_[1].ref(), [this](Ioapic::Level level) { levels_.push_back(level); });
 };
 
 TEST_F(SerialTest, WritesWhatItIsSent) {
@@ -97,18 +108,50 @@ TEST_F(SerialTest, EnablingRaisesTheInterruptAndReadingItsIdDropsIt) {
     EXPECT_EQ(read(2) & 0x0f, 0x01);
 }
 
-TEST_F(SerialTest, EverySentByteIsAnotherEdge) {
+TEST_F(SerialTest, WhatIsSentIsAnotherEdgeOnceItIsOut) {
     write(1, 0x02);
     (void)read(2);
     write(0, 'a');
     write(0, 'b');
+    EXPECT_EQ(edges(), 1);
+    EXPECT_EQ(output(), "ab");
+    EXPECT_EQ(edges(), 2);
+    write(0, 'c');
+    turn();
     EXPECT_EQ(edges(), 3);
+}
+
+TEST_F(SerialTest, InterruptComesInLoopbackToo) {
+    write(4, 0x10);
+    write(1, 0x02);
+    (void)read(2);
+    write(0, 'x');
+    EXPECT_EQ(output(), "");
+    EXPECT_EQ(edges(), 2);
+}
+
+TEST_F(SerialTest, ByteBeyondTheBufferWaitsForTheLoopAndNoneIsLost) {
+    const std::array byte{std::byte{'.'}};
+    std::size_t buffered = 0;
+    while (serial_->write(0, byte) == Written::Done) {
+        ++buffered;
+    }
+    EXPECT_EQ(buffered, 256U);
+    serial_->write_on_loop(0, byte);
+    EXPECT_EQ(output(), std::string(257, '.'));
+}
+
+TEST_F(SerialTest, WritesOutWhatIsBufferedWhenItGoes) {
+    write(0, 'x');
+    serial_.reset();
+    EXPECT_EQ(output(), "x");
 }
 
 TEST_F(SerialTest, ConsoleThatNobodyReadsLosesBytesAndStopsNothing) {
     const std::string page(4096, '.');
     while (::write(pipe_[1].ref().number(), page.data(), page.size()) > 0) {}
     write(0, 'x');
+    turn();
     EXPECT_EQ(read(5), 0x60);
 }
 
