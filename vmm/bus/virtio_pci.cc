@@ -459,6 +459,12 @@ void PciTransport::interrupt(std::uint16_t vector, std::uint8_t isr) {
     msix_.notify(vector);
 }
 
+void PciTransport::interrupt_for(std::uint16_t queue) {
+    if (queue < queues_.size() && common_.status().has_started()) {
+        interrupt(common_.queues()[queue].vector, abi::kVirtioIsrQueue);
+    }
+}
+
 void PciTransport::announce_config() {
     common_.status().config_changed();
     if (common_.status().has_started()) {
@@ -467,16 +473,16 @@ void PciTransport::announce_config() {
 }
 
 void PciTransport::needs_reset() {
+    if (!common_.status().is_running()) {
+        return;
+    }
     common_.status().set_needs_reset();
     interrupt(common_.config_vector(), abi::kVirtioIsrConfig);
 }
 
 void PciTransport::Signals::queue_used(std::uint16_t queue) {
     const AdaptiveLock lock(transport_.mutex_);
-    const PciCommon& common = transport_.common_;
-    if (queue < common.queues().size() && common.status().has_started()) {
-        transport_.interrupt(common.queues()[queue].vector, abi::kVirtioIsrQueue);
-    }
+    transport_.interrupt_for(queue);
 }
 
 void PciTransport::Signals::config_changed() {
@@ -487,9 +493,7 @@ void PciTransport::Signals::config_changed() {
 
 void PciTransport::Signals::queue_broken(std::uint16_t /*queue*/) {
     const AdaptiveLock lock(transport_.mutex_);
-    if (transport_.common_.status().is_running()) {
-        transport_.needs_reset();
-    }
+    transport_.needs_reset();
 }
 
 }  // namespace pepita::vmm

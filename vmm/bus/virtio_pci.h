@@ -109,6 +109,7 @@ private:
     void reset();
     void kick(std::size_t queue);
     void interrupt(std::uint16_t vector, std::uint8_t isr) PEPITA_REQUIRES(mutex_);
+    void interrupt_for(std::uint16_t queue) PEPITA_REQUIRES(mutex_);
     void announce_config() PEPITA_REQUIRES(mutex_);
     void needs_reset() PEPITA_REQUIRES(mutex_);
 

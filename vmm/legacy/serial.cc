@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -40,15 +41,17 @@ constexpr std::uint8_t kFifosOn = 0xc0;
 constexpr std::uint8_t kLineIdle = 0x60;  // holding register and shifter are empty, always
 constexpr std::uint8_t kLoopback = 0x10;  // in modem control
 
+constexpr std::chrono::milliseconds kFlushDelay{5};
+
 }  // namespace
 
 Result<std::unique_ptr<Serial>> Serial::create(EventLoop& loop, FdRef output,
                                                OnInterrupt on_interrupt) {
     std::unique_ptr<Serial> serial(
-        new Serial(output, std::move(on_interrupt), TRY(create_eventfd())));
+        new Serial(loop, output, std::move(on_interrupt), TRY(create_eventfd())));
     serial->watch_ = TRY(loop.watch(serial->buffered_.ref(), EPOLLIN, [&self = *serial](auto) {
         (void)drain_eventfd(self.buffered_.ref());
-        self.flush();
+        self.flush_soon();
     }));
     return serial;
 }
@@ -180,6 +183,20 @@ bool Serial::buffer(std::byte value) {
     buffer_[buffer_used_] = value;
     buffer_used_ += is_loopback ? 0 : 1;
     return true;
+}
+
+/// A driver that waits for the interrupt gets it at once. The others are not waiting, and waking
+/// the loop for every byte would cost them more than the exit.
+void Serial::flush_soon() {
+    const auto is_awaited = [this] {
+        const AdaptiveLock lock(mutex_);
+        return (interrupt_enable_ & kTransmitEmptyEnable) != 0;
+    };
+    if (is_awaited()) {
+        flush();
+    } else {
+        flush_timer_ = loop_.after(kFlushDelay, [this] { flush(); });
+    }
 }
 
 void Serial::flush() {

@@ -20,7 +20,8 @@ namespace pepita::vmm {
 
 /// A 16550A UART that only sends: the guest's console, for debugging. Nothing is ever received.
 /// Thread: any for read() and write(); the device loop's for the rest. vCPUs put bytes into a
-/// buffer; the loop writes them out and raises the interrupt. Source: TI PC16550D datasheet.
+/// buffer; the loop writes them out within milliseconds and raises the interrupt. Source: TI
+/// PC16550D datasheet.
 class Serial final : public BusTarget {
 public:
     /// Called with the lock held, so not back into the UART: on the loop for High, on any thread
@@ -45,20 +46,26 @@ public:
 private:
     static constexpr std::size_t kBufferSize = 256;
 
-    Serial(FdRef output, OnInterrupt on_interrupt, Fd buffered)
-        : output_(output), buffered_(std::move(buffered)), on_interrupt_(std::move(on_interrupt)) {}
+    Serial(EventLoop& loop, FdRef output, OnInterrupt on_interrupt, Fd buffered)
+        : loop_(loop),
+          output_(output),
+          buffered_(std::move(buffered)),
+          on_interrupt_(std::move(on_interrupt)) {}
     std::uint8_t read_register(std::uint64_t offset) PEPITA_REQUIRES(mutex_);
     std::uint8_t identify_interrupt() PEPITA_REQUIRES(mutex_);
     std::uint8_t modem_status() const PEPITA_REQUIRES(mutex_);
     void set_interrupt_enable(std::uint8_t value) PEPITA_REQUIRES(mutex_);
     bool buffer(std::byte value) PEPITA_REQUIRES(mutex_);
+    void flush_soon();
     void flush();
     void update_interrupt() PEPITA_REQUIRES(mutex_);
     bool has_divisor_access() const PEPITA_REQUIRES(mutex_);
 
+    EventLoop& loop_;
     const FdRef output_;
     const Fd buffered_;  // eventfd: the buffer is not empty
     EventLoop::Watch watch_;
+    EventLoop::Timer flush_timer_;
     AdaptiveMutex mutex_;
     OnInterrupt on_interrupt_ PEPITA_GUARDED_BY(mutex_);
     std::array<std::byte, kBufferSize> buffer_ PEPITA_GUARDED_BY(mutex_){};
