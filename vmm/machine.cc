@@ -17,8 +17,10 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/mapping.h"
+#include "kernel-abi/sys/memory_file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/uapi/kvm.h"
@@ -66,18 +68,31 @@ struct Ram {
     std::vector<virtio::MemoryRegion> regions;
 };
 
-Result<Ram> map_ram(Bytes size) {
+// Shared, so that servers of devices may see it, and aligned as the guest's addresses are, so that
+// huge pages of the file are huge pages of the guest.
+Result<Ram> map_ram(FdRef file, Bytes size) {
     const std::uint64_t low = std::min(size.value(), layout::kLowRamEnd);
     Ram ram;
-    ram.mappings.push_back(TRY(Mapping::anonymous(Bytes(low)), "guest memory"));
+    ram.mappings.push_back(TRY(Mapping::shared_huge(file, Bytes(low)), "guest memory"));
     ram.regions.push_back({.start = virtio::GuestAddress{0}, .bytes = ram.mappings[0].bytes()});
     if (low < size.value()) {
         ram.mappings.push_back(
-            TRY(Mapping::anonymous(size - Bytes(low)), "guest memory above 4 GiB"));
+            TRY(Mapping::shared_huge(file, size - Bytes(low), low), "guest memory above 4 GiB"));
         ram.regions.push_back({.start = virtio::GuestAddress{layout::kHighRamStart},
                                .bytes = ram.mappings[1].bytes()});
     }
     return ram;
+}
+
+Result<Ram> make_ram(const Machine::Options& options) {
+    if (options.ram_file) {
+        if (TRY(file_size(*options.ram_file)) < options.memory) {
+            return Error(Code::InvalidArgument, "the file for guest memory is too short");
+        }
+        return map_ram(*options.ram_file, options.memory);
+    }
+    const Fd file = TRY(create_memory_file("guest-memory", options.memory));
+    return map_ram(file.ref(), options.memory);
 }
 
 Result<void> split_irqchip(FdRef vm) {
@@ -106,8 +121,8 @@ Result<std::vector<kvm::CpuidEntry>> supported_cpuid(FdRef kvm) {
 // its bus (7.8 ms to 0.2 ms); the split irqchip has to come before vCPUs.
 Result<std::unique_ptr<Machine>> Machine::create(EventLoop& loop, const Options& options) {
     Fd vm = TRY(create_vm(options.kvm));
-    Ram ram = TRY(map_ram(options.memory));
-    virtio::GuestMemory memory = TRY(virtio::GuestMemory::create(std::move(ram.regions)));
+    Ram ram = TRY(make_ram(options));
+    GuestMemory memory = TRY(GuestMemory::create(std::move(ram.regions)));
     std::unique_ptr<Machine> machine(
         new Machine(loop, std::move(vm), std::move(ram.mappings), std::move(memory)));
     TRY(machine->add_memory_slots());
@@ -212,7 +227,15 @@ Result<void> Machine::start(Vcpu::Prepare prepare, OnEnd on_end) {
     return {};
 }
 
+void Machine::pause() {
+    is_paused_ = true;
+    for (const auto& vcpu : vcpus_) {
+        vcpu->pause();
+    }
+}
+
 void Machine::resume() {
+    is_paused_ = false;
     for (const auto& vcpu : vcpus_) {
         vcpu->resume();
     }
@@ -244,7 +267,7 @@ void Machine::on_exit(Vcpu& vcpu) {
             break;
     }
     // After the end the guest must not see another instruction: its vCPUs wait until we go.
-    if (!is_over_) {
+    if (!is_over_ && !is_paused_) {
         vcpu.resume();
     }
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
@@ -29,6 +30,9 @@ public:
     struct Options {
         FdRef kvm;  // borrowed for create()
         Bytes memory;
+        /// A file of that size (create_memory_file()), borrowed for create(). Without one the
+        /// machine makes its own.
+        std::optional<FdRef> ram_file = std::nullopt;
         std::uint32_t vcpus = 1;
     };
     using OnEnd = std::move_only_function<void(ExitReason)>;
@@ -53,12 +57,17 @@ public:
     /// Where processor 0 begins; the others wait for it to wake them.
     Result<void> set_entry(virtio::GuestAddress entry, virtio::GuestAddress start_info);
 
-    /// Starts the vCPU threads, each of which calls `prepare`, and then waits for resume().
+    /// Starts the vCPU threads, each of which calls `prepare`; the machine is paused then. Where
+    /// `prepare` fails the machine ends at resume(), without an instruction of the guest.
     /// `on_end` is called once, on the loop, and may not destroy the machine.
     Result<void> start(Vcpu::Prepare prepare, OnEnd on_end);
 
-    /// The guest's first instruction.
+    /// Lets the guest run: from its first instruction, or from where pause() found it.
     void resume();
+
+    /// Returns when no vCPU is in the guest. Devices go on: what they have in flight completes, and
+    /// exits that the loop has to answer are answered.
+    void pause();
 
     /// Ends the vCPU threads. To be called before a device on the buses goes. They cannot start
     /// again.
@@ -85,6 +94,7 @@ private:
     AddressMap ports_;
     OnEnd on_end_;
     bool is_over_ = false;
+    bool is_paused_ = true;
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<EventLoop::Watch> watches_;
 };

@@ -161,19 +161,27 @@ kvm::Run& Vcpu::shared() const {
 }
 
 void Vcpu::run(Prepare prepare) {
-    if (Result<void> prepared = prepare(); !prepared) {
+    const Result<void> prepared = prepare();
+    if (!prepared) {
         exit_.failure = prepared.error().message();
-        signal_eventfd(exited_.ref());
     }
     while (wait_for_resume()) {
-        if (run_guest()) {
+        // Without its filter the thread runs no guest.
+        has_exit_ = !prepared || !run_guest();
+        // Pairs with the release in pause().
+        if (!has_exit_ && !is_pause_wanted_.load(std::memory_order_acquire)) {
             continue;
         }
+        const bool has_exit = has_exit_;  // the loop's from here on
         State expected = State::Running;
         // Pairs with the acquire in take_exit(): the loop sees the exit and the shared page.
-        if (state_.compare_exchange_strong(expected, State::Waiting, std::memory_order_acq_rel)) {
+        if (!state_.compare_exchange_strong(expected, State::Waiting, std::memory_order_acq_rel)) {
+            continue;
+        }
+        if (has_exit) {
             signal_eventfd(exited_.ref());
         }
+        state_.notify_one();  // pause()
     }
 }
 
@@ -181,7 +189,8 @@ void Vcpu::run(Prepare prepare) {
 /// not let it.
 bool Vcpu::run_guest() {
     if (::ioctl(vcpu_.ref().number(), kvm::kRun, 0) != 0) {
-        // EINTR is stop()'s signal; EAGAIN comes while this processor waits for its INIT.
+        // EINTR is the signal of stop() or pause(); EAGAIN comes while this processor waits for its
+        // INIT.
         run_error_ = errno == EINTR || errno == EAGAIN ? 0 : errno;
         return run_error_ == 0;
     }
@@ -201,6 +210,7 @@ VcpuExit Vcpu::take_exit() {
     (void)drain_eventfd(exited_.ref());
     CHECK(state_.load(std::memory_order_acquire) == State::Waiting);
     VcpuExit exit = std::exchange(exit_, {});
+    has_exit_ = false;
     if (run_error_ != 0) {
         exit = {.data = {}, .failure = Error::from_errno(run_error_, "KVM_RUN").message()};
     } else if (exit.kind == VcpuExit::Kind::Failed && exit.failure.empty()) {
@@ -244,6 +254,12 @@ VcpuExit Vcpu::port_exit() const {
 }
 
 void Vcpu::resume() {
+    // Only a waiting thread leaves has_exit_ alone.
+    if (state_.load(std::memory_order_acquire) != State::Waiting || has_exit_) {
+        return;
+    }
+    is_pause_wanted_.store(false, std::memory_order_relaxed);  // published by state_
+    shared().immediate_exit = 0;
     State expected = State::Waiting;
     // Pairs with the acquire in wait_for_resume(): the vCPU sees what was read for it.
     if (state_.compare_exchange_strong(expected, State::Running, std::memory_order_acq_rel)) {
@@ -251,15 +267,25 @@ void Vcpu::resume() {
     }
 }
 
+void Vcpu::pause() {
+    is_pause_wanted_.store(true, std::memory_order_release);  // pairs with the acquire in run()
+    interrupt();
+    state_.wait(State::Running, std::memory_order_acquire);
+}
+
 void Vcpu::stop() {
     state_.store(State::Stopped, std::memory_order_release);
     state_.notify_one();
     if (thread_) {
-        // The flag ends a KVM_RUN that has not begun yet, the signal one that has.
-        shared().immediate_exit = 1;
-        thread_.interrupt();
+        interrupt();
         thread_.join();
     }
+}
+
+/// Ends KVM_RUN: by the flag where it has not begun yet, by the signal where it has.
+void Vcpu::interrupt() {
+    shared().immediate_exit = 1;
+    thread_.interrupt();
 }
 
 }  // namespace pepita::vmm

@@ -68,8 +68,11 @@ public:
     /// Readable while the vCPU waits; take_exit() says for what.
     FdRef exited() const { return exited_.ref(); }
     VcpuExit take_exit();
-    /// Lets a vCPU go on that was started, or whose exit was taken.
+    /// Lets a vCPU go on that was started or paused, or whose exit was taken. Nothing for one whose
+    /// exit has not been taken yet.
     void resume();
+    /// Returns when the thread is out of the guest and waits, for resume() or with an exit.
+    void pause();
     /// Ends the thread wherever it is. It cannot be started again.
     void stop();
 
@@ -80,6 +83,7 @@ private:
     void run(Prepare prepare);
     bool run_guest();
     bool wait_for_resume() const;
+    void interrupt();
     abi::kvm::Run& shared() const;
     VcpuExit read_exit() const;
     VcpuExit port_exit() const;
@@ -89,9 +93,11 @@ private:
     Mapping run_;
     Fd exited_;
     std::atomic<State> state_ = State::Waiting;
+    std::atomic<bool> is_pause_wanted_ = false;
     // The thread's until it waits, then take_exit()'s: state_ hands them over.
     Answer answer_;
     VcpuExit exit_;
+    bool has_exit_ = false;
     int run_error_ = 0;  // errno of KVM_RUN
     Thread thread_;
 };

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/types.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -42,6 +43,31 @@ Result<Mapping> Mapping::huge(Bytes size) {
 
 Result<Mapping> Mapping::shared(FdRef file, Bytes size, std::uint64_t offset) {
     return Mapping(TRY(map(size, kReadWrite, MAP_SHARED, file.number(), offset)));
+}
+
+Result<Mapping> Mapping::shared_huge(FdRef file, Bytes size, std::uint64_t offset) {
+    // Room with a huge page to spare; what lies outside the aligned part goes back.
+    const std::size_t page = kHugePageSize.value();
+    const std::span<std::byte> room = TRY(
+        map(size + kHugePageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    const std::size_t before = (page - std::bit_cast<std::uintptr_t>(room.data()) % page) % page;
+    const std::span<std::byte> after = room.subspan(before + size.value());
+    void* at = ::mmap(room.data() + before, size.value(), kReadWrite, MAP_SHARED | MAP_FIXED,
+                      file.number(), static_cast<off_t>(offset));
+    if (at == MAP_FAILED) {
+        const int failed = errno;
+        (void)::munmap(room.data(), room.size());
+        return Error::from_errno(failed, "mmap " + std::to_string(size.value()) + " B");
+    }
+    if (before != 0) {
+        (void)::munmap(room.data(), before);
+    }
+    if (!after.empty()) {
+        (void)::munmap(after.data(), after.size());
+    }
+    // A kernel without transparent huge pages refuses; the mapping is as good in small ones.
+    (void)::madvise(at, size.value(), MADV_HUGEPAGE);
+    return Mapping(std::span(static_cast<std::byte*>(at), size.value()));
 }
 
 Result<Mapping> Mapping::shared_read_only(FdRef file, Bytes size, std::uint64_t offset) {

@@ -11,6 +11,8 @@
 
 namespace pepita {
 
+inline constexpr Bytes kHugePageSize{2U << 20U};
+
 /// Pages of our address space that are given back when this goes. Move-only.
 class Mapping {
 public:
@@ -26,7 +28,11 @@ public:
     /// A file's bytes, shared with whoever else maps or holds it, readable and writable.
     static Result<Mapping> shared(FdRef file, Bytes size, std::uint64_t offset = 0);
 
-    /// The same, and only readable: a write to it ends the process.
+    /// The same at an address of whole huge pages, and in such pages where the file can have them
+    /// (see create_memory_file()). `offset` is whole huge pages.
+    static Result<Mapping> shared_huge(FdRef file, Bytes size, std::uint64_t offset = 0);
+
+    /// As shared(), and only readable: a write to it ends the process.
     static Result<Mapping> shared_read_only(FdRef file, Bytes size, std::uint64_t offset = 0);
 
     Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}

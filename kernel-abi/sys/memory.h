@@ -15,7 +15,6 @@ enum class PageKind : std::uint8_t {
     Base,  // 4 KiB
     Huge,  // 2 MiB, of the pool that vm.nr_hugepages sets aside
 };
-inline constexpr Bytes kHugePageSize{2U << 20U};
 
 enum class Residence : std::uint8_t {
     OnDemand,  // costs memory page by page, when touched

@@ -4,7 +4,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -32,6 +36,8 @@ struct Thread::State {
     std::string name;
     Body body;
     pthread_t thread{};
+    pid_t process = ::getpid();
+    std::atomic<pid_t> id = 0;  // until the thread runs
 };
 
 void Thread::Deleter::operator()(State* state) const { std::default_delete<State>()(state); }
@@ -46,6 +52,8 @@ Result<Thread> Thread::start(std::string name, Body body) {
         [](void* argument) -> void* {
             auto* self = static_cast<State*>(argument);
             (void)::prctl(PR_SET_NAME, self->name.c_str());
+            self->id.store(::gettid(), std::memory_order_release);  // pairs with interrupt()
+            self->id.notify_one();
             self->body();
             return nullptr;
         },
@@ -66,8 +74,12 @@ void Thread::join() {
 
 void Thread::interrupt() const {
     CHECK(state_ != nullptr);
-    // ESRCH where the body has returned already: nothing is left to interrupt.
-    (void)::pthread_kill(state_->thread, kInterruptSignal);
+    state_->id.wait(0, std::memory_order_acquire);
+    // One system call, where pthread_kill(3) makes four, which a filter would have to allow. ESRCH
+    // where the thread has ended: nothing is left to interrupt. Another thread of ours that got its
+    // number would be interrupted for nothing.
+    (void)::syscall(SYS_tgkill, state_->process, state_->id.load(std::memory_order_acquire),
+                    kInterruptSignal);
 }
 
 }  // namespace pepita

@@ -16,9 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/memory_file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/virtio/guest_memory.h"
@@ -312,6 +315,75 @@ TEST_F(MachineTest, StopsWhereverItsProcessorsAre) {
     machine_->stop();
 }
 
+TEST_F(MachineTest, PausedGuestStandsStillUntilItIsResumed) {
+    constexpr std::uint32_t kCounter = 0x120000;
+    make(2, {{0xff, 0x05, 0x00, 0x00, 0x12, 0x00, 0xeb, 0xf8}});  // inc dword [kCounter]; jmp
+    ASSERT_TRUE(machine_->start(nothing, [](ExitReason) {}).has_value());
+    const auto counter = [this] {
+        return machine_->memory().read<std::uint32_t>(virtio::GuestAddress{kCounter}).value();
+    };
+    const auto wait_for_more_than = [&](std::uint32_t before) {
+        const auto deadline = EventLoop::Clock::now() + 20s;
+        while (counter() <= before && EventLoop::Clock::now() < deadline) {
+            ASSERT_TRUE(loop_->run_once(1ms).has_value());
+        }
+    };
+    for (int round = 0; round < 20; ++round) {
+        machine_->resume();
+        wait_for_more_than(counter());
+        machine_->pause();
+        const std::uint32_t paused_at = counter();
+        ASSERT_TRUE(loop_->run_once(2ms).has_value());
+        ASSERT_EQ(counter(), paused_at);
+    }
+}
+
+TEST_F(MachineTest, ExitThatWaitsForTheLoopOutlivesAPause) {
+    make(1, tiny::write_port(kTestPort, 1) + tiny::power_off());
+    int writes = 0;
+    TestPort port([&](std::uint8_t) { ++writes; });
+    ASSERT_TRUE(machine_->ports().add(kTestPort, 1, port));
+    std::optional<ExitReason> reason;
+    ASSERT_TRUE(machine_->start(nothing, [&](ExitReason why) {
+        reason = why;
+        loop_->stop();
+    }));
+    machine_->resume();
+    machine_->pause();
+    machine_->resume();
+    machine_->pause();
+    // Answered while paused, if it got so far; the guest does not go on.
+    ASSERT_TRUE(loop_->run_once(5ms).has_value());
+    EXPECT_LE(writes, 1);
+    EXPECT_EQ(reason, std::nullopt);
+    machine_->resume();
+    const auto deadline = loop_->after(20s, [this] { loop_->stop(); });
+    ASSERT_TRUE(loop_->run().has_value());
+    EXPECT_EQ(reason, ExitReason::PowerOff);
+    EXPECT_EQ(writes, 1);
+}
+
+TEST_F(MachineTest, RamIsTheFileThatItIsGiven) {
+    constexpr std::uint32_t kWord = 0x120000;
+    const Fd file = *create_memory_file("ram", 16_MiB);
+    machine_ = std::move(
+        *Machine::create(*loop_, {.kvm = kvm_.ref(), .memory = 16_MiB, .ram_file = file.ref()}));
+    put(tiny::kLoadAddress, tiny::store(kWord, 0x12345678) + tiny::power_off());
+    ASSERT_TRUE(machine_->set_entry(virtio::GuestAddress{tiny::kLoadAddress}, layout::kStartInfo));
+    ASSERT_TRUE(ends_.attach(machine_->ports()));
+    EXPECT_EQ(run(), ExitReason::PowerOff);
+    std::uint32_t seen = 0;
+    ASSERT_TRUE(read_exactly(file.ref(), std::as_writable_bytes(std::span(&seen, 1)), kWord));
+    EXPECT_EQ(seen, 0x12345678U);
+}
+
+TEST_F(MachineTest, RamFileThatIsTooShortIsRefused) {
+    const Fd file = *create_memory_file("ram", 8_MiB);
+    const auto machine =
+        Machine::create(*loop_, {.kvm = kvm_.ref(), .memory = 16_MiB, .ram_file = file.ref()});
+    EXPECT_EQ(machine.error().code(), Code::InvalidArgument);
+}
+
 TEST_F(MachineTest, IsGoneWithoutHavingRun) {
     make(2, tiny::halt());
     ASSERT_TRUE(machine_->start(nothing, [](ExitReason) {}).has_value());
@@ -326,6 +398,7 @@ TEST_F(MachineTest, ThreadThatCannotPrepareEndsTheMachine) {
         loop_->stop();
     }));
     const auto deadline = loop_->after(20s, [this] { loop_->stop(); });
+    machine_->resume();
     ASSERT_TRUE(loop_->run().has_value());
     EXPECT_EQ(reason, ExitReason::InternalError);
 }

@@ -51,9 +51,14 @@ Result<std::uint64_t> load_segments(const virtio::GuestMemory& memory, FdRef fil
                                                hex(segment.physical));
         }
         TRY(read_exactly(file, into->first(segment.file_size), segment.offset), "kernel");
-        // RAM is fresh and zero, but an earlier segment may have been here.
-        std::ranges::fill(into->subspan(segment.file_size), std::byte{0});
-        end = std::max(end, segment.physical + segment.memory_size);
+        // RAM is fresh and zero, and stays untouched but where an earlier segment may have been.
+        const std::uint64_t segment_end = segment.physical + segment.memory_size;
+        const std::uint64_t zeros_from = segment.physical + segment.file_size;
+        if (const std::uint64_t zeros_to = std::min(end, segment_end); zeros_to > zeros_from) {
+            std::ranges::fill(into->subspan(segment.file_size, zeros_to - zeros_from),
+                              std::byte{0});
+        }
+        end = std::max(end, segment_end);
     }
     return end;
 }
