@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -42,9 +43,10 @@ struct ContainerState {
     std::uint32_t pid = 0;  // the proxy's (runtime/cli/proxy.h); 0 once it is stopped
     std::string bundle;
     std::map<std::string, std::string> annotations;
-    std::string created;           // RFC 3339
-    std::string isolation;         // "kvm" or "tcg": what was taken, not what was asked
-    std::string isolation_reason;  // for people, in one line
+    std::string created;               // RFC 3339
+    std::string isolation;             // "kvm" or "tcg": what was taken, not what was asked
+    std::string isolation_reason;      // for people, in one line
+    std::vector<std::string> cgroups;  // directories of the host that the pod's processes are in
     HostProcess shim;
     HostProcess vmm;
 

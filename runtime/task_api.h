@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/on_result.h"
 
@@ -18,6 +19,9 @@ namespace pepita::runtime {
 
 /// What clients ask of pepita-shim (containerd's task API v2), without a word of protobuf.
 /// Clients: pepita-run, later pepita-cri and containerd.
+
+/// The descriptor that pepita-shim inherits: a connected socket of its first client.
+inline constexpr int kShimSocketNumber = 3;
 
 /// Where a standard stream comes from or goes to: a descriptor that was sent along, or a path (a
 /// FIFO, as containerd makes them). Neither: no stream.
@@ -64,6 +68,7 @@ struct TaskCreate {
     std::string id;
     std::string bundle;  // absolute
     TaskIo io;
+    std::optional<PodSpec> pod;  // to begin with this container; ignored where there is one
 };
 
 struct TaskExec {

@@ -1,11 +1,11 @@
 #include "shim/isolation.h"
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "kernel-abi/sys/result.h"
+#include "runtime/pod_spec.h"
 #include "vmm/host/kvm_probe.h"
 
 namespace pepita::shim {
@@ -20,20 +20,8 @@ std::string_view to_string(Isolation isolation) {
     std::unreachable();
 }
 
-std::optional<IsolationChoice> isolation_choice(std::string_view name) {
-    if (name == "auto") {
-        return IsolationChoice::Auto;
-    }
-    if (name == "kvm") {
-        return IsolationChoice::Kvm;
-    }
-    if (name == "tcg") {
-        return IsolationChoice::Tcg;
-    }
-    return std::nullopt;
-}
-
-ChosenIsolation choose_isolation(IsolationChoice choice) {
+ChosenIsolation choose_isolation(runtime::IsolationChoice choice) {
+    using runtime::IsolationChoice;
     switch (choice) {
         case IsolationChoice::Kvm:
             return {.isolation = Isolation::Kvm, .reason = "asked for"};

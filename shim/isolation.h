@@ -1,22 +1,17 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
+
+#include "runtime/pod_spec.h"
 
 namespace pepita::shim {
 
 /// What a pod runs in.
 enum class Isolation : std::uint8_t { Kvm, Tcg };
 
-/// What an operator may ask for.
-enum class IsolationChoice : std::uint8_t { Auto, Kvm, Tcg };
-
 std::string_view to_string(Isolation isolation);
-
-/// "auto", "kvm" or "tcg"; nothing for another word.
-std::optional<IsolationChoice> isolation_choice(std::string_view name);
 
 /// What was chosen, and why, in one line for people: "tcg (/dev/kvm: ring 0 is interpreted)".
 struct ChosenIsolation {
@@ -26,6 +21,6 @@ struct ChosenIsolation {
 
 /// What is asked for by name is taken as it is. Auto asks /dev/kvm itself, never CPUID, whether it
 /// runs guest kernels at full speed.
-ChosenIsolation choose_isolation(IsolationChoice choice);
+ChosenIsolation choose_isolation(runtime::IsolationChoice choice);
 
 }  // namespace pepita::shim

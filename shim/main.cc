@@ -1,13 +1,7 @@
-#include <fcntl.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstddef>
 #include <list>
 #include <memory>
-#include <span>
-#include <string>
 #include <utility>
 
 #include "kernel-abi/sys/event_loop.h"
@@ -15,10 +9,12 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/task_api.h"
-#include "shim/options.h"
+#include "shim/clock.h"
+#include "shim/microvm.h"
 #include "shim/pod.h"
 
 namespace {
@@ -28,14 +24,26 @@ using pepita::EventLoop;
 using pepita::Fd;
 using pepita::Result;
 using pepita::runtime::Channel;
+using pepita::runtime::LogFormat;
+using pepita::runtime::PodSpec;
+
+// The shim inherits a connected socket, its first client, as kShimSocketNumber, and its log as
+// standard error. All else it learns from that client's first Create.
 
 /// The clients of one pod: the one that started the shim, and those that come to its socket.
 class Server {
 public:
-    Server(EventLoop& loop, const pepita::shim::Options& options)
+    explicit Server(EventLoop& loop)
         : loop_(loop),
-          pod_(loop, options,
-               {.on_client = [this](Fd client) { on_client(std::move(client)); },
+          clock_(loop),
+          pod_(loop, clock_, pepita::shim::start_microvm,
+               {.on_begin =
+                    [](const PodSpec& spec) {
+                        if (spec.log_format == LogFormat::Json) {
+                            pepita::log::use(pepita::runtime::log_json);
+                        }
+                    },
+                .on_client = [this](Fd client) { on_client(std::move(client)); },
                 .on_over = [this] { stop_if_idle(); }}) {}
 
     Result<void> add(Fd socket) {
@@ -65,36 +73,16 @@ private:
     }
 
     EventLoop& loop_;
+    pepita::shim::LoopClock clock_;
     std::list<std::shared_ptr<Channel>> clients_;
     pepita::shim::Pod pod_;
 };
 
-Result<void> log_to(const std::string& path) {
-    const Fd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
-    if (!file) {
-        return Error::from_errno(errno, "open log '" + path + "'");
-    }
-    if (::dup2(file.ref().number(), STDERR_FILENO) == -1) {
-        return Error::from_errno(errno, "dup2");
-    }
-    return {};
-}
-
-Result<void> run(std::span<char* const> arguments) {
-    pepita::shim::Options options = TRY(pepita::shim::parse_options(arguments));
-    if (options.vmm.empty()) {
-        options.vmm = TRY(pepita::shim::find_vmm());
-    }
-    if (!options.log.empty()) {
-        TRY(log_to(options.log));
-    }
-    if (options.logs_json) {
-        pepita::log::use(pepita::runtime::log_json);
-    }
+Result<void> run() {
     (void)::signal(SIGPIPE, SIG_IGN);
     const auto loop = TRY(EventLoop::create());
-    Server server(*loop, options);
-    Fd first(options.channel_fd);
+    Server server(*loop);
+    Fd first(pepita::runtime::kShimSocketNumber);
     TRY(pepita::set_nonblocking(first.ref()));
     TRY(server.add(std::move(first)), "channel");
     return loop->run();
@@ -102,9 +90,8 @@ Result<void> run(std::span<char* const> arguments) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-    const Result<void> ran =
-        run(std::span<char* const>(argv, static_cast<std::size_t>(argc)).subspan(1));
+int main() {
+    const Result<void> ran = run();
     if (!ran) {
         pepita::log::error("pepita-shim gave up", {{"error", ran.error().message()}});
         return 1;

@@ -1,11 +1,11 @@
 #include "shim/pod.h"
 
 #include <signal.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,23 +15,22 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
-#include "kernel-abi/sys/socket.h"
+#include "kernel-abi/sys/units.h"
 #include "runtime/bundle.h"
-#include "runtime/container.h"
 #include "runtime/guest_api.h"
-#include "runtime/rpc/log_json.h"
+#include "runtime/pod_spec.h"
 #include "runtime/rpc/on_result.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
+#include "shim/clock.h"
+#include "shim/container.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
-#include "shim/machine_plan.h"
-#include "shim/options.h"
+#include "shim/microvm.h"
 #include "shim/pod_directory.h"
-#include "shim/process_io.h"
-#include "shim/sandbox.h"
 
 namespace pepita::shim {
 namespace {
@@ -40,9 +39,7 @@ using runtime::OnResult;
 using runtime::ProcessId;
 using runtime::TaskStatus;
 
-// What a process counts as whose end nobody saw, because the machine went first.
-constexpr std::uint32_t kLostStatus = 255;
-constexpr std::size_t kProcessesMax = 256;
+constexpr std::chrono::seconds kPowerOffDeadline{10};
 
 runtime::ContainerStatus to_container_status(TaskStatus status) {
     switch (status) {
@@ -60,429 +57,494 @@ runtime::ContainerStatus to_container_status(TaskStatus status) {
 
 void log_failure(const Result<void>& result) {
     if (!result) {
-        log::warn("the guest refused", {{"error", result.error().message()}});
+        log::warn("a signal is lost", {{"error", result.error().message()}});
     }
+}
+
+RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec) {
+    RootSource root{.path = bundle.root_path, .scratch = {}};
+    if (!bundle.container.root_read_only && spec.scratch_mib != 0) {
+        root.scratch = Bytes(spec.scratch_mib << 20U);
+    }
+    return root;
 }
 
 }  // namespace
 
-Pod::Pod(EventLoop& loop, Options options, Callbacks callbacks)
-    : loop_(loop), options_(std::move(options)), callbacks_(std::move(callbacks)) {}
+Pod::Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks)
+    : loop_(loop),
+      clock_(clock),
+      start_microvm_(std::move(start_microvm)),
+      callbacks_(std::move(callbacks)) {}
 
-Pod::~Pod() = default;
+Pod::~Pod() {
+    microvm_.reset();  // first: its guest's open calls are answered with an error
+}
 
-Result<void> Pod::listen() {
-    listener_ = TRY(listen_unix_at(directory_->fd(), "shim.sock"));
-    listener_watch_ = TRY(loop_.watch(listener_.ref(), EPOLLIN, [this](std::uint32_t) {
-        if (Result<Fd> client = accept_client(listener_.ref())) {
-            callbacks_.on_client(*std::move(client));
-        }
-    }));
+Result<void> Pod::begin_pod(runtime::PodSpec spec) {
+    TRY(check(spec));
+    spec_ = std::move(spec);
+    phase_ = Phase::Booting;
+    callbacks_.on_begin(spec_);
+    isolation_ = choose_isolation(spec_.isolation);
     return {};
 }
 
-Result<Pod::Process*> Pod::find(const ProcessId& id) {
-    const auto found = processes_.find(id.exec);
-    if (id.container != options_.id || found == processes_.end()) {
-        return Error(Code::NotFound, id.exec.empty()
-                                         ? "container '" + id.container + "' does not exist"
-                                         : "process '" + id.exec + "' does not exist");
-    }
-    return &found->second;
+Result<void> Pod::make_directory(std::optional<runtime::ContainerState> state) {
+    directory_ = TRY(PodDirectory::create({.root = spec_.root,
+                                           .name = spec_.name,
+                                           .state = std::move(state),
+                                           .machine = jail_user(::getpid())}));
+    listener_ = TRY(listen(*directory_));
+    return {};
 }
 
-Result<Pod::Process*> Pod::find_live(const ProcessId& id) {
-    Process* process = TRY(find(id));
-    if (phase_ != Phase::Live || process->status == TaskStatus::Stopped) {
-        return Error(Code::FailedPrecondition, "container not running");
-    }
-    return process;
-}
-
-void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
-    if (phase_ != Phase::Empty) {
-        return done(Error(Code::AlreadyExists, "this shim has a container already"));
-    }
-    on_created_ = std::move(done);
-    phase_ = Phase::Creating;
-    if (Result<void> begun = begin_create(std::move(request)); !begun) {
-        end_create(std::move(begun));
-        end_remove();
-    }
-}
-
-Result<void> Pod::begin_create(runtime::TaskCreate request) {
-    if (request.id != options_.id) {
-        return Error(Code::InvalidArgument, "this shim is for '" + options_.id + "'");
-    }
-    TRY(runtime::check_container_id(request.id));
-    bundle_ = TRY(runtime::load_bundle(request.bundle));
-    bundle_.container.id = request.id;
-    bundle_.container.root_disk_serial = kRootDiskSerial;
-    Sandbox::Disks disks{.root_path = bundle_.root_path, .scratch = {}};
-    if (!bundle_.container.root_read_only && options_.scratch != Bytes(0)) {
-        bundle_.container.scratch_disk_serial = kScratchDiskSerial;
-        disks.scratch = options_.scratch;
-    }
-    directory_ = TRY(PodDirectory::create(options_.root, request.id, jail_user(::getpid())));
-    TRY(listen());
-    isolation_ = choose_isolation(options_.isolation);
-    created_at_ = runtime::timestamp_now();
-    runtime::ProcessSpec& spec = bundle_.container.process;
-    Process& process = processes_[""];
-    process.terminal = spec.terminal;
-    process.proxy_pid = request.io.proxy_pid;
-    request.io.terminal = spec.terminal;
-    const ProcessId id{.container = options_.id, .exec = ""};
-    process.io = TRY(open_io(id, std::move(request.io), spec.window));
-    spec.streams = process.io->streams();
-    sandbox_ =
-        TRY(Sandbox::start(loop_, options_, *directory_, disks, isolation_,
-                           {.on_up =
-                                [this](Result<void> up) {
-                                    if (!up) {
-                                        return end_create(std::move(up));
-                                    }
-                                    create_in_guest();
-                                },
+Result<void> Pod::boot(std::optional<RootSource> root) {
+    microvm_ =
+        TRY(start_microvm_(loop_,
+                           {.spec = spec_,
+                            .directory = *directory_,
+                            .isolation = isolation_.isolation,
+                            .root = std::move(root)},
+                           {.on_boot = [this] { on_boot(); },
+                            .on_up = [this] { on_up(); },
                             .on_down = [this](const std::string& reason) { on_down(reason); }}));
     return {};
 }
 
-Result<std::unique_ptr<ProcessIo>> Pod::open_io(const ProcessId& id, runtime::TaskIo io,
-                                                runtime::WindowSize window) {
-    return ProcessIo::create(
-        loop_, std::move(io), window,
-        {.on_output_written =
-             [this, id] {
-                 if (auto process = find(id)) {
-                     answer_waiters(**process);
-                 }
-             },
-         .on_resize = [this, id](runtime::WindowSize size) { resize(id, size, log_failure); },
-         .on_signal = [this, id](std::uint32_t signal) { kill(id, signal, false, log_failure); },
-         .on_proxy_gone = [this, id] { kill(id, SIGKILL, false, log_failure); }});
+Result<std::unique_ptr<Listener>> Pod::listen(PodDirectory& directory) {
+    return Listener::create(loop_, directory.take_listener(),
+                            [this](Fd client) { callbacks_.on_client(std::move(client)); });
 }
 
-void Pod::create_in_guest() {
-    sandbox_->guest().create(bundle_.container, [this](Result<runtime::StreamNumbers> numbers) {
-        attach({.container = options_.id, .exec = ""}, std::move(numbers),
-               [this](Result<void> attached) { end_create(std::move(attached)); });
-    });
+void Pod::begin(runtime::PodSpec spec, OnResult<void> done) {
+    if (phase_ != Phase::Empty) {
+        return done(Error(Code::AlreadyExists, "this shim has a pod already"));
+    }
+    const auto begin_all = [&]() -> Result<void> {
+        TRY(begin_pod(std::move(spec)));
+        TRY(make_directory(std::nullopt));
+        return boot(std::nullopt);
+    };
+    if (Result<void> begun = begin_all(); !begun) {
+        is_ending_ = true;
+        finish_end();
+        return done(std::move(begun));
+    }
+    on_begun_ = std::move(done);
 }
 
-void Pod::attach(const ProcessId& id, Result<runtime::StreamNumbers> numbers, OnResult<void> done) {
-    if (!numbers) {
-        return done(std::move(numbers).error());
+void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
+    if (phase_ != Phase::Empty && phase_ != Phase::Booting && phase_ != Phase::Live) {
+        return done(Error(Code::FailedPrecondition, "the pod has ended"));
     }
-    if (!sandbox_) {
-        return done(Error(Code::Aborted, "the microVM ended"));
+    if (entries_.contains(request.id)) {
+        return done(Error(Code::AlreadyExists, "container '" + request.id + "' already exists"));
     }
-    sandbox_->guest().wait(id, [this, id](const Result<std::uint32_t>& status) {
-        if (status) {
-            on_exit(id, *status, "");
+    const bool begins_pod = phase_ == Phase::Empty;
+    const std::string id = request.id;
+    if (Result<void> begun = begin_create(std::move(request)); !begun) {
+        entries_.erase(id);
+        if (begins_pod) {
+            is_ending_ = true;
+            finish_end();
         }
-        // Without an answer the link is gone, and on_down() tells.
-    });
-    sandbox_->connect_streams(
-        *numbers, [this, id, done = std::move(done)](Result<Sandbox::Connected> connected) mutable {
-            Result<Process*> process = find(id);
-            if (!connected || !process) {
-                return done(!connected ? std::move(connected).error() : std::move(process).error());
-            }
-            if (!(*process)->io) {
-                return done(Error(Code::Aborted, "the process ended"));
-            }
-            done((*process)->io->attach(std::move(connected->in), std::move(connected->out),
-                                        std::move(connected->err)));
-        });
+        return done(std::move(begun).error());
+    }
+    entries_.at(id).on_created = std::move(done);
+    if (phase_ == Phase::Live) {
+        add_root(id);
+    }
 }
 
-void Pod::end_create(Result<void> created) {
-    OnResult<std::uint32_t> done = std::exchange(on_created_, nullptr);
-    if (!done) {
+Result<void> Pod::begin_create(runtime::TaskCreate request) {
+    const bool begins_pod = phase_ == Phase::Empty;
+    if (begins_pod && !request.pod) {
+        return Error(Code::FailedPrecondition, "there is no pod, and the request describes none");
+    }
+    if (begins_pod) {
+        TRY(begin_pod(*std::move(request.pod)));
+    }
+    TRY(runtime::check_container_id(request.id));
+    runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
+    bundle.container.id = request.id;
+    Entry& entry = entries_[request.id];
+    entry.root = root_of(bundle, spec_);
+    runtime::ContainerState state = describe(bundle);
+    state.pid = request.io.proxy_pid;
+    const bool is_pods = request.id == spec_.name;
+    if (begins_pod) {
+        TRY(make_directory(is_pods ? std::optional(state) : std::nullopt));
+    }
+    if (!is_pods) {
+        entry.own_directory = TRY(PodDirectory::create(
+            {.root = spec_.root, .name = request.id, .state = state, .machine = {}}));
+        entry.listener = TRY(listen(*entry.own_directory));
+    }
+    entry.container = TRY(Container::create(
+        loop_, std::move(bundle), std::move(request.io),
+        {.on_change = [this, id = request.id] { write_state(id); },
+         .on_signal = [this](const ProcessId& id,
+                             std::uint32_t signal) { kill(id, signal, false, log_failure); }}));
+    if (begins_pod) {
+        booted_with_ = request.id;
+        TRY(boot(entry.root));
+    }
+    return {};
+}
+
+void Pod::on_boot() {
+    if (phase_ != Phase::Booting) {
         return;
     }
-    if (created) {
-        phase_ = Phase::Live;
-        write_state();
-        return done(processes_[""].proxy_pid);
+    deadline_ = clock_.after(spec_.boot_deadline, [this] {
+        microvm_->kill("the guest did not answer within " +
+                       std::to_string(spec_.boot_deadline.count()) + " s");
+    });
+}
+
+void Pod::on_up() {
+    if (phase_ != Phase::Booting) {
+        return;  // it is being ended
     }
-    phase_ = Phase::Removing;
-    is_ending_ = true;
-    create_error_ = std::move(created).error();
-    on_created_ = std::move(done);  // answered when all is undone
-    if (sandbox_) {
-        sandbox_->shut_down();
+    deadline_.reset();
+    phase_ = Phase::Live;
+    if (OnResult<void> done = std::exchange(on_begun_, nullptr)) {
+        done({});
+    }
+    std::vector<std::string> waiting;
+    for (const auto& [id, entry] : entries_) {
+        waiting.push_back(id);
+    }
+    for (const std::string& id : waiting) {
+        if (id == booted_with_) {
+            enter(id, first_root_disks(entries_.at(id).root));
+        } else {
+            add_root(id);
+        }
+    }
+}
+
+void Pod::add_root(const std::string& id) {
+    microvm_->add_root(entries_.at(id).root, [this, id](Result<RootDisks> disks) {
+        if (!disks) {
+            return end_create(id, std::move(disks).error());
+        }
+        enter(id, *disks);
+    });
+}
+
+void Pod::enter(const std::string& id, const RootDisks& disks) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || phase_ != Phase::Live) {
+        return;  // its creation was ended, and answered
+    }
+    if (found->second.failure) {
+        return end_create(id, {});
+    }
+    found->second.container->enter(
+        *microvm_, disks, [this, id](Result<void> entered) { end_create(id, std::move(entered)); });
+}
+
+void Pod::end_create(const std::string& id, Result<void> created) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || phase_ != Phase::Live) {
+        return;  // it ends with the pod
+    }
+    Entry& entry = found->second;
+    if (created && !entry.failure) {
+        write_state(id);
+        const std::uint32_t pid = entry.container->proxy_pid();
+        if (OnResult<std::uint32_t> done = std::exchange(entry.on_created, nullptr)) {
+            done(pid);
+        }
+        return;
+    }
+    if (!entry.failure) {
+        entry.failure = std::move(created).error();
+    }
+    if (is_last(entry)) {
+        return end_pod();
+    }
+    entry.container->leave(
+        [this, id](const Result<void>& /*what is not there is what we want*/) { forget(id); });
+}
+
+// What of it is in flight comes back to end_create(), which undoes the rest.
+void Pod::cancel_create(Entry& entry, Error reason) {
+    if (!entry.failure) {
+        entry.failure = std::move(reason);
+    }
+    if (is_last(entry)) {
+        return end_pod();
+    }
+    if (phase_ == Phase::Booting) {
+        forget(std::string(entry.container->id()));
+    }
+}
+
+bool Pod::is_last(const Entry& entry) const {
+    if (spec_.end != runtime::PodEnd::WithLastContainer) {
+        return false;
+    }
+    return std::ranges::all_of(entries_, [&entry](const auto& other) {
+        return &other.second == &entry || other.second.failure || other.second.on_removed;
+    });
+}
+
+void Pod::forget(const std::string& id) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) {
+        return;  // it ended with the pod meanwhile
+    }
+    Entry entry = std::move(found->second);
+    entries_.erase(found);
+    const std::uint32_t status = entry.container->exit_status();
+    if (!entry.own_directory) {
+        directory_->remove_state();
+    }
+    entry.listener.reset();
+    entry.own_directory.reset();
+    entry.container.reset();
+    answer_gone(std::move(entry), status);
+}
+
+void Pod::answer_gone(Entry entry, std::uint32_t status) {
+    if (entry.on_created) {
+        entry.on_created(entry.failure ? *std::move(entry.failure)
+                                       : Error(Code::Aborted, "the pod has ended"));
+    }
+    for (OnResult<void>& done : entry.on_undone) {
+        done({});
+    }
+    if (entry.on_removed) {
+        entry.on_removed(runtime::TaskExit{.exit_status = status});
     }
 }
 
 void Pod::on_down(const std::string& reason) {
-    log::info("the microVM ended", {{"id", options_.id}, {"reason", reason}});
-    // Not in the sandbox's own call.
-    loop_.post([gone = std::shared_ptr<Sandbox>(std::move(sandbox_))] {});
-    std::vector<std::string> running;
-    for (const auto& [exec, process] : processes_) {
-        if (process.status != TaskStatus::Stopped) {
-            running.push_back(exec);
+    log::info("the microVM ended", {{"pod", spec_.name}, {"reason", reason}});
+    deadline_.reset();
+    // Not in the microVM's own call.
+    loop_.post([gone = std::shared_ptr<Microvm>(std::move(microvm_))] {});
+    std::vector<std::string> creating;
+    for (auto& [id, entry] : entries_) {
+        entry.container->lose(reason);
+        if (entry.on_created && !entry.failure) {
+            entry.failure = Error(Code::Aborted, reason);
+        }
+        if (entry.failure || entry.on_removed) {
+            creating.push_back(id);
         }
     }
-    for (const std::string& exec : running) {
-        on_exit({.container = options_.id, .exec = exec}, kLostStatus,
-                "the microVM ended: " + reason);
+    if (OnResult<void> done = std::exchange(on_begun_, nullptr)) {
+        is_ending_ = true;
+        phase_ = Phase::Ending;
+        on_ended_.push_back([done = std::move(done), reason](const Result<void>&) mutable {
+            done(Error(Code::Aborted, reason));
+        });
     }
-    if (phase_ == Phase::Removing) {
-        return end_remove();
+    const bool has_rest = creating.size() < entries_.size();
+    if (phase_ == Phase::Ending || !has_rest) {
+        is_ending_ = is_ending_ || !creating.empty();
+        return finish_end();
     }
     phase_ = Phase::Down;
-    write_state();
+    for (const std::string& id : creating) {
+        forget(id);
+    }
+    for (const auto& [id, entry] : entries_) {
+        write_state(id);
+    }
 }
 
-void Pod::on_exit(const ProcessId& id, std::uint32_t status, const std::string& failure) {
-    const Result<Process*> found = find(id);
-    if (!found || (*found)->status == TaskStatus::Stopped) {
+void Pod::end_pod() {
+    if (phase_ == Phase::Ending) {
         return;
     }
-    Process& process = **found;
-    process.status = TaskStatus::Stopped;
-    process.exit_status = status;
-    process.failure = failure;
-    process.io->exited(status);
-    if (id.exec.empty() && phase_ == Phase::Live) {
-        write_state();
+    phase_ = Phase::Ending;
+    if (!microvm_) {
+        return finish_end();
     }
-    answer_waiters(process);
+    deadline_ =
+        clock_.after(kPowerOffDeadline, [this] { microvm_->kill("the guest did not power off"); });
+    microvm_->shut_down();
 }
 
-void Pod::answer_waiters(Process& process) {
-    if (process.status != TaskStatus::Stopped) {
-        return;
-    }
-    // A lost guest writes no more, and the pumps of its connections end by themselves.
-    if (process.failure.empty() && process.io && !process.io->is_output_written()) {
-        return;
-    }
-    for (auto& waiter : std::exchange(process.waiters, {})) {
-        if (process.failure.empty()) {
-            waiter(runtime::TaskExit{.exit_status = process.exit_status});
-        } else {
-            waiter(Error(Code::Aborted, process.failure));
+void Pod::finish_end() {
+    phase_ = Phase::Ended;
+    deadline_.reset();
+    microvm_.reset();
+    std::map<std::string, Entry> entries = std::exchange(entries_, {});
+    std::map<std::string, std::uint32_t> statuses;
+    for (auto& [id, entry] : entries) {
+        is_ending_ = is_ending_ || entry.failure.has_value();
+        if (entry.container) {
+            statuses[id] = entry.container->exit_status();
         }
+        entry.container.reset();
+        entry.listener.reset();
+        entry.own_directory.reset();
     }
+    listener_.reset();
+    directory_.reset();
+    // Nothing is left; now all learn of it.
+    for (auto& [id, entry] : entries) {
+        answer_gone(std::move(entry), statuses[id]);
+    }
+    for (OnResult<void>& done : std::exchange(on_ended_, {})) {
+        done({});
+    }
+    loop_.post([this] { callbacks_.on_over(); });
+}
+
+Result<Pod::Entry*> Pod::find(const std::string& id) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end()) {
+        return Error(Code::NotFound, "container '" + id + "' does not exist");
+    }
+    return &found->second;
 }
 
 void Pod::start(ProcessId id, OnResult<runtime::TaskStarted> done) {
-    Result<Process*> process = find_live(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> entry = find(id.container);
+    if (!entry) {
+        return done(std::move(entry).error());
     }
-    if ((*process)->status != TaskStatus::Created) {
-        return done(Error(Code::FailedPrecondition, "it was started before"));
-    }
-    sandbox_->guest().start(
-        id, [this, id, done = std::move(done)](Result<runtime::Started> started) mutable {
-            if (!started) {
-                return done(std::move(started).error());
-            }
-            const Result<Process*> now = find(id);
-            if (now && started->exec_errno == 0 && (*now)->status == TaskStatus::Created) {
-                (*now)->status = TaskStatus::Running;
-                write_state();
-            }
-            done(runtime::TaskStarted{.pid = now ? (*now)->proxy_pid : 0,
-                                      .exec_errno = started->exec_errno});
-        });
+    (*entry)->container->start(id.exec, std::move(done));
 }
 
 void Pod::exec(runtime::TaskExec request, OnResult<void> done) {
-    const ProcessId own{.container = request.id.container, .exec = ""};
-    Result<Process*> container = find_live(own);
-    if (!container) {
-        return done(std::move(container).error());
+    Result<Entry*> entry = find(request.id.container);
+    if (!entry) {
+        return done(std::move(entry).error());
     }
-    if ((*container)->status != TaskStatus::Running) {
-        return done(Error(Code::FailedPrecondition, "container not running"));
-    }
-    if (request.id.exec.empty() || processes_.contains(request.id.exec)) {
-        return done(Error(Code::AlreadyExists, "process '" + request.id.exec + "' exists"));
-    }
-    if (!make_room()) {
-        return done(Error(Code::ResourceExhausted,
-                          "a pod has at most " + std::to_string(kProcessesMax) + " processes"));
-    }
-    request.io.terminal = request.process.terminal;
-    const std::uint32_t proxy_pid = request.io.proxy_pid;
-    Result<std::unique_ptr<ProcessIo>> io =
-        open_io(request.id, std::move(request.io), request.process.window);
-    if (!io) {
-        return done(std::move(io).error());
-    }
-    request.process.streams = (*io)->streams();
-    Process& process = processes_[request.id.exec];
-    process.terminal = request.process.terminal;
-    process.proxy_pid = proxy_pid;
-    process.io = *std::move(io);
-    sandbox_->guest().exec(
-        request.id, request.process,
-        [this, id = request.id,
-         done = std::move(done)](Result<runtime::StreamNumbers> numbers) mutable {
-            attach(id, std::move(numbers),
-                   [this, id, done = std::move(done)](Result<void> attached) mutable {
-                       if (!attached) {
-                           processes_.erase(id.exec);
-                       }
-                       done(std::move(attached));
-                   });
-        });
-}
-
-// Whose client never came back for its status would fill the table in the end.
-bool Pod::make_room() {
-    if (processes_.size() < kProcessesMax) {
-        return true;
-    }
-    for (auto it = processes_.begin(); it != processes_.end(); ++it) {
-        if (!it->first.empty() && it->second.status == TaskStatus::Stopped) {
-            sandbox_->guest().remove({.container = options_.id, .exec = it->first}, log_failure);
-            processes_.erase(it);
-            return true;
-        }
-    }
-    return false;
+    (*entry)->container->exec(std::move(request), std::move(done));
 }
 
 void Pod::state(ProcessId id, OnResult<runtime::TaskState> done) {
-    Result<Process*> process = find(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> entry = find(id.container);
+    if (!entry) {
+        return done(std::move(entry).error());
     }
-    done(runtime::TaskState{
-        .id = options_.id,
-        .bundle = bundle_.directory,
-        .pid = (*process)->proxy_pid,
-        .status = phase_ == Phase::Creating ? TaskStatus::Unknown : (*process)->status,
-        .exit_status = (*process)->exit_status,
-        .terminal = (*process)->terminal});
+    done((*entry)->container->state(id.exec));
 }
 
 void Pod::kill(ProcessId id, std::uint32_t signal, bool all, OnResult<void> done) {
-    Result<Process*> process = find_live(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> found = find(id.container);
+    if (!found) {
+        return done(std::move(found).error());
     }
-    sandbox_->guest().signal(id, signal, all, std::move(done));
+    Entry& entry = **found;
+    if (entry.on_created && signal == SIGKILL && id.exec.empty()) {
+        entry.on_undone.push_back(std::move(done));
+        return cancel_create(entry, Error(Code::Aborted, "killed while it was being created"));
+    }
+    entry.container->kill(id.exec, signal, all, std::move(done));
 }
 
 void Pod::wait(ProcessId id, OnResult<runtime::TaskExit> done) {
-    Result<Process*> process = find(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> entry = find(id.container);
+    if (!entry) {
+        return done(std::move(entry).error());
     }
-    (*process)->waiters.push_back(std::move(done));
-    answer_waiters(**process);
+    (*entry)->container->wait(id.exec, std::move(done));
 }
 
 void Pod::resize(ProcessId id, runtime::WindowSize size, OnResult<void> done) {
-    Result<Process*> process = find_live(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> entry = find(id.container);
+    if (!entry) {
+        return done(std::move(entry).error());
     }
-    sandbox_->guest().resize(id, size, std::move(done));
+    (*entry)->container->resize(id.exec, size, std::move(done));
 }
 
 void Pod::close_stdin(ProcessId id, OnResult<void> done) {
-    Result<Process*> process = find_live(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> entry = find(id.container);
+    if (!entry) {
+        return done(std::move(entry).error());
     }
-    (*process)->io->close_stdin();
-    done({});
+    (*entry)->container->close_stdin(id.exec, std::move(done));
 }
 
 void Pod::remove(ProcessId id, OnResult<runtime::TaskExit> done) {
-    Result<Process*> process = find(id);
-    if (!process) {
-        return done(std::move(process).error());
+    Result<Entry*> found = find(id.container);
+    if (!found) {
+        return done(std::move(found).error());
     }
-    if ((*process)->status == TaskStatus::Running || phase_ == Phase::Creating) {
+    Entry& entry = **found;
+    if (!id.exec.empty()) {
+        return entry.container->remove_exec(id.exec, std::move(done));
+    }
+    if (entry.container->is_creating()) {
+        return done(Error(Code::FailedPrecondition, "container is being created"));
+    }
+    if (entry.container->status() == TaskStatus::Running) {
         return done(Error(Code::FailedPrecondition, "container is running; kill it first"));
     }
-    if (phase_ == Phase::Removing) {
-        return done(Error(Code::FailedPrecondition, "it is being deleted"));
+    if (phase_ == Phase::Ending || entry.on_removed) {
+        return done(Error(Code::FailedPrecondition, "container is being deleted"));
     }
-    if (!id.exec.empty()) {
-        const std::uint32_t status = (*process)->exit_status;
-        if (sandbox_) {
-            sandbox_->guest().remove(id, log_failure);
+    entry.on_removed = std::move(done);
+    if (is_last(entry)) {
+        return end_pod();
+    }
+    entry.container->leave([this, id = id.container](const Result<void>& left) {
+        if (!left && left.error().code() != Code::NotFound) {
+            log::warn("the guest refused", {{"error", left.error().message()}});
         }
-        processes_.erase(id.exec);
-        return done(runtime::TaskExit{.exit_status = status});
-    }
-    on_removed_ = std::move(done);
-    if (!sandbox_) {
-        return end_remove();
-    }
-    phase_ = Phase::Removing;
-    sandbox_->shut_down();
-}
-
-void Pod::end_remove() {
-    const auto own = processes_.find("");
-    const std::uint32_t status = own == processes_.end() ? 0 : own->second.exit_status;
-    listener_watch_.cancel();
-    listener_ = Fd();
-    directory_.reset();
-    phase_ = Phase::Removed;
-    if (create_error_) {
-        Error reason = *std::move(create_error_);
-        create_error_.reset();
-        if (OnResult<std::uint32_t> done = std::exchange(on_created_, nullptr)) {
-            done(std::move(reason));
-        }
-    }
-    if (OnResult<runtime::TaskExit> done = std::exchange(on_removed_, nullptr)) {
-        done(runtime::TaskExit{.exit_status = status});
-    }
-    processes_.clear();
-    loop_.post([this] { callbacks_.on_over(); });
+        forget(id);
+    });
 }
 
 void Pod::shutdown(bool now, OnResult<void> done) {
     is_ending_ = is_ending_ || now || is_over();
-    if (now && !is_over() && phase_ != Phase::Removing) {
-        on_removed_ = [done = std::move(done)](const Result<runtime::TaskExit>&) mutable {
-            done({});
-        };
-        if (!sandbox_) {
-            return end_remove();
+    if (now && !is_over()) {
+        for (auto& [id, entry] : entries_) {
+            if (entry.on_created && !entry.failure) {
+                entry.failure = Error(Code::Aborted, "the pod was stopped");
+            }
         }
-        phase_ = Phase::Removing;
-        return sandbox_->shut_down();
+        on_ended_.push_back(std::move(done));
+        return end_pod();
     }
     done({});
     loop_.post([this] { callbacks_.on_over(); });
 }
 
-void Pod::write_state() {
-    const Process& process = processes_[""];
+/// The state of a container as far as its pod knows it.
+runtime::ContainerState Pod::describe(const runtime::Bundle& bundle) const {
     runtime::ContainerState state;
-    state.oci_version = bundle_.oci_version;
-    state.id = options_.id;
-    state.status = to_container_status(process.status);
-    state.pid = process.status == TaskStatus::Stopped ? 0 : process.proxy_pid;
-    state.bundle = bundle_.directory;
-    state.annotations = bundle_.annotations;
-    state.created = created_at_;
+    state.oci_version = bundle.oci_version;
+    state.id = bundle.container.id;
+    state.bundle = bundle.directory;
+    state.annotations = bundle.annotations;
+    state.created = runtime::timestamp_now();
     state.isolation = to_string(isolation_.isolation);
     state.isolation_reason = isolation_.reason;
-    // What is over needs no identification, and nobody may look for its pid.
+    state.cgroups = spec_.cgroups;
+    // A process that has exited needs no identification, and nobody may look for its pid.
     state.shim = runtime::identify_process(static_cast<std::uint32_t>(::getpid()))
                      .value_or(runtime::HostProcess());
-    if (sandbox_) {
-        state.vmm = runtime::identify_process(static_cast<std::uint32_t>(sandbox_->machine_pid()))
+    if (microvm_) {
+        state.vmm = runtime::identify_process(static_cast<std::uint32_t>(microvm_->pid()))
                         .value_or(runtime::HostProcess());
     }
-    const Result<void> written = runtime::write_state(directory_->fd(), state);
+    return state;
+}
+
+void Pod::write_state(const std::string& id) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || phase_ == Phase::Ended) {
+        return;
+    }
+    const Entry& entry = found->second;
+    runtime::ContainerState state = describe(entry.container->bundle());
+    state.status = to_container_status(entry.container->status());
+    state.created = entry.container->created_at();
+    state.pid = entry.container->status() == TaskStatus::Stopped ? 0 : entry.container->proxy_pid();
+    const PodDirectory& directory = entry.own_directory ? *entry.own_directory : *directory_;
+    const Result<void> written = runtime::write_state(directory.fd(), state);
     if (!written) {
         log::warn("the state file is out of date", {{"error", written.error().message()}});
     }

@@ -10,42 +10,54 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
 #include "runtime/rpc/on_result.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
+#include "shim/clock.h"
+#include "shim/container.h"
 #include "shim/isolation.h"
-#include "shim/options.h"
+#include "shim/microvm.h"
 #include "shim/pod_directory.h"
-#include "shim/process_io.h"
-#include "shim/sandbox.h"
 
 namespace pepita::shim {
 
-/// One pod: a microVM, the container in it, and the processes exec'ed into that. The states and
-/// who changes them: README.md. Thread: that of `loop`.
+/// One pod: a microVM, its place on the host, and the containers in it, in any number and order.
+/// It begins with begin(), or with the first create() that describes a pod; it ends when it is shut
+/// down, or as PodSpec::end says. The states and who changes them: README.md. Thread: that of
+/// `loop`.
 class Pod : public runtime::TaskService {
 public:
+    using StartMicrovm = std::move_only_function<Result<std::unique_ptr<Microvm>>(
+        EventLoop&, const MicrovmConfig&, Microvm::Callbacks)>;
     struct Callbacks {
+        std::move_only_function<void(const runtime::PodSpec&)> on_begin;  // it is valid
         std::move_only_function<void(Fd)> on_client;  // one more, on <root>/<id>/shim.sock
         std::move_only_function<void()> on_over;      // is_over() or is_useless() became true
     };
-    Pod(EventLoop& loop, Options options, Callbacks callbacks);
+    Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks);
     ~Pod() override;
 
     /// Whether nothing is left that must outlive the clients.
-    bool is_over() const { return phase_ == Phase::Empty || phase_ == Phase::Removed; }
+    bool is_over() const { return phase_ == Phase::Empty || phase_ == Phase::Ended; }
 
-    /// Whether there is nothing to stay for even while clients are connected: shutdown was asked
-    /// for, or the one container this shim is for could not be made.
+    /// Whether there is nothing to stay for even while clients are connected: shutdown was
+    /// requested, or what the pod was to begin with could not be made.
     bool is_useless() const { return is_over() && is_ending_; }
+
+    /// A pod without a container. Answers when its guest is up.
+    void begin(runtime::PodSpec spec, runtime::OnResult<void> done);
 
     void create(runtime::TaskCreate request, runtime::OnResult<std::uint32_t> done) override;
     void start(runtime::ProcessId process, runtime::OnResult<runtime::TaskStarted> done) override;
     void exec(runtime::TaskExec request, runtime::OnResult<void> done) override;
     void state(runtime::ProcessId process, runtime::OnResult<runtime::TaskState> done) override;
+    /// SIGKILL to a container that is being created ends its creation, and answers when nothing of
+    /// it is left.
     void kill(runtime::ProcessId process, std::uint32_t signal, bool all,
               runtime::OnResult<void> done) override;
     void wait(runtime::ProcessId process, runtime::OnResult<runtime::TaskExit> done) override;
@@ -56,53 +68,62 @@ public:
     void shutdown(bool now, runtime::OnResult<void> done) override;
 
 private:
-    /// Live: the guest answers. Down: it is gone, and the container stopped, but not deleted.
-    enum class Phase : std::uint8_t { Empty, Creating, Live, Down, Removing, Removed };
+    /// Live: the guest answers. Down: the microVM has ended, and its containers are stopped but not
+    /// deleted.
+    enum class Phase : std::uint8_t { Empty, Booting, Live, Down, Ending, Ended };
 
-    struct Process {
-        runtime::TaskStatus status = runtime::TaskStatus::Created;
-        runtime::Terminal terminal = runtime::Terminal::No;
-        std::uint32_t proxy_pid = 0;
-        std::uint32_t exit_status = 0;
-        std::string failure;  // why exit_status is none of the program's own
-        std::unique_ptr<ProcessIo> io;
-        std::vector<runtime::OnResult<runtime::TaskExit>> waiters;
+    /// A container, its place on the host, and the clients that wait for its beginning or end.
+    struct Entry {
+        std::shared_ptr<Container> container;
+        std::unique_ptr<PodDirectory> own_directory;  // nullptr: it has the pod's
+        std::unique_ptr<Listener> listener;           // of own_directory
+        RootSource root;
+        runtime::OnResult<std::uint32_t> on_created;
+        std::optional<Error> failure;  // its creation is being undone
+        std::vector<runtime::OnResult<void>> on_undone;
+        runtime::OnResult<runtime::TaskExit> on_removed;
     };
 
-    Result<void> begin_create(runtime::TaskCreate request);
-    Result<std::unique_ptr<ProcessIo>> open_io(const runtime::ProcessId& id, runtime::TaskIo io,
-                                               runtime::WindowSize window);
-    void create_in_guest();
-    void attach(const runtime::ProcessId& id, Result<runtime::StreamNumbers> numbers,
-                runtime::OnResult<void> done);
-    void end_create(Result<void> created);
+    Result<void> begin_pod(runtime::PodSpec spec);
+    Result<void> make_directory(std::optional<runtime::ContainerState> state);
+    Result<void> boot(std::optional<RootSource> root);
+    Result<std::unique_ptr<Listener>> listen(PodDirectory& directory);
+    void on_boot();
+    void on_up();
     void on_down(const std::string& reason);
-    void on_exit(const runtime::ProcessId& id, std::uint32_t status, const std::string& failure);
-    void answer_waiters(Process& process);
-    void end_remove();
-    Result<Process*> find(const runtime::ProcessId& id);
-    /// The process, where the guest can be asked about it.
-    Result<Process*> find_live(const runtime::ProcessId& id);
-    Result<void> listen();
-    void write_state();
-    bool make_room();
+    void end_pod();
+    void finish_end();
+
+    Result<void> begin_create(runtime::TaskCreate request);
+    void add_root(const std::string& id);
+    void enter(const std::string& id, const RootDisks& disks);
+    void end_create(const std::string& id, Result<void> created);
+    void cancel_create(Entry& entry, Error reason);
+    /// Whether the pod ends with it.
+    bool is_last(const Entry& entry) const;
+    /// Deletes it here; the guest has nothing of it any more.
+    void forget(const std::string& id);
+    static void answer_gone(Entry entry, std::uint32_t status);
+    Result<Entry*> find(const std::string& id);
+    runtime::ContainerState describe(const runtime::Bundle& bundle) const;
+    void write_state(const std::string& id);
 
     EventLoop& loop_;
-    Options options_;
+    Clock& clock_;
+    StartMicrovm start_microvm_;
     Callbacks callbacks_;
     Phase phase_ = Phase::Empty;
     bool is_ending_ = false;
-    Fd listener_;
-    EventLoop::Watch listener_watch_;
-    std::unique_ptr<PodDirectory> directory_;
-    runtime::Bundle bundle_;
+    runtime::PodSpec spec_;
     ChosenIsolation isolation_;
-    std::string created_at_;
-    std::unique_ptr<Sandbox> sandbox_;
-    std::map<std::string, Process> processes_;  // by exec id; "" is the container's own
-    runtime::OnResult<std::uint32_t> on_created_;
-    std::optional<Error> create_error_;
-    runtime::OnResult<runtime::TaskExit> on_removed_;
+    std::unique_ptr<PodDirectory> directory_;
+    std::unique_ptr<Listener> listener_;
+    std::unique_ptr<Microvm> microvm_;
+    std::unique_ptr<Clock::Deadline> deadline_;  // of the boot, then of the end
+    std::map<std::string, Entry> entries_;
+    std::string booted_with_;  // the container whose root the machine was started with
+    runtime::OnResult<void> on_begun_;
+    std::vector<runtime::OnResult<void>> on_ended_;
 };
 
 }  // namespace pepita::shim

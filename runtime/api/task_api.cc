@@ -16,6 +16,7 @@
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/message.h"
 #include "runtime/rpc/on_result.h"
@@ -78,7 +79,7 @@ Result<std::optional<Fd>> take_fd(const std::string& name, std::vector<Fd>& fds)
 
 // The parts that Create and Exec share.
 template <typename Request>
-void put_io(const TaskIo& io, FdTable& fds, Request& request) {
+pb::CreateOptions put_io(const TaskIo& io, FdTable& fds, Request& request) {
     request.set_terminal(io.terminal == Terminal::Yes);
     request.set_stdin(fds.name(io.in));
     request.set_stdout(fds.name(io.out));
@@ -87,23 +88,35 @@ void put_io(const TaskIo& io, FdTable& fds, Request& request) {
     options.set_proxy(fds.name(io.proxy));
     options.set_proxy_pid(io.proxy_pid);
     options.set_console_socket(fds.name(io.console_socket));
+    return options;
+}
+
+template <typename Request>
+void put_options(const pb::CreateOptions& options, Request& request) {
     request.mutable_options()->set_type_url(std::string(kOptionsType));
     request.mutable_options()->set_value(options.SerializeAsString());
 }
 
+/// Empty options where the request has none, or none of ours.
 template <typename Request>
-Result<TaskIo> take_io(const Request& request, std::vector<Fd>& fds) {
+Result<pb::CreateOptions> options_of(const Request& request) {
+    if (request.options().type_url() != kOptionsType) {
+        return pb::CreateOptions();
+    }
+    return TRY(parse<pb::CreateOptions>(request.options().value()), "options");
+}
+
+template <typename Request>
+Result<TaskIo> take_io(const Request& request, const pb::CreateOptions& options,
+                       std::vector<Fd>& fds) {
     TaskIo io;
     io.terminal = request.terminal() ? Terminal::Yes : Terminal::No;
     io.in = TRY(take_end(request.stdin(), fds), "stdin");
     io.out = TRY(take_end(request.stdout(), fds), "stdout");
     io.err = TRY(take_end(request.stderr(), fds), "stderr");
-    if (request.options().type_url() == kOptionsType) {
-        const auto options = TRY(parse<pb::CreateOptions>(request.options().value()), "options");
-        io.proxy = TRY(take_fd(options.proxy(), fds), "proxy");
-        io.proxy_pid = options.proxy_pid();
-        io.console_socket = TRY(take_fd(options.console_socket(), fds), "console socket");
-    }
+    io.proxy = TRY(take_fd(options.proxy(), fds), "proxy");
+    io.proxy_pid = options.proxy_pid();
+    io.console_socket = TRY(take_fd(options.console_socket(), fds), "console socket");
     return io;
 }
 
@@ -182,8 +195,14 @@ TaskExit exit_of(const Message& message) {
 
 Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
     const auto request = TRY(parse<pb::CreateTaskRequest>(call.payload));
-    TaskCreate create{
-        .id = request.id(), .bundle = request.bundle(), .io = TRY(take_io(request, call.fds))};
+    const auto options = TRY(options_of(request));
+    TaskCreate create{.id = request.id(),
+                      .bundle = request.bundle(),
+                      .io = TRY(take_io(request, options, call.fds)),
+                      .pod = {}};
+    if (!options.pod().empty()) {
+        create.pod = TRY(decode_pod_spec(options.pod()));
+    }
     service.create(std::move(create),
                    respond_to<std::uint32_t>(std::move(call.responder), [](std::uint32_t pid) {
                        pb::CreateTaskResponse response;
@@ -197,7 +216,7 @@ Result<void> dispatch_exec(TaskService& service, Channel::Call& call) {
     const auto request = TRY(parse<pb::ExecProcessRequest>(call.payload));
     TaskExec exec{.id = id_of(request),
                   .process = TRY(parse_process(request.spec().value())),
-                  .io = TRY(take_io(request, call.fds))};
+                  .io = TRY(take_io(request, TRY(options_of(request)), call.fds))};
     service.exec(std::move(exec), respond_to(std::move(call.responder)));
     return {};
 }
@@ -275,7 +294,11 @@ void TaskClient::create(TaskCreate request, OnResult<std::uint32_t> done) {
     pb::CreateTaskRequest message;
     message.set_id(request.id);
     message.set_bundle(request.bundle);
-    put_io(request.io, fds, message);
+    pb::CreateOptions options = put_io(request.io, fds, message);
+    if (request.pod) {
+        options.set_pod(encode(*request.pod));
+    }
+    put_options(options, message);
     channel_->call(kService, "Create", message.SerializeAsString(),
                    {.deadline = {}, .fds = fds.refs()},
                    reply_to<pb::CreateTaskResponse, std::uint32_t>(
@@ -286,7 +309,7 @@ void TaskClient::create(TaskCreate request, OnResult<std::uint32_t> done) {
 void TaskClient::exec(TaskExec request, OnResult<void> done) {
     FdTable fds;
     auto message = with_id<pb::ExecProcessRequest>(request.id);
-    put_io(request.io, fds, message);
+    put_options(put_io(request.io, fds, message), message);
     message.mutable_spec()->set_type_url(std::string(kProcessType));
     message.mutable_spec()->set_value(to_json(request.process));
     channel_->call(kService, "Exec", message.SerializeAsString(),

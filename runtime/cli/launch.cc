@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -21,6 +22,7 @@
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/shim_process.h"
 #include "runtime/oci/store.h"
+#include "runtime/pod_spec.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
 
@@ -28,6 +30,26 @@ namespace pepita::runtime::cli {
 namespace {
 
 constexpr std::chrono::seconds kEndDeadline{15};
+
+/// The pod of one container that the command line describes.
+Result<PodSpec> pod_spec_of(const Command& command) {
+    const auto isolation = isolation_choice(command.isolation);
+    if (!isolation) {
+        return Error(Code::InvalidArgument, "isolation '" + command.isolation + "'");
+    }
+    PodSpec spec;
+    spec.name = command.id;
+    spec.root = command.root;
+    spec.data = command.data;
+    spec.isolation = *isolation;
+    spec.memory_mib = command.memory_mib;
+    spec.vcpus = command.vcpus;
+    spec.scratch_mib = command.scratch_mib;
+    spec.boot_deadline = std::chrono::seconds(command.boot_deadline_s);
+    spec.guest_console = command.guest_console;
+    spec.log_format = command.log_format == Format::Json ? LogFormat::Json : LogFormat::Text;
+    return spec;
+}
 
 /// Whether a process is over, at the latest after `limit`.
 bool is_over(const Child& child, std::chrono::milliseconds limit) {
@@ -60,7 +82,10 @@ Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& co
 
 Result<void> Launch::create() {
     const std::uint32_t pid = static_cast<std::uint32_t>(proxy_.process.pid());
-    TaskCreate request{.id = command_.id, .bundle = bundle_.directory, .io = {}};
+    TaskCreate request{.id = command_.id,
+                       .bundle = bundle_.directory,
+                       .io = {},
+                       .pod = TRY(pod_spec_of(command_))};
     request.io = TRY(make_io(command_, bundle_.container.process.terminal));
     attach_proxy(request.io, proxy_);
     auto made = link_->ask<std::uint32_t>(

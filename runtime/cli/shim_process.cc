@@ -21,12 +21,12 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/cli/command_line.h"
+#include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {
 namespace {
 
 constexpr std::string_view kProgram = "/pepita-shim";
-constexpr int kChannelNumber = 3;
 constexpr mode_t kLogMode = 0600;
 
 std::string own_directory() {
@@ -60,36 +60,6 @@ std::vector<std::string> environment_copy() {
     return out;
 }
 
-std::vector<std::string> arguments_of(const Command& command) {
-    std::vector<std::string> out{"pepita-shim",
-                                 "--id",
-                                 command.id,
-                                 "--root",
-                                 command.root,
-                                 "--data",
-                                 command.data,
-                                 "--isolation",
-                                 command.isolation,
-                                 "--memory-mib",
-                                 std::to_string(command.memory_mib),
-                                 "--vcpus",
-                                 std::to_string(command.vcpus),
-                                 "--scratch-mib",
-                                 std::to_string(command.scratch_mib),
-                                 "--boot-deadline-s",
-                                 std::to_string(command.boot_deadline_s),
-                                 "--channel-fd",
-                                 std::to_string(kChannelNumber)};
-    if (!command.guest_console.empty()) {
-        out.insert(out.end(), {"--guest-console", command.guest_console});
-    }
-    if (!command.log.empty()) {
-        out.insert(out.end(), {"--log", command.log, "--log-format",
-                               command.log_format == Format::Json ? "json" : "text"});
-    }
-    return out;
-}
-
 Result<void> leave_caller() {
     constexpr mode_t mask = 022;
     (void)::umask(mask);
@@ -119,11 +89,11 @@ Result<ShimProcess> start_shim(const Command& command) {
     auto [ours, theirs] = TRY(socket_pair());
     SpawnOptions options;
     options.path = TRY(find_shim(command));
-    options.arguments = arguments_of(command);
+    options.arguments = {"pepita-shim"};
     options.environment = environment_copy();
     options.lifetime = Lifetime::OutlivesUs;
     options.prepare = leave_caller;
-    options.fds = {{.fd = theirs.ref(), .number = kChannelNumber}};
+    options.fds = {{.fd = theirs.ref(), .number = kShimSocketNumber}};
     Fd log;
     if (!command.log.empty()) {
         log = Fd(::open(command.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kLogMode));

@@ -16,7 +16,7 @@ struct ShimProcess {
 };
 
 /// Starts pepita-shim in a session of its own, to outlive us. It has open: /dev/null, as standard
-/// error the log file if one was asked for, and the socket as descriptor 3.
+/// error the log file if one was asked for, and the socket as kShimSocketNumber.
 /// Errors: NotFound where there is no program, naming where it was looked for.
 Result<ShimProcess> start_shim(const Command& command);
 

@@ -88,6 +88,9 @@ Result<ContainerState> parse_state(std::string_view text) {
     state.created = TRY(required_text(object, "created"));
     state.isolation = TRY(required_text(object, "isolation"));
     state.isolation_reason = TRY(required_text(object, "isolationReason"));
+    if (const auto cgroups = object.find("cgroups")) {
+        state.cgroups = TRY(cgroups->texts());
+    }
     state.shim = TRY(read_process(object, "shim"));
     state.vmm = TRY(read_process(object, "vmm"));
     return state;
@@ -164,6 +167,7 @@ Result<void> write_state(FdRef directory, const ContainerState& state) {
     OrderedJson json = to_oci(state);
     json["isolation"] = state.isolation;
     json["isolationReason"] = state.isolation_reason;
+    json["cgroups"] = state.cgroups;
     json["shim"] = to_json(state.shim);
     json["vmm"] = to_json(state.vmm);
     return replace_file(directory, kStateFile, oci::dump(json, 2) + "\n", 0600);

@@ -82,14 +82,17 @@ class Census:
                       for path in pathlib.Path(directory).rglob("*")})
 
     def processes(self):
-        """pepita's own by their --root, and the machines' by the users that nobody else has."""
+        """pepita-run by its --root, shims by their open files below it, and the machines' processes by
+        the users that nobody else has."""
         found = set()
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
                 name = (entry / "comm").read_text().strip()
-                is_ours = name.startswith("pepita") and str(self.root).encode() in (entry / "cmdline").read_bytes()
+                is_ours = name.startswith("pepita") and (
+                    str(self.root).encode() in (entry / "cmdline").read_bytes() or
+                    any(os.readlink(file).startswith(f"{self.root}/") for file in (entry / "fd").iterdir()))
                 if is_ours or entry.stat().st_uid >= FIRST_MACHINE_USER:
                     found.add(f"process {entry.name} {name}")
         return found

@@ -16,6 +16,7 @@
 #include "runtime/api/task.pb.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "test/support/channel_pair.h"
 #include "test/support/fake_task_service.h"
@@ -74,12 +75,16 @@ protected:
 };
 
 TEST_F(TaskApiTest, EveryFieldOfACreateArrives) {
+    PodSpec pod;
+    pod.name = "web";
     const auto pid = answer<std::uint32_t>([&](auto done) {
-        client_.create({.id = "web-1", .bundle = "/run/web-1", .io = full_io()}, std::move(done));
+        client_.create({.id = "web-1", .bundle = "/run/web-1", .io = full_io(), .pod = pod},
+                       std::move(done));
     });
     EXPECT_EQ(pid.value(), 4711U);
     EXPECT_EQ(service_.created.id, "web-1");
     EXPECT_EQ(service_.created.bundle, "/run/web-1");
+    EXPECT_EQ(service_.created.pod, pod);
     expect_full(service_.created.io);
 }
 
@@ -93,7 +98,8 @@ TEST_F(TaskApiTest, PathsAndAbsentStreamsStayWhatTheyAre) {
                                            .err = end_of("/dev/full"),
                                            .console_socket = {},
                                            .proxy = {},
-                                           .proxy_pid = 0}},
+                                           .proxy_pid = 0},
+                                    .pod = {}},
                                    std::move(done));
                 }).has_value());
     const TaskIo& io = service_.created.io;
@@ -105,6 +111,7 @@ TEST_F(TaskApiTest, PathsAndAbsentStreamsStayWhatTheyAre) {
     EXPECT_TRUE(is_device(io.err.fd, "/dev/full"));
     EXPECT_FALSE(io.console_socket.has_value());
     EXPECT_FALSE(io.proxy.has_value());
+    EXPECT_FALSE(service_.created.pod.has_value());
 }
 
 TEST_F(TaskApiTest, EveryFieldOfAnExecArrives) {

@@ -46,7 +46,6 @@ namespace {
 struct Options {
     std::string id;
     std::string root;
-    int channel = -1;
     std::string_view misbehaviour;
 };
 
@@ -189,6 +188,8 @@ private:
     std::string directory() const { return options_.root + "/" + options_.id; }
 
     Result<std::uint32_t> make(TaskCreate request) {
+        options_.id = request.id;
+        options_.root = request.pod.value().root;
         std::error_code ignored;
         std::filesystem::create_directories(options_.root, ignored);
         if (::mkdir(directory().c_str(), 0700) != 0) {
@@ -302,31 +303,17 @@ private:
     EventLoop::Watch on_client_;
 };
 
-int main(std::span<char*> arguments) {
+int main() {
     Options options;
-    for (std::size_t i = 1; i + 1 < arguments.size(); i += 2) {
-        const std::string_view name = arguments[i];
-        const std::string value = arguments[i + 1];
-        if (name == "--id") {
-            options.id = value;
-        } else if (name == "--root") {
-            options.root = value;
-        } else if (name == "--channel-fd") {
-            options.channel = ::atoi(value.c_str());
-        }
-    }
     const char* misbehaviour = ::getenv("PEPITA_FAKE_SHIM");
     options.misbehaviour = misbehaviour == nullptr ? "" : misbehaviour;
-    const int channel = options.channel;
     auto loop = EventLoop::create();
     FakeShim shim(**loop, std::move(options));
-    shim.serve(Fd(channel));
+    shim.serve(Fd(kShimSocketNumber));
     return (*loop)->run().has_value() ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace pepita::runtime
 
-int main(int argc, char** argv) {
-    return pepita::runtime::main(std::span(argv, static_cast<std::size_t>(argc)));
-}
+int main() { return pepita::runtime::main(); }

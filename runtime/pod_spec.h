@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernel-abi/sys/result.h"
+
+namespace pepita::runtime {
+
+/// What an operator may ask a pod to run in.
+enum class IsolationChoice : std::uint8_t { Auto, Kvm, Tcg };
+
+/// "auto", "kvm" or "tcg"; nullopt for another word.
+std::optional<IsolationChoice> isolation_choice(std::string_view name);
+
+enum class LogFormat : std::uint8_t { Text, Json };
+
+/// When a pod ends by itself: when it is stopped, or also when its last container is deleted.
+enum class PodEnd : std::uint8_t { WhenStopped, WithLastContainer };
+
+/// A pod: a microVM and its place on the host, without any container. A client sends it to
+/// pepita-shim with the request that begins the pod. Plain values; paths are absolute.
+struct PodSpec {
+    static constexpr std::uint64_t kMemoryMibMin = 64;
+    static constexpr std::uint64_t kMemoryMibMax = 65'536;
+    static constexpr std::uint64_t kVcpusMin = 1;
+    static constexpr std::uint64_t kVcpusMax = 8;
+    static constexpr std::uint64_t kScratchMibMin = 16;  // or 0
+    static constexpr std::uint64_t kScratchMibMax = 65'536;
+    static constexpr std::chrono::seconds kBootDeadlineMin{1};
+    static constexpr std::chrono::seconds kBootDeadlineMax{3600};
+
+    std::string name;                      // as a container's id: check_container_id()
+    std::string root = "/run/pepita";      // <root>/<name>/ is the pod's own
+    std::string data = "/var/lib/pepita";  // guest/ kernels/ tmp/
+    std::string vmm;                       // the program pepita-vmm; empty: beside pepita-shim
+    std::string qemu = "/usr/bin/qemu-system-x86_64";  // for tcg
+    IsolationChoice isolation = IsolationChoice::Auto;
+    std::uint64_t memory_mib = 512;
+    std::uint64_t vcpus = 1;
+    std::uint64_t scratch_mib = 1024;  // of the writable layer; 0: the guest's memory holds it
+    std::chrono::seconds boot_deadline{60};
+    std::string guest_console;  // a file that the guest's console is appended to; empty: no console
+    LogFormat log_format = LogFormat::Text;  // of the shim's standard error
+    PodEnd end = PodEnd::WithLastContainer;
+    /// Directories of the host's cgroup file systems that the pod's processes are in. The client
+    /// makes them and moves the shim; here they are for the pod's state.
+    std::vector<std::string> cgroups;
+
+    friend bool operator==(const PodSpec&, const PodSpec&) = default;
+};
+
+/// Errors: InvalidArgument that names the member and its bounds.
+Result<void> check(const PodSpec& spec);
+
+/// The message `pepita.pod.v1.PodSpec`, serialized.
+std::string encode(const PodSpec& spec);
+/// Errors: InvalidArgument for bytes that are no such message. Does not check().
+Result<PodSpec> decode_pod_spec(std::string_view bytes);
+
+}  // namespace pepita::runtime

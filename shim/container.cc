@@ -1,0 +1,263 @@
+#include "shim/container.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+#include "runtime/state.h"
+#include "runtime/task_api.h"
+#include "shim/microvm.h"
+#include "shim/process.h"
+
+namespace pepita::shim {
+namespace {
+
+using runtime::OnResult;
+using runtime::ProcessId;
+using runtime::TaskStatus;
+
+void log_failure(const Result<void>& result) {
+    if (!result) {
+        log::warn("the guest refused", {{"error", result.error().message()}});
+    }
+}
+
+}  // namespace
+
+Container::Container(EventLoop& loop, runtime::Bundle bundle, Callbacks callbacks)
+    : loop_(loop),
+      bundle_(std::move(bundle)),
+      callbacks_(std::move(callbacks)),
+      created_at_(runtime::timestamp_now()) {}
+
+Result<std::shared_ptr<Container>> Container::create(EventLoop& loop, runtime::Bundle bundle,
+                                                     runtime::TaskIo io, Callbacks callbacks) {
+    std::shared_ptr<Container> made(new Container(loop, std::move(bundle), std::move(callbacks)));
+    runtime::ProcessSpec& spec = made->bundle_.container.process;
+    io.terminal = spec.terminal;
+    const ProcessId id{.container = made->id(), .exec = ""};
+    auto own = TRY(made->open_process(id, std::move(io), spec.window));
+    spec.streams = own->streams();
+    made->processes_.emplace("", std::move(own));
+    return made;
+}
+
+Result<std::shared_ptr<Process>> Container::open_process(const ProcessId& id, runtime::TaskIo io,
+                                                         runtime::WindowSize window) {
+    // We own the process, so we are there when it calls.
+    return Process::create(
+        loop_, id, std::move(io), window,
+        {.on_stopped =
+             [this, exec = id.exec] {
+                 if (exec.empty()) {
+                     callbacks_.on_change();
+                 }
+             },
+         .on_resize =
+             [this, exec = id.exec](runtime::WindowSize size) { resize(exec, size, log_failure); },
+         .on_signal = [this, id](std::uint32_t signal) { callbacks_.on_signal(id, signal); }});
+}
+
+TaskStatus Container::status() const { return is_creating_ ? TaskStatus::Unknown : own().status(); }
+
+void Container::enter(Microvm& microvm, const RootDisks& disks, OnResult<void> done) {
+    microvm_ = &microvm;
+    is_in_guest_ = true;
+    bundle_.container.root_disk_serial = disks.root_serial;
+    bundle_.container.scratch_disk_serial = disks.scratch_serial;
+    microvm.guest().create(bundle_.container, [weak = weak_from_this(), done = std::move(done)](
+                                                  Result<runtime::StreamNumbers> numbers) mutable {
+        const auto self = weak.lock();
+        if (!numbers) {
+            return done(std::move(numbers).error());
+        }
+        if (!self || self->microvm_ == nullptr) {
+            return done(Error(Code::Aborted, "the microVM ended"));
+        }
+        self->processes_.at("")->attach(
+            *self->microvm_, *numbers,
+            [weak, done = std::move(done)](Result<void> attached) mutable {
+                if (const auto still = weak.lock(); still && attached) {
+                    still->is_creating_ = false;
+                }
+                done(std::move(attached));
+            });
+    });
+}
+
+void Container::leave(OnResult<void> done) {
+    if (microvm_ == nullptr || !is_in_guest_) {
+        return done({});
+    }
+    microvm_->guest().remove({.container = id(), .exec = ""}, std::move(done));
+}
+
+void Container::lose(const std::string& reason) {
+    microvm_ = nullptr;
+    // A copy, because a waiter may delete a process.
+    for (const auto& [exec, process] : std::map(processes_)) {
+        process->lose(reason);
+    }
+}
+
+Result<Process*> Container::find(const std::string& exec) const {
+    const auto found = processes_.find(exec);
+    if (found == processes_.end()) {
+        return Error(Code::NotFound, "process '" + exec + "' does not exist");
+    }
+    return found->second.get();
+}
+
+Result<Process*> Container::find_live(const std::string& exec) const {
+    Process* process = TRY(find(exec));
+    if (is_creating_) {
+        return Error(Code::FailedPrecondition, "container is being created");
+    }
+    if (microvm_ == nullptr || process->status() == TaskStatus::Stopped) {
+        return Error(Code::FailedPrecondition, "container not running");
+    }
+    return process;
+}
+
+void Container::start(const std::string& exec, OnResult<runtime::TaskStarted> done) {
+    Result<Process*> process = find_live(exec);
+    if (!process) {
+        return done(std::move(process).error());
+    }
+    (*process)->start(*microvm_, [weak = weak_from_this(), done = std::move(done)](
+                                     Result<runtime::TaskStarted> started) mutable {
+        if (const auto self = weak.lock(); self && started) {
+            self->callbacks_.on_change();
+        }
+        done(std::move(started));
+    });
+}
+
+void Container::exec(runtime::TaskExec request, OnResult<void> done) {
+    Result<Process*> container = find_live("");
+    if (!container) {
+        return done(std::move(container).error());
+    }
+    if (request.id.exec.empty() || processes_.contains(request.id.exec)) {
+        return done(Error(Code::AlreadyExists, "process '" + request.id.exec + "' exists"));
+    }
+    if (!make_room()) {
+        return done(
+            Error(Code::ResourceExhausted,
+                  "a container has at most " + std::to_string(kProcessesMax) + " processes"));
+    }
+    request.io.terminal = request.process.terminal;
+    auto opened = open_process(request.id, std::move(request.io), request.process.window);
+    if (!opened) {
+        return done(std::move(opened).error());
+    }
+    request.process.streams = (*opened)->streams();
+    processes_.emplace(request.id.exec, *std::move(opened));
+    // A step that fails undoes the steps before it.
+    auto finish = [weak = weak_from_this(), exec = request.id.exec,
+                   done = std::move(done)](Result<void> made) mutable {
+        const auto self = weak.lock();
+        if (self && !made && self->processes_.erase(exec) != 0 && self->microvm_ != nullptr) {
+            self->microvm_->guest().remove({.container = self->id(), .exec = exec},
+                                           [](const Result<void>& /*nothing of it is there*/) {});
+        }
+        done(std::move(made));
+    };
+    microvm_->guest().exec(
+        request.id, request.process,
+        [weak = weak_from_this(), exec = request.id.exec,
+         finish = std::move(finish)](Result<runtime::StreamNumbers> numbers) mutable {
+            const auto self = weak.lock();
+            if (!numbers) {
+                return finish(std::move(numbers).error());
+            }
+            if (!self || self->microvm_ == nullptr || !self->processes_.contains(exec)) {
+                return finish(Error(Code::Aborted, "the microVM ended"));
+            }
+            self->processes_.at(exec)->attach(*self->microvm_, *numbers, std::move(finish));
+        });
+}
+
+// A client that never comes back for its status would fill the table in the end.
+bool Container::make_room() {
+    if (processes_.size() < kProcessesMax) {
+        return true;
+    }
+    for (const auto& [exec, process] : processes_) {
+        if (!exec.empty() && process->status() == TaskStatus::Stopped) {
+            microvm_->guest().remove(process->id(), log_failure);
+            processes_.erase(exec);
+            return true;
+        }
+    }
+    return false;
+}
+
+Result<runtime::TaskState> Container::state(const std::string& exec) const {
+    const Process* process = TRY(find(exec));
+    return runtime::TaskState{.id = id(),
+                              .bundle = bundle_.directory,
+                              .pid = process->proxy_pid(),
+                              .status = is_creating_ ? TaskStatus::Unknown : process->status(),
+                              .exit_status = process->exit_status(),
+                              .terminal = process->terminal()};
+}
+
+void Container::kill(const std::string& exec, std::uint32_t signal, bool all, OnResult<void> done) {
+    Result<Process*> process = find_live(exec);
+    if (!process) {
+        return done(std::move(process).error());
+    }
+    microvm_->guest().signal((*process)->id(), signal, all, std::move(done));
+}
+
+void Container::wait(const std::string& exec, OnResult<runtime::TaskExit> done) {
+    Result<Process*> process = find(exec);
+    if (!process) {
+        return done(std::move(process).error());
+    }
+    (*process)->wait(std::move(done));
+}
+
+void Container::resize(const std::string& exec, runtime::WindowSize size, OnResult<void> done) {
+    Result<Process*> process = find_live(exec);
+    if (!process) {
+        return done(std::move(process).error());
+    }
+    microvm_->guest().resize((*process)->id(), size, std::move(done));
+}
+
+void Container::close_stdin(const std::string& exec, OnResult<void> done) {
+    Result<Process*> process = find_live(exec);
+    if (!process) {
+        return done(std::move(process).error());
+    }
+    (*process)->close_stdin();
+    done({});
+}
+
+void Container::remove_exec(const std::string& exec, OnResult<runtime::TaskExit> done) {
+    Result<Process*> process = find(exec);
+    if (!process) {
+        return done(std::move(process).error());
+    }
+    if ((*process)->status() == TaskStatus::Running) {
+        return done(Error(Code::FailedPrecondition, "process is running; kill it first"));
+    }
+    const runtime::TaskExit exit{.exit_status = (*process)->exit_status()};
+    if (microvm_ != nullptr) {
+        microvm_->guest().remove((*process)->id(), log_failure);
+    }
+    processes_.erase(exec);
+    done(exit);
+}
+
+}  // namespace pepita::shim

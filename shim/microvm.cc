@@ -1,0 +1,365 @@
+#include "shim/microvm.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+#include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
+#include "runtime/rpc/channel.h"
+#include "runtime/rpc/on_result.h"
+#include "shim/disk_image.h"
+#include "shim/guest_link.h"
+#include "shim/isolation.h"
+#include "shim/jail.h"
+#include "shim/kernel_command_line.h"
+#include "shim/machine.h"
+#include "shim/machine_plan.h"
+#include "shim/pod_directory.h"
+#include "vmm/host/kernel_cache.h"
+#include "vmm/machine_config.h"
+
+namespace pepita::shim {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr milliseconds kConnectDeadline = seconds(30);
+// The guest's answer to a shutdown; it powers off after that.
+constexpr milliseconds kAnswerDeadline = seconds(10);
+// How long the machine's own reason is waited for once its link is gone.
+constexpr milliseconds kReasonDeadline = seconds(2);
+
+constexpr const char* kPacking = "pack the root file system";
+constexpr const char* kFormatting = "make the scratch disk";
+
+// The limits of a pod are those of its machine.
+static_assert(runtime::PodSpec::kScratchMibMax == vmm::StoreConfig::kSizeMaxMib);
+
+/// The pepita-vmm that belongs to the running pepita-shim: beside it, or where the build has it.
+Result<std::string> find_vmm() {
+    std::array<char, PATH_MAX> self{};
+    const ssize_t size = ::readlink("/proc/self/exe", self.data(), self.size());
+    if (size < 0) {
+        return Error::from_errno(errno, "read '/proc/self/exe'");
+    }
+    const std::string_view path(self.data(), static_cast<std::size_t>(size));
+    const std::string directory(path.substr(0, path.rfind('/')));
+    for (const char* beside : {"/pepita-vmm", "/../vmm/pepita-vmm"}) {
+        if (::access((directory + beside).c_str(), X_OK) == 0) {
+            return directory + beside;
+        }
+    }
+    return Error(Code::NotFound, "pepita-vmm is not in '" + directory + "'");
+}
+
+Result<Fd> open_console(const std::string& path) {
+    Fd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+    if (!file) {
+        return Error::from_errno(errno, "open the guest console '" + path + "'");
+    }
+    return file;
+}
+
+// Up to three connections on their way. It lives in their callbacks, and outlives a sandbox that
+// ends meanwhile.
+struct Connecting {
+    std::array<std::unique_ptr<GuestConnect>, 3> connects;
+    std::array<Fd, 3> fds;
+    std::optional<Error> error;
+    int left = 0;
+    runtime::OnResult<Microvm::Connected> done;
+};
+
+void finish_one(Connecting& connecting) {
+    if (--connecting.left > 0) {
+        return;
+    }
+    if (connecting.error) {
+        return connecting.done(*std::move(connecting.error));
+    }
+    auto& [in, out, err] = connecting.fds;
+    connecting.done(
+        Microvm::Connected{.in = std::move(in), .out = std::move(out), .err = std::move(err)});
+}
+
+class MachineMicrovm final : public Microvm {
+public:
+    MachineMicrovm(EventLoop& loop, const MicrovmConfig& config, Callbacks callbacks)
+        : loop_(loop),
+          spec_(config.spec),
+          directory_(config.directory),
+          isolation_(config.isolation),
+          callbacks_(std::move(callbacks)) {}
+    MachineMicrovm(const MachineMicrovm&) = delete;
+    MachineMicrovm& operator=(const MachineMicrovm&) = delete;
+    MachineMicrovm(MachineMicrovm&&) = delete;
+    MachineMicrovm& operator=(MachineMicrovm&&) = delete;
+    ~MachineMicrovm() override {
+        if (channel_) {
+            channel_->close();
+        }
+    }
+
+    Result<void> make_images(const RootSource& root);
+
+    runtime::GuestClient& guest() override { return *guest_; }
+    void connect_streams(const runtime::StreamNumbers& numbers,
+                         runtime::OnResult<Connected> done) override;
+    void add_root(const RootSource& /*root*/, runtime::OnResult<RootDisks> done) override {
+        // A machine gets its disks before it starts.
+        done(Error(Code::Unsupported, "a running microVM takes no further root file system"));
+    }
+    int pid() const override { return machine_ ? machine_->pid() : 0; }
+    void shut_down() override;
+    void kill(const std::string& reason) override;
+
+private:
+    void on_image(Fd& place, const char* doing, Result<Fd> image);
+    Result<void> start_machine();
+    void on_ready();
+    Result<void> on_api(Fd socket);
+    void on_link_lost(const Error& error);
+    void on_described(const Result<runtime::GuestDescription>& guest);
+    void on_machine_end(const MachineEnd& end);
+
+    EventLoop& loop_;
+    const runtime::PodSpec& spec_;
+    const PodDirectory& directory_;
+    Isolation isolation_;
+    Callbacks callbacks_;
+    std::unique_ptr<DiskImage> packing_;
+    std::unique_ptr<DiskImage> formatting_;  // where there is a scratch disk
+    std::optional<Bytes> scratch_size_;
+    Fd root_image_;  // once it is made
+    Fd scratch_image_;
+    std::unique_ptr<ReadyListener> ready_;
+    std::unique_ptr<Machine> machine_;
+    std::unique_ptr<GuestConnect> api_connect_;
+    std::shared_ptr<runtime::Channel> channel_;
+    std::unique_ptr<runtime::GuestClient> guest_;
+    EventLoop::Timer pause_;
+    bool is_over_ = false;
+    std::string blame_;  // why we ended the machine, where we did
+};
+
+Result<void> MachineMicrovm::make_images(const RootSource& root) {
+    const std::string place = spec_.data + "/tmp";
+    TRY(make_directory(place, 0700));
+    packing_ = TRY(DiskImage::pack(loop_, root.path, place,
+                                   [this](Result<Fd> image) {
+                                       on_image(root_image_, kPacking, std::move(image));
+                                   }),
+                   kPacking);
+    scratch_size_ = root.scratch;
+    if (root.scratch) {
+        formatting_ =
+            TRY(DiskImage::format(loop_, *root.scratch, place,
+                                  [this](Result<Fd> image) {
+                                      on_image(scratch_image_, kFormatting, std::move(image));
+                                  }),
+                kFormatting);
+    }
+    return {};
+}
+
+void MachineMicrovm::on_image(Fd& place, const char* doing, Result<Fd> image) {
+    if (!image) {
+        return kill(std::string(doing) + ": " + image.error().message());
+    }
+    place = *std::move(image);
+    const bool has_all = root_image_ && (scratch_image_ || !scratch_size_);
+    if (!has_all || !blame_.empty()) {
+        return;
+    }
+    if (const Result<void> started = start_machine(); !started) {
+        kill("start the microVM: " + started.error().message());
+    }
+}
+
+Result<void> MachineMicrovm::start_machine() {
+    const std::string guest = spec_.data + "/guest";
+    const std::string kernels = spec_.data + "/kernels";
+    TRY(make_directory(kernels, 0700));
+    const std::string vmm = spec_.vmm.empty() ? TRY(find_vmm()) : spec_.vmm;
+    MachineFiles files;
+    files.kernel = TRY(vmm::open_vmlinux(guest + "/vmlinuz", kernels), "guest kernel");
+    files.initrd = TRY(open_file((guest + "/initramfs.cpio").c_str(), O_RDONLY));
+    files.root_disk = std::move(root_image_);
+    files.scratch_base = std::move(scratch_image_);
+    const JailUser user = jail_user(::getpid());
+    files.vsock_listener = TRY(directory_.listen_in_machine(kVsockName, user));
+    const std::string ready_name =
+        std::string(kVsockName) + "_" + std::to_string(runtime::kHostReadyPort);
+    ready_ = TRY(ReadyListener::create(loop_, TRY(directory_.listen_in_machine(ready_name, user)),
+                                       [this] { on_ready(); }));
+    if (isolation_ == Isolation::Kvm) {
+        files.kvm = TRY(open_file("/dev/kvm", O_RDWR));
+    }
+    if (!spec_.guest_console.empty()) {
+        files.console = TRY(open_console(spec_.guest_console));
+    }
+    const MachinePlan plan = plan_machine({.isolation = isolation_,
+                                           .memory = Bytes(spec_.memory_mib << 20U),
+                                           .vcpus = static_cast<std::uint32_t>(spec_.vcpus),
+                                           .has_console = static_cast<bool>(files.console),
+                                           .kernel_words =
+ TRY(read_guest_words(guest + "/command-line")),
+                                           .scratch = scratch_size_});
+    machine_ =
+        TRY(Machine::start(loop_, plan, std::move(files),
+                           {.vmm = vmm, .qemu = spec_.qemu, .directory = directory_.machine_path()},
+                           [this](const MachineEnd& end) { on_machine_end(end); }));
+    callbacks_.on_boot();
+    return {};
+}
+
+void MachineMicrovm::on_ready() {
+    api_connect_ = GuestConnect::start(loop_,
+                                       {.directory = directory_.machine_fd(),
+                                        .name = kVsockName,
+                                        .port = runtime::kGuestApiPort,
+                                        .deadline = kConnectDeadline},
+                                       [this](Result<Fd> socket) {
+                                           Result<void> linked =
+                                               socket ? on_api(*std::move(socket))
+                                                      : Result<void>(std::move(socket).error());
+                                           if (!linked) {
+                                               on_link_lost(linked.error());
+                                           }
+                                       });
+}
+
+Result<void> MachineMicrovm::on_api(Fd socket) {
+    channel_ = TRY(runtime::Channel::create(
+        loop_, std::move(socket),
+        {.on_call = {}, .on_closed = [this](const Error& error) { on_link_lost(error); }}));
+    guest_ = std::make_unique<runtime::GuestClient>(channel_);
+    guest_->describe(kConnectDeadline, [this](const Result<runtime::GuestDescription>& guest) {
+        on_described(guest);
+    });
+    return {};
+}
+
+void MachineMicrovm::on_described(const Result<runtime::GuestDescription>& guest) {
+    if (!guest) {
+        return on_link_lost(guest.error());
+    }
+    log::info("guest is up", {{"kernel", guest->kernel_release}, {"init", guest->version}});
+    callbacks_.on_up();
+}
+
+void MachineMicrovm::on_link_lost(const Error& error) {
+    pause_ = loop_.after(kReasonDeadline, [this, message = error.message()] {
+        kill("guest link lost: " + message);
+    });
+}
+
+void MachineMicrovm::kill(const std::string& reason) {
+    packing_.reset();  // a program that still runs is ended
+    formatting_.reset();
+    if (is_over_) {
+        return;
+    }
+    if (blame_.empty()) {
+        blame_ = reason;
+    }
+    if (machine_) {
+        return machine_->kill();
+    }
+    // Later, because the owner may not hold us yet, or gives us up in the call.
+    pause_ = loop_.after(seconds(0), [this] { on_machine_end({}); });
+}
+
+void MachineMicrovm::on_machine_end(const MachineEnd& end) {
+    is_over_ = true;
+    pause_.cancel();
+    const std::string reason = blame_.empty() ? end.reason : blame_;
+    // The callback gives this object up.
+    auto on_down = std::move(callbacks_.on_down);
+    on_down(reason);
+}
+
+void MachineMicrovm::shut_down() {
+    if (!guest_) {
+        return kill("shut down");
+    }
+    // Whatever the answer, what counts is that the machine ends.
+    guest_->shutdown(kAnswerDeadline, [](const Result<void>&) {});
+}
+
+void MachineMicrovm::connect_streams(const runtime::StreamNumbers& numbers,
+                                     runtime::OnResult<Connected> done) {
+    auto connecting = std::make_shared<Connecting>();
+    connecting->done = std::move(done);
+    connecting->left = 1;  // this function's own, so that nothing ends before all have begun
+    const std::array<std::uint64_t, 3> wanted{numbers.in, numbers.out, numbers.err};
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (wanted[i] == 0) {
+            continue;
+        }
+        ++connecting->left;
+        connecting->connects[i] = GuestConnect::start(
+            loop_,
+            {.directory = directory_.machine_fd(),
+             .name = kVsockName,
+             .port = runtime::kGuestStreamPort,
+             .deadline = kConnectDeadline},
+            // Shared between the three connections and this call; the last of them answers.
+            [connecting, i, number = wanted[i]](Result<Fd> socket) {
+                if (socket) {
+                    // A new connection has room for eight bytes.
+                    const auto sent =
+                        send_some(socket->ref(), std::as_bytes(std::span(&number, 1)));
+                    connecting->fds[i] = *std::move(socket);
+                    if (!sent) {
+                        connecting->error = Error(sent.error().code(), sent.error().message());
+                    }
+                } else {
+                    connecting->error = std::move(socket).error().within("connect a stream");
+                }
+                finish_one(*connecting);
+            });
+    }
+    finish_one(*connecting);
+}
+
+}  // namespace
+
+RootDisks first_root_disks(const RootSource& root) {
+    return {.root_serial = kRootDiskSerial,
+            .scratch_serial = root.scratch ? kScratchDiskSerial : ""};
+}
+
+Result<std::unique_ptr<Microvm>> start_microvm(EventLoop& loop, const MicrovmConfig& config,
+                                               Microvm::Callbacks callbacks) {
+    if (!config.root) {
+        return Error(Code::Unsupported, "a pod begins with its first container");
+    }
+    auto microvm = std::make_unique<MachineMicrovm>(loop, config, std::move(callbacks));
+    TRY(microvm->make_images(*config.root));
+    return microvm;
+}
+
+}  // namespace pepita::shim

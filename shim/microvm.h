@@ -1,0 +1,91 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
+#include "shim/isolation.h"
+#include "shim/pod_directory.h"
+
+namespace pepita::shim {
+
+/// What the disks of a container's root file system are made of.
+struct RootSource {
+    std::string path;              // a directory of the host: the read-only disk's content
+    std::optional<Bytes> scratch;  // size of the disk for what is written; nullopt: no such disk
+};
+
+/// How the guest finds these disks.
+struct RootDisks {
+    std::string root_serial;
+    std::string scratch_serial;  // empty: no such disk
+};
+
+/// A microVM from the making of its disks to the end of its last process, with the way to speak to
+/// its pepita-init in between. Its owner keeps the deadlines. Thread: that of its loop.
+class Microvm {
+public:
+    struct Callbacks {
+        /// Once: the machine's processes run.
+        std::move_only_function<void()> on_boot;
+        /// Once, after on_boot: the guest answers.
+        std::move_only_function<void()> on_up;
+        /// Once, at any time: no process is left. Destroys the Microvm later, not in the call.
+        std::move_only_function<void(const std::string& reason)> on_down;
+    };
+
+    Microvm() = default;
+    Microvm(const Microvm&) = delete;
+    Microvm& operator=(const Microvm&) = delete;
+    Microvm(Microvm&&) = delete;
+    Microvm& operator=(Microvm&&) = delete;
+    virtual ~Microvm() = default;
+
+    /// Between on_up and on_down.
+    virtual runtime::GuestClient& guest() = 0;
+
+    /// Connects the streams that `numbers` names; an Fd that is not open for each 0.
+    struct Connected {
+        Fd in;
+        Fd out;
+        Fd err;
+    };
+    virtual void connect_streams(const runtime::StreamNumbers& numbers,
+                                 runtime::OnResult<Connected> done) = 0;
+
+    /// Attaches the disks of one more container. After on_up.
+    virtual void add_root(const RootSource& root, runtime::OnResult<RootDisks> done) = 0;
+
+    /// The process whose death is the guest's; 0 before it is started.
+    virtual int pid() const = 0;
+
+    /// Asks the guest to power off; one that is not up yet is killed. on_down follows when the
+    /// guest does.
+    virtual void shut_down() = 0;
+
+    /// Ends it now. on_down follows with this reason.
+    virtual void kill(const std::string& reason) = 0;
+};
+
+/// What a microVM is made from. The references live as long as the microVM.
+struct MicrovmConfig {
+    const runtime::PodSpec& spec;
+    const PodDirectory& directory;
+    Isolation isolation;
+    std::optional<RootSource> root;  // of the container that the pod begins with
+};
+
+/// The disks of MicrovmConfig::root.
+RootDisks first_root_disks(const RootSource& root);
+
+Result<std::unique_ptr<Microvm>> start_microvm(EventLoop& loop, const MicrovmConfig& config,
+                                               Microvm::Callbacks callbacks);
+
+}  // namespace pepita::shim

@@ -1,0 +1,130 @@
+#include "shim/process.h"
+
+#include <signal.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/guest_api.h"
+#include "runtime/task_api.h"
+#include "shim/microvm.h"
+#include "shim/process_io.h"
+
+namespace pepita::shim {
+namespace {
+
+using runtime::OnResult;
+using runtime::TaskStatus;
+
+// Of a process whose exit nobody saw, because the microVM ended first.
+constexpr std::uint32_t kLostStatus = 255;
+
+}  // namespace
+
+Process::Process(runtime::ProcessId id, runtime::Terminal terminal, std::uint32_t proxy_pid,
+                 Callbacks callbacks)
+    : id_(std::move(id)),
+      terminal_(terminal),
+      proxy_pid_(proxy_pid),
+      callbacks_(std::move(callbacks)) {}
+
+Result<std::shared_ptr<Process>> Process::create(EventLoop& loop, runtime::ProcessId id,
+                                                 runtime::TaskIo io, runtime::WindowSize window,
+                                                 Callbacks callbacks) {
+    std::shared_ptr<Process> made(
+        new Process(std::move(id), io.terminal, io.proxy_pid, std::move(callbacks)));
+    // It owns these ends, so it is there when they call.
+    Process* self = made.get();
+    made->io_ = TRY(ProcessIo::create(
+        loop, std::move(io), window,
+        {.on_output_written = [self] { self->answer_waiters(); },
+         .on_resize = [self](runtime::WindowSize size) { self->callbacks_.on_resize(size); },
+         .on_signal = [self](std::uint32_t signal) { self->callbacks_.on_signal(signal); },
+         .on_proxy_gone = [self] { self->callbacks_.on_signal(SIGKILL); }}));
+    return made;
+}
+
+void Process::attach(Microvm& microvm, const runtime::StreamNumbers& numbers, OnResult<void> done) {
+    microvm.guest().wait(id_, [weak = weak_from_this()](const Result<std::uint32_t>& status) {
+        const auto self = weak.lock();
+        // Without a status the link is lost, and lose() follows.
+        if (self && status) {
+            self->stop(*status, "");
+        }
+    });
+    microvm.connect_streams(numbers, [weak = weak_from_this(), done = std::move(done)](
+                                         Result<Microvm::Connected> connected) mutable {
+        const auto self = weak.lock();
+        if (!connected) {
+            return done(std::move(connected).error());
+        }
+        if (!self) {
+            return done(Error(Code::Aborted, "the process was deleted"));
+        }
+        done(self->io_->attach(std::move(connected->in), std::move(connected->out),
+                               std::move(connected->err)));
+    });
+}
+
+void Process::start(Microvm& microvm, OnResult<runtime::TaskStarted> done) {
+    if (status_ != TaskStatus::Created) {
+        return done(Error(Code::FailedPrecondition, "it was started before"));
+    }
+    microvm.guest().start(id_, [weak = weak_from_this(), done = std::move(done)](
+                                   const Result<runtime::Started>& started) mutable {
+        if (!started) {
+            return done(Error(started.error().code(), started.error().message()));
+        }
+        const auto self = weak.lock();
+        if (self && started->exec_errno == 0 && self->status_ == TaskStatus::Created) {
+            self->status_ = TaskStatus::Running;
+        }
+        done(runtime::TaskStarted{.pid = self ? self->proxy_pid_ : 0,
+                                  .exec_errno = started->exec_errno});
+    });
+}
+
+void Process::wait(OnResult<runtime::TaskExit> done) {
+    waiters_.push_back(std::move(done));
+    answer_waiters();
+}
+
+void Process::lose(const std::string& reason) { stop(kLostStatus, "the microVM ended: " + reason); }
+
+void Process::stop(std::uint32_t status, const std::string& failure) {
+    if (status_ == TaskStatus::Stopped) {
+        return;
+    }
+    const auto self = shared_from_this();  // a waiter may have us deleted
+    status_ = TaskStatus::Stopped;
+    exit_status_ = status;
+    failure_ = failure;
+    io_->exited(status);
+    callbacks_.on_stopped();
+    answer_waiters();
+}
+
+void Process::answer_waiters() {
+    if (status_ != TaskStatus::Stopped) {
+        return;
+    }
+    // A lost guest writes no more, and the pumps of its connections end by themselves.
+    if (failure_.empty() && !io_->is_output_written()) {
+        return;
+    }
+    for (auto& waiter : std::exchange(waiters_, {})) {
+        if (failure_.empty()) {
+            waiter(runtime::TaskExit{.exit_status = exit_status_});
+        } else {
+            waiter(Error(Code::Aborted, failure_));
+        }
+    }
+}
+
+}  // namespace pepita::shim
