@@ -1,6 +1,8 @@
 #include "kernel-abi/sys/lent_mapping.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "kernel-abi/sys/check.h"
@@ -86,11 +89,42 @@ std::mutex& registering() {
     return mutex;
 }
 
+struct Range {
+    std::uint64_t begin;
+    std::uint64_t end;
+};
+
+/// The whole pages of the file that hold these bytes: a mapping of huge pages is neither made nor
+/// replaced in part.
+Result<Range> pages_around(FdRef file, std::uint64_t offset, std::uint64_t size) {
+    // Only a file in memory has seals, if no more than the one against more of them. Asked first:
+    // of another program's file (FUSE) already fstat(2) may wait.
+    if (::fcntl(file.number(), F_GET_SEALS) < 0) {
+        return Error(Code::InvalidArgument, "it is no file in memory (memfd, tmpfs, hugetlbfs)");
+    }
+    struct stat status{};
+    if (::fstat(file.number(), &status) != 0) {
+        return Error::from_errno(errno, "fstat");
+    }
+    const auto length = static_cast<std::uint64_t>(status.st_size);
+    if (size == 0 || offset > length || size > length - offset) {
+        return Error(Code::InvalidArgument, "its file has " + std::to_string(length) + " B, not " +
+                                                std::to_string(size) + " from " +
+                                                std::to_string(offset) + " on");
+    }
+    const auto page =
+        std::max<std::uint64_t>(kPageSize.value(), static_cast<std::uint64_t>(status.st_blksize));
+    const std::uint64_t end = offset + size;
+    return Range{.begin = offset / page * page, .end = (end + page - 1) / page * page};
+}
+
 }  // namespace
 
 Result<LentMapping> LentMapping::map(FdRef file, Bytes size, std::uint64_t offset, FdRef lost) {
     handle_bus_errors();
-    Mapping mapping = TRY(Mapping::shared(file, size, offset));
+    const Range range = TRY(pages_around(file, offset, size.value()));
+    Mapping mapping = TRY(Mapping::shared(file, Bytes(range.end - range.begin), range.begin));
+    const std::span<std::byte> bytes = mapping.bytes().subspan(offset - range.begin, size.value());
     const std::scoped_lock lock(registering());
     auto* const place = std::ranges::find_if(
         watched, [](const Watched& its) { return its.begin.load(std::memory_order_relaxed) == 0; });
@@ -98,13 +132,13 @@ Result<LentMapping> LentMapping::map(FdRef file, Bytes size, std::uint64_t offse
         return Error(Code::ResourceExhausted, "too much memory is lent to this process");
     }
     const auto index = static_cast<std::size_t>(place - watched.begin());
-    place->size.store(size.value(), std::memory_order_relaxed);
+    place->size.store(mapping.bytes().size(), std::memory_order_relaxed);
     place->lost.store(lost.number(), std::memory_order_relaxed);
     place->begin.store(reinterpret_cast<std::uintptr_t>(mapping.bytes().data()),
                        std::memory_order_release);
     watched_end.store(std::max(watched_end.load(std::memory_order_relaxed), index + 1),
                       std::memory_order_release);
-    return LentMapping(std::move(mapping), index);
+    return LentMapping(std::move(mapping), bytes, index);
 }
 
 LentMapping::~LentMapping() {

@@ -1,8 +1,10 @@
 #include "kernel-abi/sys/socket.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -117,7 +119,24 @@ Result<Fd> listen_unix_at(FdRef directory, std::string_view name) {
 }
 
 Result<Fd> connect_unix_at(FdRef directory, std::string_view name) {
-    return connect_unix(path_at(directory, name));
+    // Who may write to the directory may put a link in the socket's place at any time: what was
+    // looked at is held, and connected to.
+    const std::string path(name);
+    const open_how how{.flags = O_PATH | O_CLOEXEC,
+                       .mode = 0,
+                       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV};
+    const Fd place(static_cast<int>(
+        ::syscall(SYS_openat2, directory.number(), path.c_str(), &how, sizeof(how))));
+    struct stat status{};
+    if (!place || ::fstat(place.ref().number(), &status) != 0) {
+        return Error::from_errno(errno, quoted("connect", name));
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        return Error(Code::InvalidArgument, quoted("connect", name) + ": it is no socket");
+    }
+    auto connected = connect_unix("/proc/self/fd/" + std::to_string(place.ref().number()));
+    return connected ? std::move(connected)
+                     : Error::from_errno(connected.error().sys_errno(), quoted("connect", name));
 }
 
 Result<Fd> accept_client(FdRef listener) {
@@ -157,7 +176,7 @@ Result<std::size_t> send_some(FdRef socket, std::span<const std::byte> bytes,
             std::memcpy(CMSG_DATA(header) + (i * sizeof(int)), &number, sizeof(int));
         }
     }
-    const ssize_t sent = ::sendmsg(socket.number(), &message, MSG_NOSIGNAL);
+    const ssize_t sent = ::sendmsg(socket.number(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
         return Error::from_errno(errno, "send");
     }
@@ -172,7 +191,7 @@ Result<Received> receive_some(FdRef socket, std::span<std::byte> into) {
     alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kFdsMax * sizeof(int))> control{};
     message.msg_control = control.data();
     message.msg_controllen = control.size();
-    const ssize_t got = ::recvmsg(socket.number(), &message, MSG_CMSG_CLOEXEC);
+    const ssize_t got = ::recvmsg(socket.number(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (got < 0) {
         return Error::from_errno(errno, "receive");
     }

@@ -25,7 +25,9 @@ Result<Fd> listen_unix(std::string_view path, mode_t mode);
 /// Errors: NotFound without the path, Unavailable where nobody listens or the backlog is full.
 Result<Fd> connect_unix(std::string_view path);
 
-/// The same for `name` in an open directory, whatever the length of its path.
+/// The same for `name` in an open directory, whatever the length of its path. Others may write to
+/// the directory: no link is followed, and no other directory entered.
+/// Errors: also InvalidArgument where the name is something else's.
 Result<Fd> listen_unix_at(FdRef directory, std::string_view name);
 Result<Fd> connect_unix_at(FdRef directory, std::string_view name);
 
@@ -35,6 +37,8 @@ Result<Fd> accept_client(FdRef listener);
 
 /// Two connected unix stream sockets, non-blocking.
 Result<std::pair<Fd, Fd>> socket_pair();
+
+// Neither of the two waits, also where the socket is somebody else's too, who may make it wait.
 
 /// Sends bytes and, beside the first of them, descriptors. Returns the count of bytes taken.
 /// Never raises SIGPIPE. Errors: Unavailable (EAGAIN) where the socket is full, EPIPE.

@@ -1,5 +1,6 @@
 #include "kernel-abi/sys/lent_mapping.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -114,10 +115,60 @@ TEST_F(LentMappingDeathTest, MemoryThatNobodyLentEndsTheProcessAsEver) {
 #endif
 
 TEST_F(LentMappingTest, RefusesWhatCannotBeMapped) {
-    const Fd none(::memfd_create("lent", MFD_CLOEXEC));
-    const auto mapped = LentMapping::map(none.ref(), Bytes(0), 0, lost_.ref());
-    ASSERT_FALSE(mapped.has_value());
-    EXPECT_EQ(mapped.error().code(), Code::InvalidArgument);
+    const auto code = [&](const Fd& file, Bytes size, std::uint64_t offset) {
+        return LentMapping::map(file.ref(), size, offset, lost_.ref()).error().code();
+    };
+    const Fd file = make_file();
+    EXPECT_EQ(code(file, Bytes(0), 0), Code::InvalidArgument);
+    EXPECT_EQ(code(file, kSize + Bytes(1), 0), Code::InvalidArgument);
+    EXPECT_EQ(code(file, kSize, 1), Code::InvalidArgument);
+    EXPECT_EQ(code(file, Bytes(UINT64_MAX), 2), Code::InvalidArgument);
+    EXPECT_EQ(code(file, Bytes(1), UINT64_MAX), Code::InvalidArgument);
+}
+
+// Its pages may never come.
+TEST_F(LentMappingTest, X6_RefusesAFileThatIsNotInMemory) {
+    const Fd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    const Fd zeros(::open("/dev/zero", O_RDWR | O_CLOEXEC));
+    for (const Fd* const file : {&program, &zeros}) {
+        const auto mapped = LentMapping::map(file->ref(), Bytes(kPage), 0, lost_.ref());
+        ASSERT_FALSE(mapped.has_value());
+        EXPECT_EQ(mapped.error().message(), "it is no file in memory (memfd, tmpfs, hugetlbfs)");
+    }
+}
+
+TEST_F(LentMappingTest, X2_BytesAreAnyPartOfTheFile) {
+    const Fd file = make_file();
+    const LentMapping mapping = *LentMapping::map(file.ref(), Bytes(100), 5000, lost_.ref());
+    EXPECT_EQ(mapping.bytes().size(), 100U);
+    mapping.bytes()[1] = std::byte{7};
+    std::byte seen{};
+    ASSERT_EQ(::pread(file.ref().number(), &seen, 1, 5001), 1);
+    EXPECT_EQ(seen, std::byte{7});
+    take_away(file);
+    EXPECT_EQ(mapping.bytes()[1], std::byte{0});
+    EXPECT_EQ(drain_eventfd(lost_.ref()), 1U);
+}
+
+// A part of a huge page cannot be replaced: the whole has to be.
+TEST_F(LentMappingTest, X2_APartOfAHugePageIsTakenAwayWithoutHarm) {
+    const Fd file(::memfd_create("lent", MFD_CLOEXEC | MFD_HUGETLB));
+    if (!file || ::ftruncate(file.ref().number(), 2 << 20) != 0) {
+        GTEST_SKIP() << "no huge pages in this kernel";
+    }
+    {
+        const auto mapping = LentMapping::map(file.ref(), Bytes(kPage), kPage, lost_.ref());
+        if (!mapping) {
+            GTEST_SKIP() << "no huge page is free: " << mapping.error().message();
+        }
+        mapping->bytes()[0] = std::byte{7};
+        take_away(file);
+        EXPECT_EQ(mapping->bytes()[0], std::byte{0});
+        EXPECT_EQ(drain_eventfd(lost_.ref()), 1U);
+    }
+    ASSERT_EQ(::ftruncate(file.ref().number(), 2 << 20), 0);
+    EXPECT_TRUE(LentMapping::map(file.ref(), Bytes(kPage), 0, lost_.ref()).has_value())
+        << "its place was given back";
 }
 
 }  // namespace

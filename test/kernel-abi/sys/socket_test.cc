@@ -8,11 +8,14 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
+#include <filesystem>
 #include <span>
 #include <string>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
 
 namespace pepita {
 namespace {
@@ -55,6 +58,37 @@ TEST(Socket, TakenPathAlreadyExists) {
     EXPECT_TRUE(connect_unix(path).has_value());
     EXPECT_EQ(::unlink(path.c_str()), 0);
     EXPECT_EQ(connect_unix(path).error().code(), Code::NotFound);
+}
+
+TEST(Socket, X4_NoLinkIsFollowedInADirectoryOfOthers) {
+    std::string scratch = testing::TempDir() + "pepita-socket-XXXXXX";
+    ASSERT_NE(::mkdtemp(scratch.data()), nullptr);
+    const Fd directory = *open_file(scratch.c_str(), O_RDONLY | O_DIRECTORY);
+    const auto listener = listen_unix_at(directory.ref(), "real.sock");
+    ASSERT_TRUE(listener.has_value());
+    EXPECT_TRUE(connect_unix_at(directory.ref(), "real.sock").has_value());
+    ASSERT_EQ(::symlinkat("real.sock", directory.ref().number(), "link.sock"), 0);
+    EXPECT_EQ(connect_unix_at(directory.ref(), "link.sock").error().sys_errno(), ELOOP);
+    ASSERT_EQ(::symlinkat(scratch.c_str(), directory.ref().number(), "there"), 0);
+    EXPECT_EQ(connect_unix_at(directory.ref(), "there/real.sock").error().sys_errno(), ELOOP);
+    EXPECT_EQ(connect_unix_at(directory.ref(), "../x").error().sys_errno(), EXDEV);
+    EXPECT_EQ(connect_unix_at(directory.ref(), ".").error().code(), Code::InvalidArgument);
+    EXPECT_EQ(connect_unix_at(directory.ref(), "none").error().code(), Code::NotFound);
+    std::filesystem::remove_all(scratch);
+}
+
+TEST(Socket, X1_NothingWaitsWhateverTheFlagsOfTheSocketSay) {
+    auto [a, b] = *socket_pair();
+    for (const Fd* const end : {&a, &b}) {
+        ASSERT_EQ(::fcntl(end->ref().number(), F_SETFL, 0), 0);
+    }
+    std::array<std::byte, 4096> bytes{};
+    EXPECT_EQ(receive_some(b.ref(), bytes).error().sys_errno(), EAGAIN);
+    Result<std::size_t> sent = std::size_t{0};
+    while (sent) {
+        sent = send_some(a.ref(), bytes);
+    }
+    EXPECT_EQ(sent.error().sys_errno(), EAGAIN);
 }
 
 TEST(UnixSocket, ModeIsAsAskedWhateverTheUmask) {
