@@ -76,23 +76,32 @@ IoStatus ZramDevice::clear_now(Sectors first, Sectors count, const OnWhole& on_w
     return IoStatus::Ok;
 }
 
+// Through memory of our own, in both directions. The store unpacks under its locks, and a page that
+// somebody lends may be long in coming; a guest can change its pages while they are compressed.
+
 IoStatus ZramDevice::read_now(std::uint64_t offset, std::span<const Segment> into) const {
+    __attribute__((uninitialized)) std::array<std::byte, kPage> page;
+    std::uint64_t end = offset;
+    for (const Segment segment : into) {
+        end += segment.size();
+    }
     SegmentCursor cursor(into);
-    while (!cursor.at_end()) {
+    while (offset < end) {
         const std::size_t in_page = offset % kPage;
-        const Pages page(offset / kPage);
-        const std::span<std::byte> piece = cursor.take(kPage - in_page);
-        const IoStatus status = piece.size() == kPage ? volume_->read(page, piece)
-                                                      : volume_->read_part(page, in_page, piece);
+        const std::size_t size = std::min<std::uint64_t>(kPage - in_page, end - offset);
+        const Pages index(offset / kPage);
+        const std::span<std::byte> bytes = std::span(page).first(size);
+        const IoStatus status =
+            size == kPage ? volume_->read(index, bytes) : volume_->read_part(index, in_page, bytes);
         if (status != IoStatus::Ok) {
             return status;
         }
-        offset += piece.size();
+        cursor.copy_in(bytes);
+        offset += size;
     }
     return IoStatus::Ok;
 }
 
-// Through memory of our own: a guest can change its pages while they are compressed.
 IoStatus ZramDevice::write_now(std::uint64_t offset, std::span<const Segment> from) {
     std::array<std::byte, kPage> page{};
     SegmentCursor cursor(from);

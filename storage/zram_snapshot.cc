@@ -11,8 +11,10 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -30,6 +32,8 @@ namespace pepita::storage {
 namespace {
 
 using Page = std::array<std::byte, kPageBytes>;
+
+constexpr std::size_t kBasePart = std::size_t{1} << 20U;
 
 std::string page_named(Pages page) { return "page " + std::to_string(page.value()); }
 
@@ -93,6 +97,24 @@ Result<void> load_all(zram::SnapshotReader& reader, ZramVolume& into) {
     }
 }
 
+/// Where pages are absent, what lies below is part of the disk.
+Result<void> check_base(const std::optional<SnapshotBase>& snapshot,
+                        const std::optional<SnapshotBase>& volume, const std::string& name) {
+    if (snapshot == volume) {
+        return {};
+    }
+    const std::string its = "volume '" + name + "'";
+    if (!volume) {
+        return Error(Code::FailedPrecondition,
+                     "it is a snapshot of an overlay, and " + its + " lies over nothing");
+    }
+    return Error(Code::FailedPrecondition,
+                 snapshot ? "it is a snapshot of an overlay over another "
+                            "disk than " +
+                                its + " lies over"
+                          : "it is a snapshot of a whole disk, and " + its + " is an overlay");
+}
+
 Error at_file(std::string_view doing, const std::string& name) {
     const int reason = errno;
     return Error::from_errno(reason, std::string(doing) + " '" + name + "'");
@@ -111,12 +133,31 @@ Result<void> rename_durably(FdRef directory, const std::string& from, const std:
 
 }  // namespace
 
-Result<void> save_snapshot(ZramVolume& volume, FdRef into) {
+Result<SnapshotBase> snapshot_base(FdRef file) {
+    zram::RunningChecksum sum;
+    std::vector<std::byte> part(kBasePart);
+    std::uint64_t at = 0;
+    while (true) {
+        const ssize_t got =
+            ::pread(file.number(), part.data(), part.size(), static_cast<off_t>(at));
+        if (got < 0) {
+            return Error::from_errno(errno, "read what lies below the overlay");
+        }
+        if (got == 0) {
+            return SnapshotBase{.size = Bytes(at), .sum = sum.value()};
+        }
+        sum.add(std::span(part).first(static_cast<std::size_t>(got)));
+        at += static_cast<std::uint64_t>(got);
+    }
+}
+
+Result<void> save_snapshot(ZramVolume& volume, FdRef into,
+                           const std::optional<SnapshotBase>& base) {
     if (TRY(file_size(into), "snapshot") != Bytes(0)) {
         return Error(Code::InvalidArgument, "the file for a snapshot is not empty");
     }
     const std::unique_ptr<ZramFrozen> frozen = TRY(volume.freeze());
-    zram::SnapshotWriter writer(into, frozen->capacity());
+    zram::SnapshotWriter writer(into, frozen->capacity(), base);
     TRY(writer.begin());
     Page content;
     while (const std::optional<Pages> page =
@@ -130,10 +171,11 @@ Result<void> save_snapshot(ZramVolume& volume, FdRef into) {
     return {};
 }
 
-Result<void> replace_snapshot(ZramVolume& volume, FdRef directory, const std::string& name) {
+Result<void> replace_snapshot(ZramVolume& volume, FdRef directory, const std::string& name,
+                              const std::optional<SnapshotBase>& base) {
     const std::string temporary = name + ".new";
     const Fd file = TRY(create_temporary(directory, temporary, 0600));
-    Result<void> done = save_snapshot(volume, file.ref());
+    Result<void> done = save_snapshot(volume, file.ref(), base);
     if (done) {
         done = rename_durably(directory, temporary, name);
     }
@@ -147,11 +189,9 @@ Result<Pages> snapshot_capacity(FdRef from) {
     return TRY(zram::SnapshotReader::open(from)).capacity();
 }
 
-Result<void> load_snapshot(FdRef from, ZramVolume& into) {
+Result<void> load_snapshot(FdRef from, ZramVolume& into, const std::optional<SnapshotBase>& base) {
     zram::SnapshotReader reader = TRY(zram::SnapshotReader::open(from));
-    if (into.statistics().stored != 0) {
-        return Error(Code::FailedPrecondition, "volume '" + into.name() + "' is not empty");
-    }
+    TRY(check_base(reader.base(), base, into.name()));
     const Pages capacity = into.capacity();
     if (reader.capacity() > capacity) {
         return Error(Code::InvalidArgument, "snapshot of " +
@@ -159,10 +199,9 @@ Result<void> load_snapshot(FdRef from, ZramVolume& into) {
                                                 " pages does not fit into volume '" + into.name() +
                                                 "' of " + std::to_string(capacity.value()));
     }
+    TRY(into.begin_filling());
     Result<void> done = load_all(reader, into);
-    if (!done) {
-        (void)into.discard(Pages(0), capacity);
-    }
+    into.end_filling(done ? ZramVolume::Filled::Whole : ZramVolume::Filled::InVain);
     return done;
 }
 

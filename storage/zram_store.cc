@@ -96,7 +96,7 @@ private:
     ZramUse use_where(const Domain* only) const;
 
     Result<void> adopt_volume_frame(std::uint32_t frame);
-    Result<void> adopt_object_frames(const std::vector<std::uint32_t>& written);
+    Result<void> adopt_object_frames(const std::vector<MemoryFile::Written>& written);
 
     std::shared_ptr<MemoryFile> file_;
     std::shared_ptr<FrameTable> frames_;
@@ -270,8 +270,8 @@ Result<void> Store::adopt_volume_frame(std::uint32_t frame) {
     const std::string name(name_in(its.name));
     const std::string domain_name(name_in(its.domain));
     if (name.empty() || domain_name.empty() || its.capacity == 0 ||
-        its.capacity > ZramVolume::kCapacityMax.value() || volumes_.contains(name) ||
-        !file_->take_at(frame)) {
+        its.capacity > ZramVolume::kCapacityMax.value() || its.content > ZramContent::Overlay ||
+        its.phase > VolumePhase::Filling || volumes_.contains(name) || !file_->take_at(frame)) {
         return Error(Code::DataLoss, "frame " + std::to_string(frame) + " is no sound volume");
     }
     const auto found = domains_.find(domain_name);
@@ -286,31 +286,37 @@ Result<void> Store::adopt_volume_frame(std::uint32_t frame) {
     return {};
 }
 
-Result<void> Store::adopt_object_frames(const std::vector<std::uint32_t>& written) {
-    std::map<std::uint32_t, std::uint32_t> youngest;  // physical, by number
-    for (const std::uint32_t physical : written) {
-        const auto& frame = file_->at<ObjectFrame>(physical);
-        if (frame.kind != FrameKind::Objects) {
+/// Of a frame whose first page was never written nothing may be read there.
+bool is_of_kind(const MemoryFile& file, const MemoryFile::Written& written, FrameKind kind) {
+    return written.has(0, kPageSize.value()) && file.at<ObjectFrame>(written.frame).kind == kind;
+}
+
+Result<void> Store::adopt_object_frames(const std::vector<MemoryFile::Written>& written) {
+    std::map<std::uint32_t, MemoryFile::Written> youngest;  // physical, by number
+    for (const MemoryFile::Written& physical : written) {
+        if (!is_of_kind(*file_, physical, FrameKind::Objects)) {
             continue;
         }
+        const auto& frame = file_->at<ObjectFrame>(physical.frame);
         if (frame.number == 0 || frame.number >= file_->frames()) {
-            return Error(Code::DataLoss, "frame " + std::to_string(physical) + " has no number");
+            return Error(Code::DataLoss,
+                         "frame " + std::to_string(physical.frame) + " has no number");
         }
-        std::uint32_t& best = youngest[frame.number];
-        if (best == 0 || file_->at<ObjectFrame>(best).generation < frame.generation) {
-            best = physical;
+        const auto [best, is_first] = youngest.emplace(frame.number, physical);
+        if (!is_first && file_->at<ObjectFrame>(best->second.frame).generation < frame.generation) {
+            best->second = physical;
         }
     }
     for (const auto& [number, physical] : youngest) {
-        const auto& frame = file_->at<ObjectFrame>(physical);
+        const auto& frame = file_->at<ObjectFrame>(physical.frame);
         for (const auto& [name, domain] : domains_) {
             if (domain->salt() != frame.salt) {
                 continue;
             }
-            if (!file_->take_at(physical) || !frames_->take_at(number) ||
+            if (!file_->take_at(physical.frame) || !frames_->take_at(number) ||
                 !domain->adopt_frame(number, physical, frame.shard)) {
                 return Error(Code::DataLoss,
-                             "frame " + std::to_string(physical) + " contradicts itself");
+                             "frame " + std::to_string(physical.frame) + " contradicts itself");
             }
             break;
         }
@@ -319,12 +325,12 @@ Result<void> Store::adopt_object_frames(const std::vector<std::uint32_t>& writte
 }
 
 Result<void> Store::adopt() {
-    const std::vector<std::uint32_t> written = TRY(file_->written_frames());
+    const std::vector<MemoryFile::Written> written = TRY(file_->written_frames());
     std::vector<std::uint32_t> volume_frames;
-    for (const std::uint32_t frame : written) {
-        if (file_->at<VolumeFrame>(frame).kind == FrameKind::Volume) {
-            TRY(adopt_volume_frame(frame));
-            volume_frames.push_back(frame);
+    for (const MemoryFile::Written& one : written) {
+        if (is_of_kind(*file_, one, FrameKind::Volume)) {
+            TRY(adopt_volume_frame(one.frame));
+            volume_frames.push_back(one.frame);
         }
     }
     TRY(adopt_object_frames(written));
@@ -345,10 +351,13 @@ Result<void> Store::adopt() {
             }
         }
     }
+    for (const auto& [name, volume] : volumes_) {
+        volume->drop_if_filling();
+    }
     // What is left was on its way in or out when the process ended.
-    for (const std::uint32_t frame : written) {
-        if (file_->take_at(frame)) {
-            file_->give(frame);
+    for (const MemoryFile::Written& one : written) {
+        if (file_->take_at(one.frame)) {
+            file_->give(one.frame);
         }
     }
     return {};

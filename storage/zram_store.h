@@ -53,6 +53,13 @@ struct ZramCompaction {
 
 class ZramStore;
 
+/// What the pages of a volume are to whoever has them; the store only keeps it.
+enum class ZramContent : std::uint32_t {
+    Unknown = 0,
+    Disk = 1,     // a whole disk: what is absent is zeros
+    Overlay = 2,  // what was written over another disk: what is absent is that one's
+};
+
 /// A volume's pages as they were at one moment, while others go on writing to it, resize it or
 /// remove it. What they replace stays in the store, and counts, until it was read here or this
 /// goes. Thread: one at a time.
@@ -83,6 +90,7 @@ public:
 
     virtual const std::string& name() const = 0;
     virtual const std::string& domain() const = 0;
+    virtual ZramContent content() const = 0;
     virtual Pages capacity() const = 0;
 
     // Pages are named by their index; kPageSize bytes each. Failed where a page is not below
@@ -113,6 +121,14 @@ public:
 
     virtual ZramStatistics statistics() const = 0;
 
+    /// From here on, what is written counts only once it was all written: who opens the store of a
+    /// process that was killed before end_filling() finds the volume empty.
+    /// Errors: FailedPrecondition where it holds something; NotFound where it was removed.
+    virtual Result<void> begin_filling() = 0;
+    enum class Filled : std::uint8_t { Whole, InVain };
+    /// In vain: the volume is empty again.
+    virtual void end_filling(Filled filled) = 0;
+
     /// Errors: FailedPrecondition where another is still there; NotFound where the volume was
     /// removed.
     virtual Result<std::unique_ptr<ZramFrozen>> freeze() = 0;
@@ -139,14 +155,17 @@ public:
         std::string name;  // 1 to kNameMax of [A-Za-z0-9._-]
         Pages capacity;
         std::string domain = "default";  // whose pages may be shared with each other; as `name`
+        ZramContent content = ZramContent::Disk;
     };
 
     /// An empty store. `file` is an empty memfd, or file of a tmpfs; it gets as long as it may
-    /// become, and costs what is written. Never more than `limit` is used.
-    /// Errors: InvalidArgument for a limit out of range; ftruncate(2)'s, mmap(2)'s.
+    /// become, and costs what is written. Never more than `limit` is used; where the file system
+    /// has less than that, it is full earlier, and says so in the same way.
+    /// Errors: InvalidArgument for a limit out of range; ResourceExhausted where the file system
+    /// has no room at all; ftruncate(2)'s, mmap(2)'s.
     static Result<std::shared_ptr<ZramStore>> create(Fd file, Bytes limit);
 
-    /// The store that a process left in `file`.
+    /// The store that a process left in `file`. It takes no memory of the file system.
     /// Nothing in the file is believed. Errors: DataLoss, naming what is wrong with it.
     static Result<std::shared_ptr<ZramStore>> open(Fd file);
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kernel-abi/sys/fd.h"
@@ -42,8 +44,14 @@ public:
     /// As ZramStore's.
     virtual void mark_idle() = 0;
     virtual Result<ZramCompaction> compact_idle(Pages budget) = 0;
-    /// The store's volumes, all as Zram: it does not know what lies below an overlay.
-    virtual std::vector<api::VolumeSpec> kept() const = 0;
+    /// What the store itself knows of a volume: not what an overlay lies over.
+    struct Kept {
+        std::string name;
+        std::optional<api::VolumeKind> kind;  // none: made by a daemon that did not say it yet
+        Bytes capacity;
+        std::string domain;
+    };
+    virtual std::vector<Kept> kept() const = 0;
 };
 
 }  // namespace pepita::storage::daemon

@@ -1,6 +1,7 @@
 #include "storage/daemon/daemon.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -37,15 +39,29 @@ namespace {
 
 constexpr std::chrono::seconds kMetricsPeriod{15};
 constexpr Pages kColdStep(256);
+constexpr mode_t kPrivate = 0700;
 constexpr mode_t kReadable = 0644;  // node_exporter is another user
 
+/// Those that are missing, and nobody else's: who can open a directory can lock it, too.
 Result<void> make_directories(const std::string& path) {
     std::error_code error;
-    (void)std::filesystem::create_directories(path, error);
-    if (error) {
-        return Error::from_errno(error.value(), "make directory '" + path + "'");
+    (void)std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    if (error || (::mkdir(path.c_str(), kPrivate) != 0 && errno != EEXIST)) {
+        return Error::from_errno(error ? error.value() : errno, "make directory '" + path + "'");
     }
     return {};
+}
+
+/// Others fill the file system too: what is promised here is not set aside.
+void warn_if_scarce(const std::string& memory_file, Bytes limit) {
+    const Result<std::optional<Bytes>> room = room_of(memory_file);
+    if (!room) {
+        log::warn("cannot see how much room the memory file has",
+                  {{"error", room.error().message()}});
+    } else if (*room && **room < limit) {
+        log::warn("the memory file has less room than its limit: volumes will be full before that",
+                  {{"memory", memory_file}, {"room", (*room)->value()}, {"limit", limit.value()}});
+    }
 }
 
 /// Writes the numbers where somebody collects them.
@@ -81,6 +97,7 @@ Result<void> Daemon::take_places() {
 /// On the worker's thread.
 Result<std::unique_ptr<Node>> Daemon::make_node() const {
     auto store = TRY(open_store(options_.memory_file, options_.memory_limit));
+    warn_if_scarce(options_.memory_file, store->use().limit);
     Node::Parts parts{.backing = std::make_unique<StoreBacking>(std::move(store)),
                       .exporters = {},
                       .state = TRY(open_file(options_.state.c_str(), O_RDONLY | O_DIRECTORY))};

@@ -60,39 +60,68 @@ Result<std::unique_ptr<Node>> Node::open(Parts parts) {
 }
 
 void Node::take_over(const std::vector<VolumeInfo>& before) {
-    std::map<std::string, VolumeSpec> kept;
-    for (VolumeSpec& spec : parts_.backing->kept()) {
-        std::string name = spec.name;
-        kept.emplace(std::move(name), std::move(spec));
+    std::map<std::string, Backing::Kept> kept;
+    for (Backing::Kept& one : parts_.backing->kept()) {
+        std::string name = one.name;
+        kept.emplace(std::move(name), std::move(one));
     }
     for (const VolumeInfo& info : before) {
-        VolumeSpec spec = info.spec;
-        if (spec.kind != VolumeKind::File) {
-            const auto found = kept.find(spec.name);
-            if (found == kept.end()) {
-                log::warn("a volume is gone with the memory it was in", {{"volume", spec.name}});
-                continue;
-            }
-            spec.capacity = found->second.capacity;
+        const auto found =
+            info.spec.kind == VolumeKind::File ? kept.end() : kept.find(info.spec.name);
+        take_over_one(info, found == kept.end() ? nullptr : &found->second);
+        if (found != kept.end()) {
             kept.erase(found);
-        }
-        Volume& volume = volumes_[spec.name];
-        volume.spec = std::move(spec);
-        if (info.attachment) {
-            auto exported = recover(volume.spec, *info.attachment);
-            if (exported) {
-                volume.how = info.attachment->spec;
-                volume.exported = *std::move(exported);
-            } else {
-                log::warn("a volume is not attached any more",
-                          {{"volume", volume.spec.name}, {"error", exported.error().message()}});
-            }
         }
     }
     remove_strays();
-    for (auto& [name, spec] : kept) {  // made, but a kill came before it was written down
-        volumes_[name].spec = std::move(spec);
+    for (const auto& [name, one] : kept) {
+        take_over_unlisted(one);
     }
+}
+
+void Node::take_over_one(const VolumeInfo& info, const Backing::Kept* kept) {
+    VolumeSpec spec = info.spec;
+    if (spec.kind != VolumeKind::File) {
+        if (kept == nullptr) {
+            log::warn("a volume is gone with the memory it was in", {{"volume", spec.name}});
+            return;
+        }
+        if (kept->kind && *kept->kind != spec.kind) {
+            log::warn("the list and the store do not agree on what a volume is",
+                      {{"volume", spec.name},
+                       {"list", to_string(spec.kind)},
+                       {"store", to_string(*kept->kind)}});
+            return take_over_unlisted(*kept);
+        }
+        spec.capacity = kept->capacity;
+    }
+    Volume& volume = volumes_[spec.name];
+    volume.spec = std::move(spec);
+    if (!info.attachment) {
+        return;
+    }
+    auto exported = recover(volume.spec, *info.attachment);
+    if (!exported) {
+        log::warn("a volume is not attached any more",
+                  {{"volume", volume.spec.name}, {"error", exported.error().message()}});
+        return;
+    }
+    volume.how = info.attachment->spec;
+    volume.exported = *std::move(exported);
+}
+
+/// Made, but a kill came before it was written down.
+void Node::take_over_unlisted(const Backing::Kept& kept) {
+    Volume& volume = volumes_[kept.name];
+    volume.spec = {.name = kept.name,
+                   .kind = kept.kind.value_or(VolumeKind::Zram),
+                   .capacity = kept.capacity,
+                   .domain = kept.domain,
+                   .file = ""};
+    volume.is_listed = kept.kind == VolumeKind::Zram;  // all that there is to know of it
+    log::warn(volume.is_listed ? "a volume that was not written down is kept"
+                               : "a volume was not written down, and can only be deleted",
+              {{"volume", kept.name}, {"kind", kept.kind ? to_string(*kept.kind) : "unknown"}});
 }
 
 void Node::remove_strays() {
@@ -121,6 +150,16 @@ Result<Node::Volume*> Node::find(const std::string& name) {
     return &found->second;
 }
 
+Result<Node::Volume*> Node::find_listed(const std::string& name) {
+    Volume* const volume = TRY(find(name));
+    if (!volume->is_listed) {
+        return Error(Code::FailedPrecondition, "what volume '" + name +
+                                                   "' is was not written down: it can only be "
+                                                   "deleted");
+    }
+    return volume;
+}
+
 Result<Exporter*> Node::exporter_of(FrontEnd front_end) const {
     const auto found = parts_.exporters.find(front_end);
     if (found == parts_.exporters.end()) {
@@ -131,7 +170,9 @@ Result<Exporter*> Node::exporter_of(FrontEnd front_end) const {
 }
 
 Result<void> Node::save() const {
-    const std::vector<VolumeInfo> volumes = list();
+    std::vector<VolumeInfo> volumes = list();
+    std::erase_if(volumes,
+                  [this](const VolumeInfo& one) { return !volumes_.at(one.spec.name).is_listed; });
     return replace_file(parts_.state.ref(), kStateFile, api::storage_state_text(volumes), 0600);
 }
 
@@ -155,7 +196,7 @@ Result<void> Node::create(VolumeSpec spec) {
 }
 
 Result<std::string> Node::attach(const std::string& name, const AttachSpec& how) {
-    Volume* const volume = TRY(find(name));
+    Volume* const volume = TRY(find_listed(name));
     if (volume->exported) {
         return is_attached(name, volume->exported->path());
     }
@@ -182,7 +223,7 @@ Result<void> Node::detach(const std::string& name) {
 }
 
 Result<void> Node::resize(const std::string& name, Bytes capacity) {
-    Volume* const volume = TRY(find(name));
+    Volume* const volume = TRY(find_listed(name));
     if (volume->exported && capacity < volume->spec.capacity) {
         return is_attached(name, volume->exported->path()).within("make smaller");
     }
@@ -196,12 +237,12 @@ Result<void> Node::resize(const std::string& name, Bytes capacity) {
 }
 
 Result<void> Node::snapshot(const std::string& name, FdRef file) {
-    Volume* const volume = TRY(find(name));
+    Volume* const volume = TRY(find_listed(name));
     return parts_.backing->snapshot(volume->spec, file);
 }
 
 Result<void> Node::restore(const std::string& name, FdRef file) {
-    Volume* const volume = TRY(find(name));
+    Volume* const volume = TRY(find_listed(name));
     if (volume->exported) {
         return is_attached(name, volume->exported->path());
     }

@@ -32,7 +32,8 @@ public:
     };
 
     /// Takes over what the state directory and the store say: serves again what was attached. What
-    /// cannot be is logged and left out.
+    /// cannot be is logged and left out. Where one of the two does not know a volume, or they
+    /// contradict each other, nothing is guessed.
     /// Errors: DataLoss for a state file that is not ours.
     static Result<std::unique_ptr<Node>> open(Parts parts);
 
@@ -69,14 +70,21 @@ private:
         api::VolumeSpec spec;
         api::AttachSpec how;  // while there is an `exported`
         std::unique_ptr<Export> exported;
+        /// False where the store has it, and what it is was not written down: a kill came before,
+        /// or the list is gone. It is shown, and can be removed.
+        bool is_listed = true;
     };
 
     explicit Node(Parts parts) : parts_(std::move(parts)) {}
     Result<Volume*> find(const std::string& name);
+    /// Errors: FailedPrecondition where nobody knows what it is.
+    Result<Volume*> find_listed(const std::string& name);
     Result<Exporter*> exporter_of(api::FrontEnd front_end) const;
     Result<std::unique_ptr<Export>> recover(const api::VolumeSpec& spec,
                                             const api::Attachment& before);
     void take_over(const std::vector<api::VolumeInfo>& before);
+    void take_over_one(const api::VolumeInfo& info, const Backing::Kept* kept);
+    void take_over_unlisted(const Backing::Kept& kept);
     void remove_strays();
     Result<void> save() const;
 

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -56,6 +58,27 @@ StorageUse use_of(const ZramUse& use, std::string domain) {
             .used = use.used,
             .metadata = use.metadata,
             .limit = use.limit};
+}
+
+std::optional<VolumeKind> kind_of(ZramContent content) {
+    switch (content) {
+        case ZramContent::Disk:
+            return VolumeKind::Zram;
+        case ZramContent::Overlay:
+            return VolumeKind::Overlay;
+        case ZramContent::Unknown:
+            break;
+    }
+    return std::nullopt;
+}
+
+/// Of an overlay.
+Result<std::optional<SnapshotBase>> base_of(const VolumeSpec& volume) {
+    if (volume.kind != VolumeKind::Overlay) {
+        return std::optional<SnapshotBase>();
+    }
+    const Fd file = TRY(open_file(volume.file.c_str(), O_RDONLY));
+    return std::optional(TRY(snapshot_base(file.ref()), "'", volume.file, "'"));
 }
 
 /// Errors: InvalidArgument for what the store could not have as a volume's capacity.
@@ -118,6 +141,20 @@ Result<std::shared_ptr<ZramStore>> open_store(const std::string& memory_file, By
     return store;
 }
 
+Result<std::optional<Bytes>> room_of(const std::string& memory_file) {
+    const Fd file = TRY(open_file(memory_file.c_str(), O_RDONLY));
+    struct statvfs system{};
+    struct stat its{};
+    if (::fstatvfs(file.ref().number(), &system) != 0 || ::fstat(file.ref().number(), &its) != 0) {
+        return Error::from_errno(errno, "statvfs '" + memory_file + "'");
+    }
+    if (system.f_blocks == 0) {  // a tmpfs without a size
+        return std::optional<Bytes>();
+    }
+    return std::optional(Bytes(std::uint64_t{system.f_bavail} * system.f_frsize +
+                               static_cast<std::uint64_t>(its.st_blocks) * kSectorSize.value()));
+}
+
 Result<Bytes> StoreBacking::create(const VolumeSpec& volume) {
     Bytes capacity = volume.capacity;
     if (volume.kind != VolumeKind::Zram) {
@@ -135,8 +172,11 @@ Result<Bytes> StoreBacking::create(const VolumeSpec& volume) {
     if (volume.kind == VolumeKind::File) {
         return capacity;
     }
-    TRY(store_->create_volume(
-        {.name = volume.name, .capacity = TRY(pages_of(capacity)), .domain = volume.domain}));
+    TRY(store_->create_volume({.name = volume.name,
+                               .capacity = TRY(pages_of(capacity)),
+                               .domain = volume.domain,
+                               .content = volume.kind == VolumeKind::Overlay ? ZramContent::Overlay
+                                                                             : ZramContent::Disk}));
     return capacity;
 }
 
@@ -168,11 +208,13 @@ Result<std::shared_ptr<Disk>> StoreBacking::open(const VolumeSpec& volume, bool 
 }
 
 Result<void> StoreBacking::snapshot(const VolumeSpec& volume, FdRef file) {
-    return save_snapshot(*TRY(find(volume)), file);
+    const auto found = TRY(find(volume));
+    return save_snapshot(*found, file, TRY(base_of(volume)));
 }
 
 Result<void> StoreBacking::restore(const VolumeSpec& volume, FdRef file) {
-    return load_snapshot(file, *TRY(find(volume)));
+    const auto found = TRY(find(volume));
+    return load_snapshot(file, *found, TRY(base_of(volume)));
 }
 
 Result<void> StoreBacking::remove(const VolumeSpec& volume) {
@@ -209,16 +251,15 @@ Result<ZramCompaction> StoreBacking::compact_idle(Pages budget) {
     return store_->compact_idle(budget);
 }
 
-std::vector<VolumeSpec> StoreBacking::kept() const {
-    std::vector<VolumeSpec> specs;
+std::vector<Backing::Kept> StoreBacking::kept() const {
+    std::vector<Kept> all;
     for (const auto& volume : store_->volumes()) {
-        specs.push_back({.name = volume->name(),
-                         .kind = VolumeKind::Zram,
-                         .capacity = to_bytes(volume->capacity()),
-                         .domain = volume->domain(),
-                         .file = ""});
+        all.push_back({.name = volume->name(),
+                       .kind = kind_of(volume->content()),
+                       .capacity = to_bytes(volume->capacity()),
+                       .domain = volume->domain()});
     }
-    return specs;
+    return all;
 }
 
 }  // namespace pepita::storage::daemon

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,10 @@ namespace pepita::storage::daemon {
 /// Errors: DataLoss for a file that holds no store; ZramStore::create()'s.
 Result<std::shared_ptr<ZramStore>> open_store(const std::string& memory_file, Bytes limit);
 
+/// What the file may grow to before its file system is full; none where that has no bound.
+/// Errors: statvfs(3)'s.
+Result<std::optional<Bytes>> room_of(const std::string& memory_file);
+
 /// Volumes in a store, and files.
 class StoreBacking final : public Backing {
 public:
@@ -34,7 +39,7 @@ public:
     api::StorageStats stats() const override;
     void mark_idle() override { store_->mark_idle(); }
     Result<ZramCompaction> compact_idle(Pages budget) override;
-    std::vector<api::VolumeSpec> kept() const override;
+    std::vector<Kept> kept() const override;
 
 private:
     Result<std::shared_ptr<ZramVolume>> find(const api::VolumeSpec& volume) const;

@@ -111,7 +111,8 @@ Stored Domain::release(Entry entry) {
     return {.entry = entry, .size = shards_[(*frames_)[id.frame].shard]->release(id)};
 }
 
-bool Domain::adopt_frame(std::uint32_t number, std::uint32_t physical, std::uint16_t shard) {
+bool Domain::adopt_frame(std::uint32_t number, const MemoryFile::Written& physical,
+                         std::uint16_t shard) {
     return shard < kShards && shards_[shard]->adopt(number, physical);
 }
 

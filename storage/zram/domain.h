@@ -60,7 +60,8 @@ public:
     ZramCompaction compact_idle(std::uint64_t budget);
 
     // For who opens a store, in this order; see Shard.
-    bool adopt_frame(std::uint32_t number, std::uint32_t physical, std::uint16_t shard);
+    bool adopt_frame(std::uint32_t number, const MemoryFile::Written& physical,
+                     std::uint16_t shard);
     /// The object's size; 0 where the entry refers to none of this domain.
     std::uint16_t adopt_reference(Entry entry);
     bool settle(std::uint32_t number) { return shards_[(*frames_)[number].shard]->settle(number); }

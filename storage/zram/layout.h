@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernel-abi/sys/units.h"
+#include "storage/zram_store.h"
 
 // The memory file of a store: frames of 64 KiB. What each is says its first word, but for page
 // tables, whose first word is an entry; no entry looks like another frame's first word.
@@ -49,11 +50,17 @@ inline constexpr std::size_t kNameRoom = 64;  // and a zero at the end
 inline constexpr std::uint64_t kEntriesPerTable = kFrameBytes / sizeof(std::uint64_t);
 inline constexpr std::size_t kTablesMax = (kFrameBytes - 512) / sizeof(std::uint32_t);
 
+enum class VolumePhase : std::uint32_t {
+    Whole = 0,
+    Filling = 1,  // what it holds is nothing until it is whole
+};
+
 struct VolumeFrame {
     FrameKind kind;
     std::uint64_t salt;      // the domain's; all of its volumes have the same
     std::uint64_t capacity;  // pages
-    std::uint64_t unused;
+    ZramContent content;     // Unknown: made by who did not say yet
+    VolumePhase phase;
     char name[kNameRoom];              // NOLINT(*-avoid-c-arrays): a layout
     char domain[kNameRoom];            // NOLINT(*-avoid-c-arrays): a layout
     std::uint8_t reserved[352];        // NOLINT(*-avoid-c-arrays): a layout

@@ -30,6 +30,9 @@
 namespace pepita::storage::zram {
 namespace {
 
+// Since Linux 5.14; Debian 12's headers have it.
+static_assert(MADV_POPULATE_WRITE == 23);
+
 // The superblock's page, and a frame for packing another one anew.
 constexpr std::uint64_t kBaseUse = kPageSize.value() + kFrameBytes;
 
@@ -78,6 +81,9 @@ Result<std::unique_ptr<MemoryFile>> MemoryFile::create(Fd file, Bytes limit) {
     Mapping mapping = TRY(Mapping::shared(file.ref(), size));
     std::unique_ptr<MemoryFile> memory(
         new MemoryFile(std::move(file), std::move(mapping), limit, frames));
+    if (!memory->reserve(0, 0, sizeof(Superblock))) {
+        return Error(Code::ResourceExhausted, "the memory file's file system is full");
+    }
     auto& superblock = memory->at<Superblock>(0);
     superblock.version = kFormatVersion;
     superblock.frame_bytes = kFrameBytes;
@@ -134,6 +140,22 @@ void MemoryFile::give(std::uint32_t frame) {
     free_.give(Pages(frame));
 }
 
+bool MemoryFile::reserve(std::uint32_t number, std::size_t begin, std::size_t end) {
+    const std::size_t page = kPageSize.value();
+    const std::size_t first = begin / page * page;
+    const std::size_t last = (end + page - 1) / page * page;
+    if (first >= last) {
+        return true;
+    }
+    int done = 0;
+    do {
+        // Not fallocate(2): this takes no lock of the file's that would make writers wait for each
+        // other, and spares them the page faults.
+        done = ::madvise(frame(number) + first, last - first, MADV_POPULATE_WRITE);
+    } while (done != 0 && errno == EINTR);
+    return done == 0;
+}
+
 std::optional<std::uint32_t> MemoryFile::take_for_packing() {
     return spare_ ? std::exchange(spare_, std::nullopt) : take();
 }
@@ -160,21 +182,48 @@ void MemoryFile::release(std::uint32_t number, std::size_t begin, std::size_t en
     }
 }
 
-Result<std::vector<std::uint32_t>> MemoryFile::written_frames() const {
-    std::vector<std::uint32_t> frames;
-    const auto end = static_cast<off_t>(frames_ * kFrameBytes);
-    off_t at = 0;
+bool MemoryFile::Written::has(std::size_t begin, std::size_t end) const {
+    const std::size_t page = kPageSize.value();
+    for (std::size_t i = begin / page; i * page < end; ++i) {
+        if ((pages & (1U << i)) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Result<std::vector<MemoryFile::Written>> MemoryFile::written_frames() const {
+    return written_between(0, frames_ * kFrameBytes);
+}
+
+Result<MemoryFile::Written> MemoryFile::written_in(std::uint32_t number) const {
+    const std::uint64_t begin = number * kFrameBytes;
+    const std::vector<Written> found = TRY(written_between(begin, begin + kFrameBytes));
+    return found.empty() ? Written{.frame = number, .pages = 0} : found.front();
+}
+
+Result<std::vector<MemoryFile::Written>> MemoryFile::written_between(std::uint64_t begin,
+                                                                     std::uint64_t end) const {
+    std::vector<Written> frames;
+    std::uint64_t at = begin;
     while (at < end) {
-        const off_t data = ::lseek(file_.ref().number(), at, SEEK_DATA);
-        if (data < 0) {
-            if (errno == ENXIO) {  // holes up to the end
-                break;
-            }
+        const off_t data = ::lseek(file_.ref().number(), static_cast<off_t>(at), SEEK_DATA);
+        if (data < 0 && errno == ENXIO) {  // holes up to the end
+            break;
+        }
+        const off_t hole = data < 0 ? -1 : ::lseek(file_.ref().number(), data, SEEK_HOLE);
+        if (hole < 0) {
             return Error::from_errno(errno, "lseek the memory file");
         }
-        const auto frame = static_cast<std::uint64_t>(data) / kFrameBytes;
-        frames.push_back(static_cast<std::uint32_t>(frame));
-        at = static_cast<off_t>((frame + 1) * kFrameBytes);
+        const std::uint64_t stop = std::min(end, static_cast<std::uint64_t>(hole));
+        for (at = static_cast<std::uint64_t>(data); at < stop; at += kPageSize.value()) {
+            const auto number = static_cast<std::uint32_t>(at / kFrameBytes);
+            if (frames.empty() || frames.back().frame != number) {
+                frames.push_back({.frame = number, .pages = 0});
+            }
+            frames.back().pages |=
+                static_cast<std::uint16_t>(1U << (at % kFrameBytes / kPageSize.value()));
+        }
     }
     return frames;
 }

@@ -18,8 +18,12 @@
 
 namespace pepita::storage::zram {
 
-/// A file in memory, cut into frames, of which only what is written costs anything; and the one
+/// A file in memory, cut into frames, of which only what is reserved costs anything; and the one
 /// account of all that a store uses, in the file or on the heap.
+///
+/// The file system below may be full before the account is: others write there too. A page that it
+/// has no room for is SIGBUS to whoever touches it, so nothing is touched before it was reserved,
+/// or found in a file that somebody left.
 ///
 /// Thread: any.
 class MemoryFile {
@@ -38,8 +42,12 @@ public:
     bool charge(std::uint64_t bytes);
     void refund(std::uint64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
 
-    /// A frame of zeros; none where all are taken. What is written to it has to be charged first.
+    /// A frame of zeros; none where all are taken. What is written to it has to be charged and
+    /// reserved first.
     std::optional<std::uint32_t> take();
+    /// Has memory for all pages that [begin, end) of a frame touches; they keep what they hold.
+    /// False where the file system is full: what was had for it before this stays.
+    bool reserve(std::uint32_t frame, std::size_t begin, std::size_t end);
     /// This very frame, as it is; false where it is taken or does not exist.
     bool take_at(std::uint32_t frame);
     /// Its memory goes back to the system.
@@ -57,14 +65,23 @@ public:
         return *reinterpret_cast<T*>(frame(number));
     }
 
-    /// Frames that hold data, in order. Reading another would make memory of it.
-    Result<std::vector<std::uint32_t>> written_frames() const;
+    /// What a frame holds: a bit for each page that has memory, the first page's is the lowest.
+    struct Written {
+        std::uint32_t frame;
+        std::uint16_t pages;
+        bool has(std::size_t begin, std::size_t end) const;
+    };
+    static_assert(kFrameBytes == 16 * kPageSize.value());
+    /// Frames that hold data, in order. Reading another page would make memory of it.
+    Result<std::vector<Written>> written_frames() const;
+    /// The same of one frame.
+    Result<Written> written_in(std::uint32_t frame) const;
 
     /// Frames are packed anew one at a time: the one that this needs is charged from the beginning.
     std::mutex& packing() { return packing_; }
     // For who holds packing().
     /// A frame that is not zeros: it may have the bytes of one that was packed before, and its
-    /// memory. None where all are taken.
+    /// memory. Charged, and still to be reserved. None where all are taken.
     std::optional<std::uint32_t> take_for_packing();
     /// What was packed from there lies elsewhere now. Its memory stays for the next one: to have it
     /// back from the system page by page costs several times as much as the packing.
@@ -75,6 +92,7 @@ public:
 private:
     MemoryFile(Fd file, Mapping mapping, Bytes limit, std::uint32_t frames);
     static std::uint32_t frames_for(Bytes limit);
+    Result<std::vector<Written>> written_between(std::uint64_t begin, std::uint64_t end) const;
 
     Fd file_;
     Mapping mapping_;

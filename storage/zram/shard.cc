@@ -357,8 +357,15 @@ bool Shard::pack(std::uint32_t number, std::size_t room, const Replacements& rep
     std::uint32_t slots = from.slots;
     while (slots > 0 && slot_of(from, slots - 1).references == 0) {
         --slots;
-        --info.free_slots;
     }
+    // What lives now is no less than what will stand there.
+    const std::size_t live = kFrameBytes - info.free - from.slots * sizeof(Slot);
+    if (!file.reserve(*physical, 0, live) ||
+        !file.reserve(*physical, kFrameBytes - slots * sizeof(Slot), kFrameBytes)) {
+        file.keep_for_packing(*physical);
+        return false;
+    }
+    info.free_slots = static_cast<std::uint16_t>(info.free_slots - (from.slots - slots));
     std::uint32_t tail = sizeof(ObjectFrame);
     for (std::uint32_t i = 0; i < slots; ++i) {
         const Slot& slot = slot_of(from, i);
@@ -405,7 +412,16 @@ bool Shard::charge_pages(FrameInfo& info, std::size_t tail, std::size_t slots) {
     if (pages <= info.pages) {
         return true;
     }
-    if (!account_.charge((pages - info.pages) * kPageBytes)) {
+    const std::size_t cost = (pages - info.pages) * kPageBytes;
+    if (!account_.charge(cost)) {
+        return false;
+    }
+    // No object is larger than a page, and one slot comes at a time: the rest is there already.
+    MemoryFile& file = account_.file();
+    const std::size_t slots_at = kFrameBytes - slots * sizeof(Slot);
+    if (!file.reserve(info.physical, tail - std::min(tail, kPageBytes), tail) ||
+        !file.reserve(info.physical, slots_at, std::min(slots_at + sizeof(Slot), kFrameBytes))) {
+        account_.refund(cost);
         return false;
     }
     info.pages = static_cast<std::uint16_t>(pages);

@@ -74,7 +74,7 @@ public:
 
     /// The frame is this shard's, and its objects have no references.
     /// False where it contradicts itself, or there is no space.
-    bool adopt(std::uint32_t number, std::uint32_t physical);
+    bool adopt(std::uint32_t number, const MemoryFile::Written& physical);
     /// One more reference, and the object's size; 0 where there is no such object.
     std::uint16_t adopt_reference(ObjectId id);
     /// Drops objects without references, and the frame where all are. False without space.
@@ -119,6 +119,7 @@ private:
     ColdObject make_cold(const IdleObject& object);
     std::uint64_t switch_to_cold(std::uint32_t number, const std::vector<IdleObject>& objects,
                                  Replacements replacements);
+    /// Charges, and reserves, what a frame needs whose last object and last slot are new.
     bool charge_pages(FrameInfo& info, std::size_t tail, std::size_t slots);
     void link(std::uint32_t number);
     void unlink(std::uint32_t number);

@@ -28,21 +28,26 @@ bool Shard::is_sound_if_cold(ObjectFrame& frame, const Slot& slot) {
     return before > slot.size() && before <= kPageBytes;
 }
 
-bool Shard::adopt(std::uint32_t number, std::uint32_t physical) {
+bool Shard::adopt(std::uint32_t number, const MemoryFile::Written& physical) {
     FrameInfo& info = frames_[number];
     info = {};
-    info.physical = physical;
+    info.physical = physical.frame;
     info.shard = number_;
     ObjectFrame& frame = frame_of(number);
-    if (frame.slots > kSlotsMax || !account_.charge(sizeof(FrameInfo))) {
+    if (frame.slots > kSlotsMax) {
         return false;
     }
     const std::size_t end = kFrameBytes - frame.slots * sizeof(Slot);
+    if (!physical.has(end, kFrameBytes) || !account_.charge(sizeof(FrameInfo))) {
+        return false;
+    }
     for (std::uint32_t i = 0; i < frame.slots; ++i) {
         Slot& slot = slot_of(frame, i);
         // One that was being written, or is free, is nobody's and may say anything.
         if (slot.offset < sizeof(ObjectFrame) || slot.offset >= end || slot.size() > kPageBytes ||
-            slot.size() > end - slot.offset || !is_sound_if_cold(frame, slot)) {
+            slot.size() > end - slot.offset ||
+            !physical.has(slot.offset, slot.offset + slot.size()) ||
+            !is_sound_if_cold(frame, slot)) {
             slot = {};
         }
         slot.references = 0;

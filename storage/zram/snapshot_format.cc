@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -14,6 +15,25 @@ namespace pepita::storage::zram {
 
 Checksum checksum(std::span<const std::byte> bytes) {
     const XXH128_hash_t sum = XXH3_128bits(bytes.data(), bytes.size());
+    return {.low = sum.low64, .high = sum.high64};
+}
+
+struct RunningChecksum::State {
+    XXH3_state_t its;
+};
+
+void RunningChecksum::Deleter::operator()(State* state) const {
+    std::default_delete<State>()(state);
+}
+
+RunningChecksum::RunningChecksum() : state_(new State) { XXH3_128bits_reset(&state_->its); }
+
+void RunningChecksum::add(std::span<const std::byte> bytes) {
+    XXH3_128bits_update(&state_->its, bytes.data(), bytes.size());
+}
+
+Checksum RunningChecksum::value() const {
+    const XXH128_hash_t sum = XXH3_128bits_digest(&state_->its);
     return {.low = sum.low64, .high = sum.high64};
 }
 

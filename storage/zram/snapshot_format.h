@@ -3,10 +3,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "storage/zram/lz4_page.h"
+#include "storage/zram_snapshot.h"
 #include "storage/zram_store.h"
 
 // A snapshot file, little-endian:
@@ -19,29 +21,43 @@
 // Pages ascend through all records, so none stands in it twice.
 namespace pepita::storage::zram {
 
-struct Checksum {
-    std::uint64_t low = 0;
-    std::uint64_t high = 0;
-    friend bool operator==(const Checksum&, const Checksum&) = default;
-};
+using Checksum = SnapshotChecksum;
 
 /// XXH3-128.
 Checksum checksum(std::span<const std::byte> bytes);
+/// Of what comes piece by piece.
+class RunningChecksum {
+public:
+    RunningChecksum();
+    void add(std::span<const std::byte> bytes);
+    Checksum value() const;
+
+private:
+    struct State;
+    struct Deleter {
+        void operator()(State* state) const;
+    };
+    std::unique_ptr<State, Deleter> state_;
+};
+
 /// Of a row of checksums, each of which is linked to those before it.
 Checksum link(Checksum before, Checksum next);
 
 inline constexpr std::array<char, 8> kSnapshotMagic{'p', 'e', 'p', 'i', 't', 'a', 'Z', 'S'};
-inline constexpr std::uint32_t kSnapshotVersion = 1;
+inline constexpr std::uint32_t kSnapshotVersion = 2;  // 1 did not say what it is of
 
 struct SnapshotHeader {
     std::array<char, 8> magic = kSnapshotMagic;
     std::uint32_t version = kSnapshotVersion;
     std::uint32_t page_bytes = kPageBytes;
     std::uint64_t capacity = 0;  // pages
-    std::uint64_t reserved = 0;
+    ZramContent content = ZramContent::Disk;
+    std::uint32_t reserved = 0;
+    std::uint64_t base_bytes = 0;  // of an overlay: what it lies over
+    Checksum base;
     Checksum sum;  // of all before
 };
-static_assert(sizeof(SnapshotHeader) == 48);
+static_assert(sizeof(SnapshotHeader) == 72);
 
 enum class SectionKind : std::uint32_t { Pages = 0x53474150, End = 0x20444e45 };  // "PAGS", "END "
 

@@ -47,10 +47,19 @@ Result<SnapshotReader> SnapshotReader::open(FdRef file) {
     const auto bytes = std::as_bytes(std::span(&header, 1));
     const Pages capacity(header.capacity);
     if (header.sum != checksum(bytes.first(offsetof(SnapshotHeader, sum))) ||
-        header.reserved != 0 || header.capacity == 0 || capacity > ZramVolume::kCapacityMax) {
+        header.reserved != 0 || header.capacity == 0 || capacity > ZramVolume::kCapacityMax ||
+        (header.content != ZramContent::Disk && header.content != ZramContent::Overlay)) {
         return Error(Code::DataLoss, "snapshot is damaged in its header");
     }
-    return SnapshotReader(file, capacity, header.sum);
+    return SnapshotReader(file, header);
+}
+
+SnapshotReader::SnapshotReader(FdRef file, const SnapshotHeader& header)
+    : file_(file), capacity_(header.capacity) {
+    if (header.content == ZramContent::Overlay) {
+        base_ = SnapshotBase{.size = Bytes(header.base_bytes), .sum = header.base};
+    }
+    seen_.sums = header.sum;
 }
 
 Error SnapshotReader::damaged(const char* what) const {

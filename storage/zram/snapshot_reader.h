@@ -33,15 +33,15 @@ public:
     static Result<SnapshotReader> open(FdRef file);
 
     Pages capacity() const { return capacity_; }
+    /// None: the snapshot is a disk by itself.
+    const std::optional<SnapshotBase>& base() const { return base_; }
 
     /// The next record, or none when the file has come to its sound end.
     /// Errors: DataLoss, naming the place; read(2)'s.
     Result<std::optional<SnapshotRecord>> next();
 
 private:
-    SnapshotReader(FdRef file, Pages capacity, Checksum sum) : file_(file), capacity_(capacity) {
-        seen_.sums = sum;
-    }
+    SnapshotReader(FdRef file, const SnapshotHeader& header);
     Result<bool> read_section();
     Result<void> check_end(std::span<const std::byte> body) const;
     Result<SnapshotRecord> parse(const Record& record);
@@ -51,6 +51,7 @@ private:
 
     FdRef file_;
     Pages capacity_;
+    std::optional<SnapshotBase> base_;
     std::uint64_t offset_ = sizeof(SnapshotHeader);
     std::vector<std::byte> section_;
     std::span<const std::byte> rest_;  // of section_: records not yet given

@@ -35,16 +35,22 @@ bool is_one_byte(PageView page) {
 
 }  // namespace
 
-SnapshotWriter::SnapshotWriter(FdRef file, Pages capacity)
+SnapshotWriter::SnapshotWriter(FdRef file, Pages capacity, const std::optional<SnapshotBase>& base)
     : file_(file),
       capacity_(capacity),
+      base_(base),
       section_(begin_section()),
       known_(std::clamp<std::size_t>(std::bit_ceil(capacity.value()), kWays, kKnownMax)) {
     section_.reserve(sizeof(SectionHeader) + kBodyMax + sizeof(Checksum));
 }
 
 Result<void> SnapshotWriter::begin() {
-    SnapshotHeader header{.capacity = capacity_.value(), .sum = {}};
+    SnapshotHeader header{.capacity = capacity_.value(), .base = {}, .sum = {}};
+    if (base_) {
+        header.content = ZramContent::Overlay;
+        header.base_bytes = base_->size.value();
+        header.base = base_->sum;
+    }
     const auto bytes = std::as_bytes(std::span(&header, 1));
     header.sum = checksum(bytes.first(offsetof(SnapshotHeader, sum)));
     end_.sums = header.sum;

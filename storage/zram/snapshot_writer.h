@@ -19,7 +19,7 @@ namespace pepita::storage::zram {
 class SnapshotWriter {
 public:
     /// Writes from the file's begin on, and reads what it wrote. The file outlives this.
-    SnapshotWriter(FdRef file, Pages capacity);
+    SnapshotWriter(FdRef file, Pages capacity, const std::optional<SnapshotBase>& base);
 
     // Errors: those of pwrite(2) and pread(2).
 
@@ -54,6 +54,7 @@ private:
 
     FdRef file_;
     Pages capacity_;
+    std::optional<SnapshotBase> base_;
     std::uint64_t offset_ = 0;  // what the section begins at
     std::vector<std::byte> section_;
     std::optional<Run> run_;

@@ -46,6 +46,9 @@ constexpr std::size_t frame_bytes_for(std::uint64_t pages) {
     return offsetof(VolumeFrame, tables) + tables_for(pages) * sizeof(std::uint32_t);
 }
 
+/// The account has room, and the file system below the store has none.
+Error no_memory() { return {Code::ResourceExhausted, "the memory file's file system is full"}; }
+
 PageSpan page_at(std::byte* bytes) { return PageSpan(bytes, kPageBytes); }
 
 }  // namespace
@@ -61,6 +64,7 @@ Volume::Volume(MemoryFile& file, std::shared_ptr<Domain> domain, std::uint32_t f
       domain_(std::move(domain)),
       frame_(frame),
       name_(std::move(name)),
+      what_(file.at<VolumeFrame>(frame).content),
       capacity_(file.at<VolumeFrame>(frame).capacity),
       tables_(std::move(tables)) {}
 
@@ -76,9 +80,15 @@ Result<std::shared_ptr<Volume>> Volume::create(MemoryFile& file, std::shared_ptr
         domain->account().refund(cost);
         return Error(Code::ResourceExhausted, "the store has no frame left");
     }
+    if (!file.reserve(*number, 0, frame_bytes_for(options.capacity.value()))) {
+        file.give(*number);
+        domain->account().refund(cost);
+        return no_memory();
+    }
     auto& frame = file.at<VolumeFrame>(*number);
     frame.salt = domain->salt();
     frame.capacity = options.capacity.value();
+    frame.content = options.content;
     std::ranges::copy(options.name, frame.name);
     std::ranges::copy(domain->name(), frame.domain);
     publish(frame.kind, FrameKind::Volume);
@@ -112,14 +122,17 @@ std::uint64_t* Volume::make_word(std::uint64_t page) {
         if (!domain_->account().charge(kPageBytes)) {
             return nullptr;
         }
-        if (table_frame(index).load(std::memory_order_relaxed) == 0) {
-            const auto number = file_.take();
-            if (!number) {
-                domain_->account().refund(kPageBytes);
-                return nullptr;
+        const std::uint32_t before = table_frame(index).load(std::memory_order_relaxed);
+        const auto number = before != 0 ? std::optional(before) : file_.take();
+        const std::size_t in_frame = page % kEntriesPerTable * sizeof(std::uint64_t);
+        if (!number || !file_.reserve(*number, in_frame, in_frame + sizeof(std::uint64_t))) {
+            if (number && before == 0) {
+                file_.give(*number);
             }
-            table_frame(index).store(*number, std::memory_order_release);
+            domain_->account().refund(kPageBytes);
+            return nullptr;
         }
+        table_frame(index).store(*number, std::memory_order_release);
         its.touched.fetch_or(bit_of(page), std::memory_order_release);
     }
     return find_word(page);
@@ -395,6 +408,10 @@ Result<void> Volume::resize(Pages capacity) {
     if (then > now && !domain_->account().charge(then - now)) {
         return Error(Code::ResourceExhausted, "the store's memory limit is reached");
     }
+    if (then > now && !file_.reserve(frame_, 0, frame_bytes_for(capacity.value()))) {
+        domain_->account().refund(then - now);
+        return no_memory();
+    }
     std::atomic_ref<std::uint64_t>(frame().capacity)
         .store(capacity.value(), std::memory_order_release);
     capacity_.store(capacity.value(), std::memory_order_release);
@@ -407,6 +424,40 @@ Result<void> Volume::resize(Pages capacity) {
         domain_->account().refund(now - then);
     }
     return {};
+}
+
+Result<void> Volume::begin_filling() {
+    const std::scoped_lock lock(sizing_);
+    if (capacity().value() == 0) {
+        return Error(Code::NotFound, "volume '" + name_ + "' was removed");
+    }
+    if (statistics().stored != 0) {
+        return Error(Code::FailedPrecondition, "volume '" + name_ + "' is not empty");
+    }
+    set_phase(VolumePhase::Filling);
+    return {};
+}
+
+void Volume::end_filling(Filled filled) {
+    const std::scoped_lock lock(sizing_);
+    if (capacity().value() == 0) {
+        return;  // removed meanwhile
+    }
+    if (filled == Filled::InVain) {
+        clear(0, capacity().value());
+    }
+    set_phase(VolumePhase::Whole);
+}
+
+void Volume::drop_if_filling() {
+    if (frame().phase == VolumePhase::Filling) {
+        end_filling(Filled::InVain);
+    }
+}
+
+void Volume::set_phase(VolumePhase phase) {
+    // What is written before a phase stands in the file before it does.
+    std::atomic_ref<VolumePhase>(frame().phase).store(phase, std::memory_order_release);
 }
 
 void Volume::remove() {
@@ -457,8 +508,13 @@ Result<std::shared_ptr<Volume>> Volume::open(MemoryFile& file, std::shared_ptr<D
     }
     std::shared_ptr<Volume> volume(
         new Volume(file, std::move(domain), number, frame.name, std::move(tables)));
+    if (!file.reserve(number, 0, frame_bytes_for(capacity.value()))) {  // is there, if it is ours
+        return no_memory();
+    }
+    const MemoryFile::Written written = TRY(file.written_in(number));
     for (std::uint64_t index = 0; index < kTablesMax; ++index) {
-        if (volume->table_frame(index).load() != 0) {
+        const std::size_t at = offsetof(VolumeFrame, tables) + index * sizeof(std::uint32_t);
+        if (written.has(at, at + sizeof(std::uint32_t)) && volume->table_frame(index).load() != 0) {
             TRY(volume->adopt_table(index), "volume '", volume->name_, "'");
         }
     }
@@ -477,13 +533,20 @@ Result<void> Volume::adopt_table(std::uint64_t index) {
         return Error(Code::DataLoss, "a page table's frame is no table's");
     }
     Table& its = table(index);
+    const MemoryFile::Written written = TRY(file_.written_in(number));
     const std::span words(&file_.at<std::uint64_t>(number), kEntriesPerTable);
-    // What is beyond the capacity was about to be discarded.
     const std::uint64_t inside = std::min(kEntriesPerTable, capacity().value() - first);
-    std::ranges::fill(words.subspan(inside), 0);
-    for (std::uint64_t i = 0; i < inside; ++i) {
+    for (std::uint64_t i = 0; i < kEntriesPerTable; ++i) {
+        if (!written.has(i * sizeof(Entry), (i + 1) * sizeof(Entry))) {
+            i += kEntriesPerPage - 1;
+            continue;
+        }
         const Entry entry(words[i]);
         if (entry.is_absent()) {
+            continue;
+        }
+        if (i >= inside) {  // it was about to be discarded
+            words[i] = 0;
             continue;
         }
         Stored stored{.entry = entry};

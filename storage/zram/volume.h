@@ -41,6 +41,7 @@ public:
 
     const std::string& name() const override { return name_; }
     const std::string& domain() const override { return domain_->name(); }
+    ZramContent content() const override { return what_; }
     Pages capacity() const override { return Pages(capacity_.load(std::memory_order_acquire)); }
     IoStatus read(Pages page, std::span<std::byte> into) const override;
     IoStatus write(Pages page, std::span<const std::byte> from) override;
@@ -52,7 +53,12 @@ public:
     bool contains(Pages page) const override;
     Result<void> resize(Pages capacity) override;
     ZramStatistics statistics() const override;
+    Result<void> begin_filling() override;
+    void end_filling(Filled filled) override;
     Result<std::unique_ptr<ZramFrozen>> freeze() override;
+
+    /// Empties one whose filling was not ended. For who opens a store, once all is adopted.
+    void drop_if_filling();
 
     /// Discards all, and gives its frame back. Everything fails from then on.
     void remove();
@@ -103,12 +109,14 @@ private:
     void clear(std::uint64_t first, std::uint64_t end);
     void drop_table_if_empty(std::uint64_t index);
     void count(const Stored& stored, bool is_more);
+    void set_phase(VolumePhase phase);
     Result<void> adopt_table(std::uint64_t index);
 
     MemoryFile& file_;
     std::shared_ptr<Domain> domain_;
     std::uint32_t frame_;
     std::string name_;
+    ZramContent what_;
     std::atomic<std::uint64_t> capacity_;  // 0 once removed
     mutable std::array<std::mutex, kStripes> stripes_;
     FrozenVolume* frozen_ = nullptr;  // changed under all stripes, used under any

@@ -20,9 +20,29 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/zram_store.h"
+#include "test/support/fake_zram_volume.h"
 
 namespace pepita::storage {
 namespace {
+
+TEST(ZramDevice, X6_TheStoreNeverWritesToMemoryThatIsLent) {
+    const auto volume = std::make_shared<test::FakeZramVolume>(Pages(16));
+    volume->pages[3].fill(std::byte{3});
+    volume->pages[4].fill(std::byte{4});
+    ZramDevice device(volume);
+    std::vector<std::byte> lent(3 * 4096, std::byte{9});
+    const std::array<BlockDevice::Segment, 2> into{std::span(lent).first(4096),
+                                                   std::span(lent).subspan(4096, 4608)};
+    device.read(Sectors(3 * 8), into, 1);
+    EXPECT_TRUE(device.poll());
+    EXPECT_EQ(volume->read_into.size(), 3U);
+    for (const std::byte* const place : volume->read_into) {
+        EXPECT_TRUE(place < lent.data() || place >= lent.data() + lent.size());
+    }
+    EXPECT_EQ(std::ranges::count(lent, std::byte{3}), 4096);
+    EXPECT_EQ(std::ranges::count(lent, std::byte{4}), 4096);
+    EXPECT_EQ(std::ranges::count(lent, std::byte{0}), 512);
+}
 
 class ZramDeviceTest : public testing::Test {
 protected:

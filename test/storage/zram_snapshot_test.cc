@@ -234,7 +234,7 @@ TEST(ZramSnapshot, SectionsOfTwoSnapshotsDoNotMix) {
     volume.pages[1] = noise(2);
     std::string two = bytes_of(saved(volume));
     ASSERT_EQ(one.size(), two.size());
-    const std::size_t header = 48;
+    const std::size_t header = 72;
     const std::size_t section = 16 + 8 + 4096 + 16;
     two.replace(header, section, one, header, section);
     EXPECT_EQ(load_bytes(two).error().message(),

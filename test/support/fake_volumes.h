@@ -75,15 +75,19 @@ public:
     Result<storage::ZramCompaction> compact_idle(Pages budget) override {
         return storage::ZramCompaction{.pages = budget.value(), .saved = Bytes(1), .is_done = true};
     }
-    std::vector<storage::api::VolumeSpec> kept() const override {
-        std::vector<storage::api::VolumeSpec> specs;
+    std::vector<Kept> kept() const override {
+        std::vector<Kept> all;
         for (const auto& [name, spec] : volumes) {
-            specs.push_back(spec);
+            all.push_back({.name = name,
+                           .kind = says_kind ? std::optional(spec.kind) : std::nullopt,
+                           .capacity = spec.capacity,
+                           .domain = spec.domain});
         }
-        return specs;
+        return all;
     }
 
     std::map<std::string, storage::api::VolumeSpec> volumes;
+    bool says_kind = true;
 
 private:
     VolumeLog& log_;

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
@@ -29,9 +30,11 @@ public:
 
     std::map<std::uint64_t, Page> pages;
     std::uint64_t pages_max = UINT64_MAX;  // beyond them NoSpace
+    mutable std::vector<const std::byte*> read_into;
 
     const std::string& name() const override { return name_; }
     const std::string& domain() const override { return name_; }
+    storage::ZramContent content() const override { return storage::ZramContent::Disk; }
     Pages capacity() const override { return capacity_; }
 
     storage::IoStatus read(Pages page, std::span<std::byte> into) const override {
@@ -46,6 +49,7 @@ public:
         if (page >= capacity_) {
             return storage::IoStatus::Failed;
         }
+        read_into.push_back(into.data());
         const auto found = pages.find(page.value());
         const Page content = found == pages.end() ? Page{} : found->second;
         std::ranges::copy(std::span(content).subspan(offset, into.size()), into.begin());
@@ -92,6 +96,17 @@ public:
     /// `stored` only.
     storage::ZramStatistics statistics() const override {
         return {.stored = pages.size(), .packed = Bytes(0)};
+    }
+    Result<void> begin_filling() override {
+        if (!pages.empty()) {
+            return Error(Code::FailedPrecondition, "volume 'fake' is not empty");
+        }
+        return {};
+    }
+    void end_filling(Filled filled) override {
+        if (filled == Filled::InVain) {
+            pages.clear();
+        }
     }
     Result<std::unique_ptr<storage::ZramFrozen>> freeze() override {
         if (capacity_ == Pages(0)) {

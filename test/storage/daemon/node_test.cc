@@ -207,6 +207,37 @@ TEST_F(NodeTest, VolumesThatWentWithTheMemoryAreLeftOutAndFilesAreNot) {
     EXPECT_EQ(all[2].spec.name, "disk");
 }
 
+TEST_F(NodeTest, S4_WhatTheListDoesNotKnowIsNotGuessed) {
+    kept_["over"] = {
+        .name = "over", .kind = VolumeKind::Overlay, .capacity = Bytes(8192), .file = ""};
+    kept_["disk"] = spec("disk");
+    const auto again = *open();
+    const std::string message =
+        "what volume 'over' is was not written down: it can only be deleted";
+    expect_error(again->attach("over", {}), Code::FailedPrecondition, message);
+    expect_error(again->snapshot("over", FdRef(0)), Code::FailedPrecondition, message);
+    expect_error(again->restore("over", FdRef(0)), Code::FailedPrecondition, message);
+    expect_error(again->resize("over", Bytes(16384)), Code::FailedPrecondition, message);
+    EXPECT_TRUE(again->attach("disk", {}).has_value());  // of a disk all is known
+    const std::vector<VolumeInfo> all = again->list();
+    ASSERT_EQ(all.size(), 2U);
+    EXPECT_EQ(all[1].spec.kind, VolumeKind::Overlay);
+    // It is no less unknown the next time.
+    const auto third = *open();
+    expect_error(third->attach("over", {}), Code::FailedPrecondition, message);
+    EXPECT_TRUE(third->remove("over").has_value());
+    EXPECT_EQ(log_.lines.back(), "remove over");
+}
+
+TEST_F(NodeTest, S4_AListThatContradictsTheStoreIsNotBelieved) {
+    ASSERT_TRUE(node_->create(spec("a")).has_value());
+    ASSERT_TRUE(node_->attach("a", {}).has_value());
+    kept_["a"] = {.name = "a", .kind = VolumeKind::Overlay, .capacity = Bytes(8192), .file = ""};
+    const auto again = *open();
+    EXPECT_FALSE(again->list()[0].attachment.has_value());
+    EXPECT_EQ(again->attach("a", {}).error().code(), Code::FailedPrecondition);
+}
+
 TEST_F(NodeTest, AStateThatIsNotOursIsDataLossAndStaysAsItIs) {
     const std::string path = directory_ + "/" + Node::kStateFile;
     ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), path, "{}", 0600).has_value());

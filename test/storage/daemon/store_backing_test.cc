@@ -106,7 +106,12 @@ TEST_F(StoreBackingTest, AnotherProcessFindsTheVolumesInTheFile) {
     backing_.reset();
     store_.reset();
     const StoreBacking again(open_store(memory(), 1_MiB).value());
-    EXPECT_EQ(again.kept(), std::vector<VolumeSpec>{zram("web", 1_MiB)});
+    const std::vector<Backing::Kept> kept = again.kept();
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_EQ(kept[0].name, "web");
+    EXPECT_EQ(kept[0].kind, VolumeKind::Zram);
+    EXPECT_EQ(kept[0].capacity, 1_MiB);
+    EXPECT_EQ(kept[0].domain, "default");
     EXPECT_EQ(again.stats().store.limit, 16_MiB);  // the file's own
 }
 
@@ -176,6 +181,54 @@ TEST_F(StoreBackingTest, ASnapshotComesBackAsAnotherVolume) {
     std::vector<std::byte> got(4096);
     ASSERT_EQ(store_->find("again").value()->read(Pages(9), got), IoStatus::Ok);
     EXPECT_EQ(got, ones);
+}
+
+TEST_F(StoreBackingTest, S3_ASnapshotIsRestoredOverWhatItWasMadeOverAndNothingElse) {
+    const std::string path = file(std::string(8192, 'x'));
+    VolumeSpec over = of_file(VolumeKind::Overlay, path);
+    ASSERT_TRUE(backing_->create(over).has_value());
+    const std::vector<std::byte> ones(4096, std::byte{1});
+    ASSERT_EQ(store_->find("f").value()->write(Pages(1), ones), IoStatus::Ok);
+    const Fd kept = *open_file((directory_ + "/snapshot").c_str(), O_RDWR | O_CREAT);
+    ASSERT_TRUE(backing_->snapshot(over, kept.ref()).has_value());
+
+    ASSERT_TRUE(backing_->create(zram("disk", Bytes(8192))).has_value());
+    EXPECT_EQ(backing_->restore(zram("disk", {}), kept.ref()).error().message(),
+              "it is a snapshot of an overlay, and volume 'disk' lies over nothing");
+    EXPECT_EQ(store_->find("disk").value()->statistics().stored, 0U);
+
+    over.name = "again";
+    ASSERT_TRUE(backing_->create(over).has_value());
+    ASSERT_TRUE(backing_->restore(over, kept.ref()).has_value());
+    EXPECT_TRUE(store_->find("again").value()->contains(Pages(1)));
+
+    ASSERT_TRUE(replace_file(FdRef(AT_FDCWD), path, std::string(8192, 'y'), 0600).has_value());
+    over.name = "elsewhere";
+    ASSERT_TRUE(backing_->create(over).has_value());
+    EXPECT_EQ(backing_->restore(over, kept.ref()).error().code(), Code::FailedPrecondition);
+
+    const Fd whole = *open_file((directory_ + "/whole").c_str(), O_RDWR | O_CREAT);
+    ASSERT_TRUE(backing_->snapshot(zram("disk", {}), whole.ref()).has_value());
+    EXPECT_EQ(backing_->restore(over, whole.ref()).error().message(),
+              "it is a snapshot of a whole disk, and volume 'elsewhere' is an overlay");
+}
+
+TEST_F(StoreBackingTest, S4_TheStoreSaysWhatAVolumeIs) {
+    ASSERT_TRUE(
+        backing_->create(of_file(VolumeKind::Overlay, file(std::string(4096, 'x')))).has_value());
+    backing_.reset();
+    store_.reset();
+    const StoreBacking again(open_store(memory(), 1_MiB).value());
+    EXPECT_EQ(again.kept()[0].kind, VolumeKind::Overlay);
+}
+
+TEST_F(StoreBackingTest, S1_TheRoomOfTheMemoryFileIsKnown) {
+    const auto room = room_of(memory());
+    ASSERT_TRUE(room.has_value()) << room.error().message();
+    if (*room) {
+        EXPECT_GT((*room)->value(), 0U);
+    }
+    EXPECT_EQ(room_of(directory_ + "/none").error().code(), Code::NotFound);
 }
 
 TEST_F(StoreBackingTest, EachKindIsADisk) {

@@ -17,6 +17,7 @@
 #include "storage/block_device.h"
 #include "storage/zram/layout.h"
 #include "storage/zram_store.h"
+#include "test/support/sanitizer.h"
 
 // What a store is opened from that was killed at a bad moment.
 
@@ -87,7 +88,7 @@ void open_full(Bytes limit, std::size_t size) {
 
 // When the indexes grow, beside what they were before, depends on how much there is.
 TEST(ZramRecovery, AFullStoreIsOpenedWithAllThatItHas) {
-    for (std::uint64_t kib = 1024; kib < 2048; kib += 64) {
+    for (std::uint64_t kib = 1024; kib < 2048; kib += kIsSanitized ? 512 : 64) {
         ASSERT_NO_FATAL_FAILURE(open_full(Bytes(kib << 10U), 24));
     }
     open_full(1_MiB, 4096);
