@@ -1,5 +1,6 @@
 #include "storage/vhost_user_block.h"
 
+#include <chrono>
 #include <latch>
 #include <memory>
 #include <utility>
@@ -13,6 +14,13 @@
 #include "storage/virtio_block.h"
 
 namespace pepita::storage {
+
+namespace {
+
+/// Longer than a thread that nobody hinders takes to end.
+constexpr std::chrono::milliseconds kPatience{100};
+
+}  // namespace
 
 /// What the thread has made, and takes down itself: a ring may belong to the thread that made it.
 struct VhostUserBlock::Served {
@@ -67,8 +75,11 @@ void VhostUserBlock::capacity_changed() {
 void VhostUserBlock::stop() {
     if (thread_) {
         loop_->stop();
-        thread_.join();
-        thread_ = Thread();
+        // A front end may have made one of its descriptors wait when the thread was about to use
+        // it.
+        while (!thread_.join_within(kPatience)) {
+            thread_.interrupt();
+        }
     }
 }
 

@@ -55,6 +55,7 @@ inline constexpr std::array kDeviceLoop = {
     detail::only(SYS_writev),
     detail::only(SYS_preadv),  // of a disk in memory, which io_uring would have a worker do
     detail::only(SYS_pwritev),
+    detail::only(SYS_preadv2),  // a front end's eventfd, which must not make us wait
     detail::only(SYS_sendmsg),
     detail::only(SYS_sendto),
     detail::only(SYS_recvmsg),

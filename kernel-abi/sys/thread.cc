@@ -6,9 +6,12 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -70,6 +73,24 @@ void Thread::join() {
     }
     CHECK(::pthread_join(state_->thread, nullptr) == 0);
     state_.reset();
+}
+
+bool Thread::join_within(std::chrono::milliseconds time) {
+    if (state_ == nullptr) {
+        return true;
+    }
+    timespec until{};
+    CHECK(::clock_gettime(CLOCK_REALTIME, &until) == 0);
+    const auto nanoseconds = std::chrono::nanoseconds(until.tv_nsec) + time;
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(nanoseconds);
+    until.tv_sec += seconds.count();
+    until.tv_nsec = (nanoseconds - seconds).count();
+    const int failed = ::pthread_timedjoin_np(state_->thread, nullptr, &until);
+    CHECK(failed == 0 || failed == ETIMEDOUT);
+    if (failed == 0) {
+        state_.reset();
+    }
+    return failed == 0;
 }
 
 void Thread::interrupt() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -33,6 +34,9 @@ public:
 
     /// Waits for the body's end. Nothing where there is no thread or it was joined before.
     void join();
+
+    /// The same, but no longer than that; false where the body goes on.
+    bool join_within(std::chrono::milliseconds time);
 
     /// Makes the system call in which the thread waits fail with EINTR. A thread that is about to
     /// enter one does not notice: the caller needs a flag beside it (KVM: immediate_exit).

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -130,6 +132,49 @@ TEST_F(VhostUserBlockTest, ServesOneFrontEndAfterTheOther) {
         EXPECT_EQ(guest.move(abi::kVirtioBlkTIn, 7, back), 0);
         EXPECT_EQ(guest.ram.text_at(back, 512), text);
     }
+}
+
+// The front end holds its eventfd too: it makes it blocking again, and fills it.
+TEST_F(VhostUserBlockTest, X1_ACallThatWouldBlockKeepsNobodyWaiting) {
+    const auto server = start();
+    ASSERT_TRUE(server.has_value()) << server.error().message();
+    Guest guest(socket());
+    const int call = guest.second_fds.call.ref().number();
+    (void)test::drain_eventfd(guest.second_fds.call);
+    ASSERT_EQ(::fcntl(call, F_SETFL, 0), 0);
+    const std::uint64_t most = UINT64_MAX - 1;
+    ASSERT_EQ(::write(call, &most, sizeof(most)), 8);
+    const GuestAddress data = guest.ram.allocate(512);
+    EXPECT_EQ(guest.move(abi::kVirtioBlkTIn, 7, data), 0);
+    guest.await_answer();
+    (*server)->stop();
+    EXPECT_FALSE(std::filesystem::exists(socket()));
+}
+
+TEST_F(VhostUserBlockTest, X1_NothingButAnEventfdIsTakenForOne) {
+    const auto server = start();
+    ASSERT_TRUE(server.has_value()) << server.error().message();
+    for (const auto request : {SetVringCall, SetVringKick, SetVringErr}) {
+        const auto loop = *EventLoop::create();
+        VhostUserFront front(*loop, *connect_unix(socket()));
+        const auto [ours, theirs] = *socket_pair();
+        const std::array fds{theirs.ref()};
+        front.send(request, std::uint64_t{0}, fds);
+        front.send(GetFeatures, {});
+        EXPECT_FALSE(front.await().has_value()) << std::to_underlying(request);
+    }
+}
+
+// Who can open the directory can hold a lock on it for ever.
+TEST_F(VhostUserBlockTest, X5_ALockOnTheDirectoryKeepsNobodyWaiting) {
+    const Fd directory = *open_file(directory_.c_str(), O_RDONLY | O_DIRECTORY);
+    ASSERT_EQ(::flock(directory.ref().number(), LOCK_EX), 0);
+    { const Fd dead = *listen_unix(socket()); }
+    const auto server = start();
+    ASSERT_TRUE(server.has_value()) << server.error().message();
+    const Guest guest(socket());
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory_), {}), 2)
+        << "the disk and the socket";
 }
 
 TEST_F(VhostUserBlockTest, OffersItsQueues) {

@@ -40,9 +40,7 @@ constexpr std::uint64_t kUnreadableFeatures =
 
 void signal(const Fd& eventfd) {
     if (eventfd) {
-        const std::uint64_t one = 1;
-        // A full counter (EAGAIN) has not been read yet, which is a signal too.
-        (void)!::write(eventfd.ref().number(), &one, sizeof(one));
+        signal_lent_eventfd(eventfd.ref());
     }
 }
 

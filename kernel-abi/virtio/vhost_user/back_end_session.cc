@@ -1,6 +1,7 @@
-#include <sys/stat.h>
+#include <sys/socket.h>
 
 #include <bit>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -39,6 +40,12 @@ Result<abi::VhostUserInflight> inflight_of(const VhostUserMessage& message) {
     return inflight;
 }
 
+/// Not by fstat(2): of another program's file (FUSE) it may wait for that.
+bool is_socket(FdRef fd) {
+    std::byte byte{};
+    return ::recv(fd.number(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != ENOTSOCK;
+}
+
 /// QEMU 7.2 asks for the configuration amid other words if it hears of it while it waits for one of
 /// our answers, as it does when it starts queues. It has done so by then.
 constexpr std::chrono::milliseconds kUntilStarted{200};
@@ -73,9 +80,7 @@ Result<void> VhostUserTransport::set_backend_channel(VhostUserMessage& message) 
     if ((protocol_features_ & abi::kVhostUserProtocolBackendReq) == 0) {
         return Error(Code::Unsupported, "it was not agreed upon");
     }
-    struct stat status{};
-    if (message.fds.size() != 1 || ::fstat(message.fds[0].ref().number(), &status) != 0 ||
-        !S_ISSOCK(status.st_mode)) {
+    if (message.fds.size() != 1 || !is_socket(message.fds[0].ref())) {
         return Error(Code::InvalidArgument,
                      std::to_string(message.fds.size()) + " descriptors came, not one socket");
     }

@@ -1,8 +1,4 @@
-#include <sys/types.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -13,6 +9,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
@@ -142,8 +139,8 @@ Result<void> VhostUserTransport::set_vring_fd(VhostUserMessage& message) {
     }
     Fd fd = has_fd ? std::move(message.fds[0]) : Fd();
     if (has_fd) {
-        // Ours from now on: whatever it is, it shall not keep us waiting.
-        TRY(set_nonblocking(fd.ref()));
+        TRY(check_lent_eventfd(fd.ref()));
+        TRY(set_nonblocking(fd.ref()));  // which the front end can undo
     }
     Queue& queue = queues_[index];
     if (message.request == SetVringCall) {
@@ -230,13 +227,12 @@ bool VhostUserTransport::any_running() const {
 }
 
 void VhostUserTransport::on_kick(std::uint16_t queue) {
-    std::uint64_t count = 0;
-    const ssize_t got = ::read(queues_[queue].kick.ref().number(), &count, sizeof(count));
-    if (got <= 0 && errno != EAGAIN && errno != EINTR) {
+    const Result<std::uint64_t> count = drain_lent_eventfd(queues_[queue].kick.ref());
+    if (!count) {
         return end(Error(Code::InvalidArgument,
                          "kick descriptor of queue " + std::to_string(queue) + " is no eventfd"));
     }
-    if (got > 0) {
+    if (*count > 0) {
         device_.kick(queue);
     }
 }

@@ -160,6 +160,12 @@ Result<InflightRegions> InflightRegions::map(FdRef file,
                                                 " descriptors take " + std::to_string(needed) +
                                                 " B, not " + std::to_string(description.mmap_size));
     }
+    // It is ours, from make(). Any other might be cut off below us: SIGBUS; or its pages might
+    // never come. Asked first: of another program's file (FUSE) already fstat(2) may wait.
+    const int seals = ::fcntl(file.number(), F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
+        return Error(Code::InvalidArgument, "in-flight file is not sealed against shrinking");
+    }
     struct stat status{};
     if (::fstat(file.number(), &status) != 0) {
         return Error::from_errno(errno, "in-flight file: fstat");
@@ -172,13 +178,12 @@ Result<InflightRegions> InflightRegions::map(FdRef file,
                                                 std::to_string(needed) + " B at " +
                                                 std::to_string(description.mmap_offset));
     }
-    // It is ours, from make(). Any other might be cut off below us: SIGBUS.
-    const int seals = ::fcntl(file.number(), F_GET_SEALS);
-    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
-        return Error(Code::InvalidArgument, "in-flight file is not sealed against shrinking");
-    }
+    // Whole pages of the file's: what is mapped of a huge one has to be unmapped as one.
+    const auto page =
+        std::max<std::uint64_t>(kPageSize.value(), static_cast<std::uint64_t>(status.st_blksize));
+    const Bytes whole((needed + page - 1) / page * page);
     return InflightRegions(
-        TRY(Mapping::shared(file, Bytes(needed), description.mmap_offset), "in-flight file"),
+        TRY(Mapping::shared(file, whole, description.mmap_offset), "in-flight file"),
         description.num_queues, description.queue_size);
 }
 

@@ -1,8 +1,5 @@
 #include "kernel-abi/virtio/vhost_user/memory.h"
 
-#include <sys/stat.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -27,35 +24,12 @@ bool wraps(std::uint64_t start, std::uint64_t size) {
     return size > std::numeric_limits<std::uint64_t>::max() - start;
 }
 
-Result<void> check_file(FdRef file, std::uint64_t end) {
-    struct stat status{};
-    if (::fstat(file.number(), &status) != 0) {
-        return Error::from_errno(errno, "fstat");
-    }
-    if (status.st_size < 0 || static_cast<std::uint64_t>(status.st_size) < end) {
-        return Error(Code::InvalidArgument, "its file has " + std::to_string(status.st_size) +
-                                                " B, and the region ends at " +
-                                                std::to_string(end));
-    }
-    return {};
-}
-
-struct Mapped {
-    LentMapping mapping;
-    std::span<std::byte> bytes;  // the region's part of it
-};
-
-Result<Mapped> map_region(const abi::VhostUserMemoryRegion& region, FdRef file, FdRef lost) {
+Result<LentMapping> map_region(const abi::VhostUserMemoryRegion& region, FdRef file, FdRef lost) {
     if (region.size == 0 || wraps(region.guest_address, region.size) ||
         wraps(region.user_address, region.size) || wraps(region.file_offset, region.size)) {
         return Error(Code::InvalidArgument, "it is empty or wraps");
     }
-    TRY(check_file(file, region.file_offset + region.size));
-    const std::uint64_t before = region.file_offset % kPageSize.value();  // mmap takes whole pages
-    LentMapping mapping =
-        TRY(LentMapping::map(file, Bytes(region.size + before), region.file_offset - before, lost));
-    const std::span<std::byte> bytes = mapping.bytes().subspan(before);
-    return Mapped{.mapping = std::move(mapping), .bytes = bytes};
+    return LentMapping::map(file, Bytes(region.size), region.file_offset, lost);
 }
 
 }  // namespace
@@ -66,10 +40,10 @@ Result<VhostUserMemory> VhostUserMemory::map(std::span<const abi::VhostUserMemor
     std::vector<LentMapping> mappings;
     std::vector<MemoryRegion> parts;
     for (std::size_t i = 0; i < regions.size(); ++i) {
-        Mapped mapped =
-            TRY(map_region(regions[i], files[i].ref(), lost), "memory region ", std::to_string(i));
-        parts.push_back({.start = GuestAddress{regions[i].guest_address}, .bytes = mapped.bytes});
-        mappings.push_back(std::move(mapped.mapping));
+        mappings.push_back(
+            TRY(map_region(regions[i], files[i].ref(), lost), "memory region ", std::to_string(i)));
+        parts.push_back(
+            {.start = GuestAddress{regions[i].guest_address}, .bytes = mappings.back().bytes()});
     }
     GuestMemory guest = TRY(GuestMemory::create(std::move(parts)));
     return VhostUserMemory(std::move(guest), std::move(mappings), {regions.begin(), regions.end()});

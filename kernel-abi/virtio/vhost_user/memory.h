@@ -18,8 +18,9 @@ class VhostUserMemory {
 public:
     /// Maps each region from the descriptor of the same place; afterwards those may be closed.
     ///
-    /// A file that is shorter than its region is refused. One that shrinks later turns into zeros
-    /// where it is touched, and `lost` is signalled, an eventfd that outlives this.
+    /// A file that is shorter than its region, or not in memory, is refused. One that shrinks later
+    /// turns into zeros where it is touched, and `lost` is signalled, an eventfd that outlives
+    /// this.
     ///
     /// Errors: InvalidArgument where regions are empty, wrap, overlap, or miss their file's end;
     /// mmap(2)'s.

@@ -1,7 +1,6 @@
 #include "kernel-abi/virtio/vhost_user/server.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
+#include <stdio.h>  // rename
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,27 +26,45 @@ namespace {
 /// Until a client is tried again that could not be taken (no descriptors left).
 constexpr std::chrono::milliseconds kPause{100};
 
-std::string directory_of(const std::string& path) {
-    const std::size_t slash = path.rfind('/');
-    return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+Error taken(const std::string& path, const std::string& why) {
+    return {Code::AlreadyExists, "socket '" + path + "' is taken: " + why};
 }
 
-/// Makes way for a socket at `path`. Errors: AlreadyExists where a living one has the name.
+bool is_same(const struct stat& one, const struct stat& other) {
+    return one.st_dev == other.st_dev && one.st_ino == other.st_ino &&
+           one.st_mtim.tv_sec == other.st_mtim.tv_sec &&
+           one.st_mtim.tv_nsec == other.st_mtim.tv_nsec;
+}
+
+/// Makes way for a socket at `path`. Of two servers that find the same dead socket, only one can
+/// take it away, and none takes away what the other put there since. No lock does that: whoever
+/// can open a directory can lock it, for ever.
+/// Errors: AlreadyExists where a living one has the name.
 Result<void> remove_stale(const std::string& path) {
-    struct stat status{};
-    if (::lstat(path.c_str(), &status) != 0) {
+    struct stat dead{};
+    if (::lstat(path.c_str(), &dead) != 0) {
         return errno == ENOENT ? Result<void>() : Error::from_errno(errno, "socket '" + path + "'");
     }
-    if (!S_ISSOCK(status.st_mode)) {
+    if (!S_ISSOCK(dead.st_mode)) {
         return Error(Code::AlreadyExists, "'" + path + "' is no socket");
     }
     const Result<Fd> client = connect_unix(path);
     if (client || client.error().sys_errno() != ECONNREFUSED) {
-        return Error(Code::AlreadyExists,
-                     "socket '" + path + "' is taken" +
-                         (client ? ": somebody listens" : ": " + client.error().message()));
+        return taken(path, client ? "somebody listens" : client.error().message());
     }
-    if (::unlink(path.c_str()) != 0) {
+    const std::string aside = path + "." + std::to_string(::getpid());
+    if (::rename(path.c_str(), aside.c_str()) != 0) {
+        return errno == ENOENT ? taken(path, "another server is about to listen")
+                               : Error::from_errno(errno, "stale socket '" + path + "'");
+    }
+    struct stat moved{};
+    if (::lstat(aside.c_str(), &moved) == 0 && !is_same(moved, dead)) {
+        // It was the other's, made between the two looks. Nobody has the name now but a third one.
+        (void)::link(aside.c_str(), path.c_str());
+        (void)::unlink(aside.c_str());
+        return taken(path, "another server began to listen");
+    }
+    if (::unlink(aside.c_str()) != 0) {
         return Error::from_errno(errno, "stale socket '" + path + "'");
     }
     return {};
@@ -64,11 +81,6 @@ Result<std::unique_ptr<VhostUserServer>> VhostUserServer::create(EventLoop& loop
 
 Result<void> VhostUserServer::listen() {
     const std::string& path = options_.socket;
-    // Of two servers that find the same dead socket, the second shall find the first one's.
-    const Fd directory = TRY(open_file(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY));
-    if (::flock(directory.ref().number(), LOCK_EX) != 0) {
-        return Error::from_errno(errno, "lock directory of '" + path + "'");
-    }
     TRY(remove_stale(path));
     listener_ = TRY(listen_unix(path, options_.mode));
     struct stat status{};

@@ -9,10 +9,12 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
 
+#include "kernel-abi/sys/eventfd.h"
 #include "kernel-abi/sys/fd.h"
 
 namespace pepita {
@@ -57,6 +59,20 @@ TEST(Thread, InterruptEndsABlockingCall) {
     }
     thread->join();
     EXPECT_EQ(reason, EINTR);
+}
+
+TEST(Thread, X1_IsNotJoinedForEverWhereItWaitsForOthers) {
+    const Fd full(::eventfd(0, EFD_CLOEXEC));
+    const std::uint64_t most = UINT64_MAX - 1;
+    ASSERT_EQ(::write(full.ref().number(), &most, sizeof(most)), 8);
+    auto thread = Thread::start("waits", [&] { signal_eventfd(full.ref()); });
+    ASSERT_TRUE(thread.has_value());
+    EXPECT_FALSE(thread->join_within(std::chrono::milliseconds(10)));
+    while (!thread->join_within(std::chrono::milliseconds(10))) {
+        thread->interrupt();
+    }
+    EXPECT_FALSE(*thread);
+    EXPECT_TRUE(thread->join_within(std::chrono::milliseconds(0)));
 }
 
 }  // namespace
