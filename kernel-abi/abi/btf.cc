@@ -20,7 +20,7 @@ namespace {
 
 using abi::btf::Kind;
 
-// Deeper than any type of a kernel; what goes beyond goes round in circles.
+// Deeper than any type of a kernel: a deeper one refers to itself.
 constexpr int kDepthMax = 32;
 // Members of nameless members that one question looks at.
 constexpr int kBudget = 65'536;
@@ -29,7 +29,7 @@ constexpr std::uint32_t kBitFieldShift = 24;
 
 Error damaged(const std::string& why) { return {Code::DataLoss, "BTF: " + why}; }
 
-/// A T at `at`, where there is a whole one.
+/// The T at `offset`, nullopt if it is cut off.
 template <typename T>
 std::optional<T> at(std::span<const std::byte> bytes, std::size_t offset) {
     if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) {
@@ -201,7 +201,7 @@ std::optional<Types::Id> Types::find(std::string_view name) const {
     return base_ == nullptr ? std::nullopt : base_->find(name);
 }
 
-// What is left when names and qualifiers are taken off.
+// The type without typedefs and qualifiers.
 Result<Types::Id> Types::resolve(Id id) const {
     for (int depth = 0; depth < kDepthMax; ++depth) {
         const auto type = header_of(id);

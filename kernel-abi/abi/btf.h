@@ -13,21 +13,21 @@
 
 namespace pepita::btf {
 
-/// The types of a kernel or of one of its modules. Untrusted bytes: nothing outside of them is
-/// read, and no question takes long. Thread: any, once made.
+/// The types of a kernel or of one of its modules. The bytes are untrusted: nothing outside of them
+/// is read, and each query ends soon. Thread: any, once parsed.
 class Types {
 public:
     using Id = std::uint32_t;
 
-    /// Where a member lies, in bits from the start of its struct, and how many it has.
+    /// A member's offset from the start of its struct and its size, in bits.
     struct Place {
         std::uint64_t offset_bits = 0;
         std::uint64_t size_bits = 0;
         friend bool operator==(const Place&, const Place&) = default;
     };
 
-    /// `bytes` are borrowed for as long as this lives; so is `base`, the kernel's own types, which
-    /// those of a module go on from.
+    /// Borrows `bytes` for the object's life, and `base`: the kernel's own types, whose ids and
+    /// strings those of a module continue.
     /// Errors: DataLoss where the bytes are not what btf.rst describes.
     static Result<Types> parse(std::span<const std::byte> bytes, const Types* base = nullptr);
 

@@ -28,7 +28,7 @@ struct ExpectedMember {
 
 enum class Length : std::uint8_t {
     Exact,
-    AtLeast,  // Linux's goes on behind what we use of it, or ends in a flexible array
+    AtLeast,  // Linux's type has more members than we use, or ends in a flexible array
 };
 
 struct ExpectedType {

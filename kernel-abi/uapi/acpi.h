@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-/// ACPI tables as they lie in memory. Source: ACPI 6.5 §5.2; MCFG: PCI Firmware 3.3 §4.1.2.
+/// ACPI tables in memory. Source: ACPI 6.5 §5.2; MCFG: PCI Firmware 3.3 §4.1.2.
 namespace pepita::abi::acpi {
 
 #pragma pack(push, 1)

@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-/// What the block layer of Linux asks of a disk. It has no header for us: the numbers are those of
-/// `enum req_op` in include/linux/blk_types.h, as the kernel publishes them in BTF. ublk and virtio
-/// number the same things differently.
+/// Requests of Linux's block layer. No uapi header has them: the numbers are those of `enum req_op`
+/// in include/linux/blk_types.h, as BTF has them. ublk and virtio number the same operations
+/// differently.
 namespace pepita::abi {
 
 enum class ReqOp : std::uint32_t {
@@ -24,9 +24,8 @@ enum class ReqOp : std::uint32_t {
     DrvOut = 35,
 };
 
-/// Which bit of a request's flags stands for what, above the operation's eight. The numbers of
-/// Linux 6.12 and 6.18; an older one may have others. What stands above Atomic moves from version
-/// to version.
+/// The bits of a request's flags, above the eight of its operation. The numbers of Linux 6.12 and
+/// 6.18; an older version may have others. Bits above Atomic change from version to version.
 enum class ReqFlagBit : std::uint32_t {
     FailfastDev = 8,
     FailfastTransport = 9,

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-/// io_uring: system calls that are asked for in one ring of shared memory and answered in another.
-/// A comment behind a name gives the Linux that brought it; what has none is in 6.1.
+/// io_uring: system calls submitted in one ring of shared memory and completed in another.
+/// A comment behind a name gives the Linux that brought it; a name without one is in 6.1.
 /// Source: Linux 7.3 include/uapi/linux/io_uring.h.
 namespace pepita::abi {
 
@@ -129,7 +129,7 @@ inline constexpr std::uint8_t kIoUringSqeBufferSelect = 1U << 5U;
 inline constexpr std::uint8_t kIoUringSqeCqeSkipSuccess = 1U << 6U;  // 5.17
 
 /// A submission entry. Linux's is full of unions; a member's name here is that of its most common
-/// use, and what else stands in its place is said beside it.
+/// use, and the comment beside it lists the others.
 struct IoUringSqe {
     std::uint8_t opcode;
     std::uint8_t flags;
@@ -147,7 +147,7 @@ struct IoUringSqe {
     std::uint64_t pad2;
 };
 
-/// In a ring with kIoUringSetupSqe128: the payload of URING_CMD goes on for 64 bytes more.
+/// In a ring with kIoUringSetupSqe128: the payload of URING_CMD has 64 bytes more.
 struct IoUringSqe128 {
     IoUringSqe entry;
     std::array<std::byte, 64> more;

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-/// What io_uring's operations, rings and io_uring_enter(2) are told by bits. The comment behind a
-/// name says which Linux brought it. Source: Linux 7.3 include/uapi/linux/io_uring.h.
+/// Flags of io_uring's operations, rings and io_uring_enter(2). The comment behind a name gives the
+/// Linux that brought it. Source: Linux 7.3 include/uapi/linux/io_uring.h.
 namespace pepita::abi {
 
 /// IoUringSqe::file_index: any free one.

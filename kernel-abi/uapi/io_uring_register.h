@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-/// More of what io_uring_register(2) takes, and what some operations read and write. Source:
+/// Arguments of io_uring_register(2), and structures that some operations read and write. Source:
 /// Linux 7.3 include/uapi/linux/io_uring.h.
 namespace pepita::abi {
 

@@ -7,7 +7,7 @@
 #include "kernel-abi/uapi/kvm_vcpu.h"  // IWYU pragma: export
 #include "kernel-abi/uapi/kvm_vm.h"    // IWYU pragma: export
 
-/// What we exchange with /dev/kvm, x86-64: the requests here, what they carry in kvm_*.h. Our own
+/// The interface of /dev/kvm, x86-64: the requests here, their arguments in kvm_*.h. Our own
 /// definitions, because in C++ the flexible arrays of Debian 12's header are one byte long:
 /// sizeof(kvm_cpuid2) is 12 there, so the ioctl number made of it is wrong. What a boot, a run and
 /// a snapshot of an x86-64 guest need is here; a comment behind a name gives the Linux that brought

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-/// What a VM takes: memory, interrupts, its clock, and the capabilities that we check or enable.
+/// Requests to a VM: memory, interrupts, its clock, and the capabilities that we check or enable.
 /// The local APICs are in the kernel, the other interrupt controllers are ours (split irqchip).
 namespace pepita::abi::kvm {
 

@@ -37,7 +37,7 @@ struct MemoryMapEntry {
     std::uint32_t reserved;
 };
 
-/// The ELF note that says where to enter: name "Xen", 4 or 8 bytes, little-endian.
+/// The ELF note with the entry point: name "Xen", 4 or 8 bytes, little-endian.
 inline constexpr std::uint32_t kNotePhys32Entry = 18;
 
 }  // namespace pepita::abi::pvh

@@ -6,7 +6,8 @@
 #include <cstdint>
 
 /// ublk: block devices that a process serves. Source: Linux include/uapi/linux/ublk_cmd.h; the
-/// version that brought a feature stands beside it, the rest is Linux 6.0's. Complete to Linux 7.3.
+/// comment behind a name gives the version that brought it, the rest is Linux 6.0's. Complete to
+/// Linux 7.3.
 ///
 /// All commands go as IORING_OP_URING_CMD: those of UblkControlCommand to /dev/ublk-control with an
 /// UblkControlRequest as payload (a ring of 128-byte entries), those of UblkIoCommand to
@@ -85,7 +86,8 @@ inline constexpr std::uint32_t kUblkFeaturesLength = 8;  // 6.5
 /// UblkDeviceInfo::state.
 inline constexpr std::uint16_t kUblkStateDead = 0;
 inline constexpr std::uint16_t kUblkStateLive = 1;
-inline constexpr std::uint16_t kUblkStateQuiesced = 2;  // its server is gone, and may come back
+inline constexpr std::uint16_t kUblkStateQuiesced =
+    2;  // its server has exited; another may recover it
 // Likewise, and requests fail.
 inline constexpr std::uint16_t kUblkStateFailIo = 3;  // 6.13
 
@@ -188,7 +190,7 @@ inline constexpr std::uint32_t kUblkParamDmaAlign = 1U << 4U;   // 6.15
 inline constexpr std::uint32_t kUblkParamSegment = 1U << 5U;    // 6.15
 inline constexpr std::uint32_t kUblkParamIntegrity = 1U << 6U;  // 7.0
 
-/// A kernel that knows fewer takes the beginning; `len` says how much there is.
+/// An older kernel reads the beginning; `len` is the size that the caller filled in.
 struct UblkParams {
     std::uint32_t len;
     std::uint32_t types;
@@ -247,12 +249,12 @@ enum class UblkIoCommand : std::uint32_t {
     RegisterIoBuf = ublk_iowr(0x23, sizeof(UblkIoRequest)),    // 6.15
     UnregisterIoBuf = ublk_iowr(0x24, sizeof(UblkIoRequest)),  // 6.15
     PrepIoCmds = ublk_iowr(0x25, sizeof(UblkBatchIo)),         // 7.0
-    CommitIoCmds = ublk_iowr(0x26, sizeof(UblkBatchIo)),       // 7.0; gives the bytes it took
-    FetchIoCmds = ublk_iowr(0x27, sizeof(UblkBatchIo)),        // 7.0; multishot: gives tags
+    CommitIoCmds = ublk_iowr(0x26, sizeof(UblkBatchIo)),       // 7.0; returns the bytes consumed
+    FetchIoCmds = ublk_iowr(0x27, sizeof(UblkBatchIo)),        // 7.0; multishot: returns tags
 };
 
-/// With kUblkFAutoBufReg (6.16): where the request's memory goes in the ring's table of buffers. It
-/// stands in the address field of the SQE, as one number.
+/// With kUblkFAutoBufReg (6.16): the slot of the request's memory in the ring's table of buffers,
+/// as one number in the SQE's address field.
 struct UblkAutoBufReg {
     std::uint16_t index;
     std::uint8_t flags;

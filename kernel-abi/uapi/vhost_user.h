@@ -8,17 +8,17 @@
 /// that serves a device (the back end). Source: QEMU 11.1 docs/interop/vhost-user.rst, and what its
 /// development tree has since; Linux 7.3 include/uapi/linux/vhost_types.h for VhostIotlbMessage.
 ///
-/// A comment behind a name says after which QEMU's document it came; what has none is in that of
-/// QEMU 5.2. Each message may also carry descriptors, kVhostUserFdsMax at most. What the payload of
-/// crypto sessions looks like, the document does not say: in QEMU it holds pointers.
+/// A comment behind a name gives the last QEMU whose document lacks it; a name without one is in
+/// that of QEMU 5.2. Each message may also carry kVhostUserFdsMax descriptors at most. The document
+/// does not define the payload of crypto sessions: in QEMU it holds pointers.
 namespace pepita::abi {
 
-/// What a front end asks. Without another word: an u64 in the request or in its answer, or nothing.
+/// Requests of a front end. Without a comment: an u64 in the request or its reply, or no payload.
 enum class VhostUserRequest : std::uint32_t {
     GetFeatures = 1,
     SetFeatures = 2,
     SetOwner = 3,
-    ResetOwner = 4,   // nobody should send it any more
+    ResetOwner = 4,   // obsolete
     SetMemTable = 5,  // VhostUserMemoryTable
     SetLogBase = 6,   // VhostUserLog with kVhostUserProtocolLogShmfd, else an address
     SetLogFd = 7,
@@ -47,7 +47,7 @@ enum class VhostUserRequest : std::uint32_t {
     PostcopyEnd = 30,
     GetInflightFd = 31,  // VhostUserInflight
     SetInflightFd = 32,
-    GpuSetSocket = 33,  // a descriptor; what goes over it is another protocol
+    GpuSetSocket = 33,  // a descriptor, for another protocol
     ResetDevice = 34,
     VringKick = 35,  // VhostUserVringState
     GetMaxMemSlots = 36,
@@ -151,7 +151,7 @@ struct VhostUserVringAddr {
     std::uint64_t descriptors;
     std::uint64_t used;
     std::uint64_t available;
-    std::uint64_t log;  // the guest address that stands in the log for the used ring's
+    std::uint64_t log;  // the guest address of the used ring, as the log has it
 };
 /// VhostUserVringAddr::flags: writes to the used ring are marked in the log.
 inline constexpr std::uint32_t kVhostVringFLog = 1U << 0U;
@@ -251,7 +251,7 @@ inline constexpr std::size_t kVhostUserInflightUnpadded = 20;
 /// descriptors.
 struct VhostUserInflightSplit {
     std::uint64_t features;
-    std::uint16_t version;  // 0 where nobody has been here
+    std::uint16_t version;  // 0: never initialised
     std::uint16_t desc_num;
     std::uint16_t last_batch_head;
     std::uint16_t used_idx;

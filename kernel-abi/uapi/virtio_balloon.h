@@ -4,8 +4,8 @@
 
 #include "kernel-abi/uapi/virtio_config.h"
 
-/// The memory balloon: pages that a guest gives back.
-/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// The memory balloon: pages that a guest releases.
+/// A comment behind a name gives the Linux that brought it; a name without one is in Linux 6.1.
 /// Source: virtio 1.3 §5.5; Linux 7.3 include/uapi/linux/virtio_balloon.h.
 namespace pepita::abi {
 

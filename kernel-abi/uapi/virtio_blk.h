@@ -6,7 +6,7 @@
 #include "kernel-abi/uapi/virtio_config.h"
 
 /// The block device.
-/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// A comment behind a name gives the Linux that brought it; a name without one is in Linux 6.1.
 /// Source: virtio 1.3 §5.2; Linux 7.3 include/uapi/linux/virtio_blk.h.
 namespace pepita::abi {
 
@@ -26,7 +26,7 @@ inline constexpr std::uint64_t kVirtioBlkFWriteZeroes = virtio_feature(14);
 inline constexpr std::uint64_t kVirtioBlkFSecureErase = virtio_feature(16);
 inline constexpr std::uint64_t kVirtioBlkFZoned = virtio_feature(17);  // 6.3
 
-/// §5.2.4. All little-endian; what no acked feature stands for is 0.
+/// §5.2.4. All little-endian; a field whose feature is not negotiated, and the padding, are 0.
 struct VirtioBlkConfig {
     std::uint64_t capacity;  // in 512-byte sectors
     std::uint32_t size_max;

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-/// What every virtio device shares with its driver, whatever carries it.
-/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// Status bits and features that each virtio device has, over any transport.
+/// A comment behind a name gives the Linux that brought it; a name without one is in Linux 6.1.
 /// Source: virtio 1.3 §2.1 (status), §6 (reserved feature bits); Linux 7.3
 /// include/uapi/linux/virtio_config.h.
 namespace pepita::abi {

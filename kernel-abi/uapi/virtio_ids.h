@@ -2,12 +2,11 @@
 
 #include <cstdint>
 
-/// Which device it is.
-/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// Device types.
+/// A comment behind a name gives the Linux that brought it; a name without one is in Linux 6.1.
 /// Source: virtio 1.3 §5; Linux 7.3 include/uapi/linux/virtio_ids.h.
 namespace pepita::abi {
 
-// Device types.
 inline constexpr std::uint32_t kVirtioIdNet = 1;
 inline constexpr std::uint32_t kVirtioIdBlock = 2;
 inline constexpr std::uint32_t kVirtioIdConsole = 3;

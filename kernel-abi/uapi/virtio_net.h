@@ -6,7 +6,7 @@
 #include "kernel-abi/uapi/virtio_config.h"
 
 /// The network device: frames with a header, and a queue to control it.
-/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// A comment behind a name gives the Linux that brought it; a name without one is in Linux 6.1.
 /// Source: virtio 1.3 §5.1; Linux 7.3 include/uapi/linux/virtio_net.h.
 namespace pepita::abi {
 
@@ -265,7 +265,7 @@ inline constexpr std::uint8_t kVirtioNetCtrlStats = 8;       // 6.10
 inline constexpr std::uint8_t kVirtioNetCtrlStatsQuery = 0;  // 6.10
 inline constexpr std::uint8_t kVirtioNetCtrlStatsGet = 1;    // 6.10
 
-// What STATS_QUERY tells of, as a mask.
+// The statistics that STATS_QUERY reports, as a mask.
 inline constexpr std::uint64_t kVirtioNetStatsTypeCvq = 0x100000000;  // 6.10
 inline constexpr std::uint64_t kVirtioNetStatsTypeRxBasic = 0x1;      // 6.10
 inline constexpr std::uint64_t kVirtioNetStatsTypeRxCsum = 0x2;       // 6.10

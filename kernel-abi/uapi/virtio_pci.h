@@ -3,7 +3,7 @@
 #include <cstdint>
 
 /// What a virtio device shows over PCI.
-/// A comment behind a name says which Linux brought it; what has none is in Linux 6.1's header.
+/// A comment behind a name gives the Linux that brought it; a name without one is in Linux 6.1.
 /// Source: virtio 1.3 §4.1; Linux 7.3 include/uapi/linux/virtio_pci.h.
 namespace pepita::abi {
 
@@ -12,7 +12,7 @@ inline constexpr std::uint16_t kVirtioPciVendor = 0x1af4;
 inline constexpr std::uint16_t kVirtioPciDeviceBase = 0x1040;  // plus the device type
 inline constexpr std::uint8_t kVirtioPciRevision = 1;
 
-/// §4.1.4: a vendor capability that says where in a BAR a structure lies.
+/// §4.1.4: a vendor capability that locates a structure in a BAR.
 struct VirtioPciCapability {
     std::uint8_t id;      // kCapabilityVendor
     std::uint8_t next;    // offset of the next capability, or 0

@@ -42,14 +42,14 @@ inline constexpr std::size_t kVirtqIdxOffset = 2;
 inline constexpr std::size_t kVirtqEntriesOffset = 4;
 
 constexpr std::size_t virtq_desc_bytes(std::uint16_t size) { return sizeof(VirtqDesc) * size; }
-/// Where used_event lies in the available ring; its end is two bytes further.
+/// The offset of used_event in the available ring.
 constexpr std::size_t virtq_used_event_offset(std::uint16_t size) {
     return kVirtqEntriesOffset + sizeof(std::uint16_t) * size;
 }
 constexpr std::size_t virtq_avail_bytes(std::uint16_t size) {
     return virtq_used_event_offset(size) + sizeof(std::uint16_t);
 }
-/// Where avail_event lies in the used ring; its end is two bytes further.
+/// The offset of avail_event in the used ring.
 constexpr std::size_t virtq_avail_event_offset(std::uint16_t size) {
     return kVirtqEntriesOffset + sizeof(VirtqUsedElement) * size;
 }
@@ -71,11 +71,13 @@ struct VirtqPackedDesc {
     std::uint16_t flags;  // kVirtqDesc*, and the two bits below
 };
 
-/// Bits of VirtqPackedDesc::flags, by number: both as the wrap counter of who wrote it (§2.8.1).
+/// Bits of VirtqPackedDesc::flags, by number: the driver and the device write their wrap counter to
+/// them (§2.8.1).
 inline constexpr unsigned kVirtqPackedAvailBit = 7;
 inline constexpr unsigned kVirtqPackedUsedBit = 15;
 
-/// Of which descriptors the other side wants to be told (§2.8.10); one for each direction.
+/// Event suppression (§2.8.10): which descriptors the other side wants to be notified of; one
+/// structure for each direction.
 struct VirtqPackedEvent {
     std::uint16_t off_wrap;  // a place in the ring, and the wrap counter in bit kVirtqPackedWrapBit
     std::uint16_t flags;     // kVirtqPackedEvent*
