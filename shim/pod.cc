@@ -22,6 +22,7 @@
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
+#include "runtime/rpc/log_json.h"
 #include "runtime/rpc/on_result.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"

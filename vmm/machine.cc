@@ -122,7 +122,7 @@ Result<std::vector<kvm::CpuidEntry>> supported_cpuid(FdRef kvm) {
 Result<std::unique_ptr<Machine>> Machine::create(EventLoop& loop, const Options& options) {
     Fd vm = TRY(create_vm(options.kvm));
     Ram ram = TRY(make_ram(options));
-    GuestMemory memory = TRY(GuestMemory::create(std::move(ram.regions)));
+    virtio::GuestMemory memory = TRY(virtio::GuestMemory::create(std::move(ram.regions)));
     std::unique_ptr<Machine> machine(
         new Machine(loop, std::move(vm), std::move(ram.mappings), std::move(memory)));
     TRY(machine->add_memory_slots());

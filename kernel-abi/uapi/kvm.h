@@ -37,6 +37,7 @@ inline constexpr unsigned long kGetMsrFeatureIndexList =
 
 // of a VM
 inline constexpr unsigned long kCreateVcpu = request(Direction::None, 0x41, 0);
+inline constexpr unsigned long kCreateIrqchip = request(Direction::None, 0x60, 0);
 inline constexpr unsigned long kGetDirtyLog = request(Direction::Write, 0x42, sizeof(DirtyLog));
 inline constexpr unsigned long kSetUserMemoryRegion =
     request(Direction::Write, 0x46, sizeof(UserMemoryRegion));

@@ -144,7 +144,7 @@ TEST_F(VhostUserBlockTest, X1_ACallThatWouldBlockKeepsNobodyWaiting) {
     ASSERT_EQ(::fcntl(call, F_SETFL, 0), 0);
     const std::uint64_t most = UINT64_MAX - 1;
     ASSERT_EQ(::write(call, &most, sizeof(most)), 8);
-    const GuestAddress data = guest.ram.allocate(512);
+    const virtio::GuestAddress data = guest.ram.allocate(512);
     EXPECT_EQ(guest.move(abi::kVirtioBlkTIn, 7, data), 0);
     guest.await_answer();
     (*server)->stop();

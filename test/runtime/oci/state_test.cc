@@ -35,6 +35,7 @@ ContainerState example() {
             .created = "2024-02-29T12:00:00Z",
             .isolation = "kvm",
             .isolation_reason = "/dev/kvm: usable",
+            .cgroups = {"/sys/fs/cgroup/web"},
             .shim = {.pid = 42, .start_ticks = 43},
             .vmm = {.pid = 44, .start_ticks = UINT64_MAX}};
 }

@@ -21,7 +21,7 @@ namespace {
 // Files that somebody made on purpose: all checksums are right.
 
 std::vector<std::byte> header_of(std::uint64_t capacity) {
-    SnapshotHeader header{.capacity = capacity, .sum = {}};
+    SnapshotHeader header{.capacity = capacity, .base = {}, .sum = {}};
     header.sum =
         checksum(std::as_bytes(std::span(&header, 1)).first(offsetof(SnapshotHeader, sum)));
     std::vector<std::byte> bytes;
