@@ -66,11 +66,50 @@ struct ProcessSpec {
     friend bool operator==(const ProcessSpec&, const ProcessSpec&) = default;
 };
 
+/// A disk of the machine. Its letter changes when disks come and go, so it is named by one of
+/// these; the other is empty.
+struct DiskId {
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::string serial = {};       // the virtio-blk ID
+    std::string pci_address = {};  // "0000:01:1f.0"
+    // NOLINTEND(readability-redundant-member-init)
+
+    friend bool operator==(const DiskId&, const DiskId&) = default;
+};
+
+/// A file or directory of a tree that the host shares by virtio-fs.
+struct TreePath {
+    std::string tag;   // of the virtio-fs device
+    std::string path;  // in the tree; "": its top
+
+    friend bool operator==(const TreePath&, const TreePath&) = default;
+};
+
+/// Where a container's writes to its root are stored.
+enum class WrittenTo : std::uint32_t {
+    Nothing,      // the root is read-only, and has every mount point
+    Memory,       // a tmpfs of the guest
+    ScratchDisk,  // a directory of an ext4
+    InPlace,      // the tree itself, as runc does
+};
+
+struct RootSpec {
+    std::optional<DiskId> disk;    // an EROFS image
+    std::optional<TreePath> tree;  // exactly one of disk and tree
+    WrittenTo written_to = WrittenTo::Memory;
+    DiskId scratch_disk;            // for ScratchDisk
+    std::string scratch_directory;  // made in it for this container; "": the disk has no other user
+
+    friend bool operator==(const RootSpec&, const RootSpec&) = default;
+};
+
 struct MountSpec {
     std::string destination;  // absolute, in the container
-    std::string type;         // proc sysfs tmpfs devpts mqueue cgroup
+    std::string type;         // proc sysfs tmpfs devpts mqueue cgroup, bind for a tree
     std::string source;
     std::vector<std::string> options;
+    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+    std::optional<TreePath> tree = {};  // what a bind mounts
 
     friend bool operator==(const MountSpec&, const MountSpec&) = default;
 };
@@ -128,9 +167,8 @@ struct SysctlSpec {
 
 struct ContainerSpec {
     std::string id;
-    std::string root_disk_serial;
-    std::string scratch_disk_serial;  // takes what is written; "": memory of the guest does
-    bool root_read_only = false;
+    RootSpec root;
+    bool root_read_only = false;  // once every mount point is made
     std::string hostname;
     std::string domainname;
     NamespacesSpec namespaces;
@@ -143,6 +181,24 @@ struct ContainerSpec {
     ProcessSpec process;
 
     friend bool operator==(const ContainerSpec&, const ContainerSpec&) = default;
+};
+
+/// What a container has used, from the files of its cgroup.
+/// Source: Linux Documentation/admin-guide/cgroup-v2.rst.
+struct ContainerStats {
+    std::uint64_t cpu_usage_us = 0;
+    std::uint64_t cpu_user_us = 0;
+    std::uint64_t cpu_system_us = 0;
+    std::uint64_t cpu_throttled_us = 0;
+    std::uint64_t memory_bytes = 0;
+    std::uint64_t memory_anonymous_bytes = 0;
+    std::uint64_t memory_inactive_file_bytes = 0;  // not of the working set
+    std::uint64_t page_faults = 0;
+    std::uint64_t page_faults_major = 0;
+    std::uint64_t oom_kills = 0;
+    std::uint64_t pids = 0;
+
+    friend bool operator==(const ContainerStats&, const ContainerStats&) = default;
 };
 
 }  // namespace pepita::runtime

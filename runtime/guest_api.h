@@ -74,6 +74,16 @@ public:
     void remove(const ProcessId& process, OnResult<void> done);
     /// Kills all, syncs, powers off. The answer comes first.
     void shutdown(std::chrono::milliseconds deadline, OnResult<void> done);
+    /// Finds PCI functions that were attached since. Answers when their drivers have probed.
+    void rescan(OnResult<void> done);
+    /// Answers when the driver has let go of a PCI function, which may then be detached; one that
+    /// `pci_address` names may be no disk. FailedPrecondition while the disk is mounted.
+    void release(const DiskId& disk, OnResult<void> done);
+    /// Unsupported where the container has no cgroup.
+    void stats(const std::string& container, OnResult<ContainerStats> done);
+    /// Steps the guest's clock of real time by `offset` (0: reads it). Gives the guest's time after
+    /// that, since 1970.
+    void adjust_clock(std::chrono::nanoseconds offset, OnResult<std::chrono::nanoseconds> done);
 
 private:
     std::shared_ptr<Channel> channel_;
@@ -98,6 +108,11 @@ public:
     virtual void close_stdin(ProcessId process, OnResult<void> done) = 0;
     virtual void remove(ProcessId process, OnResult<void> done) = 0;
     virtual void shutdown(OnResult<void> done) = 0;
+    virtual void rescan(OnResult<void> done) = 0;
+    virtual void release(DiskId disk, OnResult<void> done) = 0;
+    virtual void stats(std::string container, OnResult<ContainerStats> done) = 0;
+    virtual void adjust_clock(std::chrono::nanoseconds offset,
+                              OnResult<std::chrono::nanoseconds> done) = 0;
 };
 
 /// Turns a call into one of `service`'s. A method it does not know is Unsupported; a payload that

@@ -32,6 +32,8 @@ public:
     /// For clone3(2) with CLONE_INTO_CGROUP.
     FdRef fd() const { return fd_.ref(); }
 
+    const std::string& directory() const { return directory_; }
+
     /// To every process in it and in those below it.
     Result<void> signal_all(int signal) const;
 

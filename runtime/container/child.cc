@@ -41,10 +41,7 @@ namespace {
 using Kind = ControlMessage::Kind;
 
 [[noreturn]] void fail(FdRef control, const Error& error) {
-    (void)send_control(control, {.kind = Kind::Failed,
-                                 .value = static_cast<std::uint32_t>(error.code()),
-                                 .words = error.message()})
-        .has_value();
+    (void)send_control(control, failed(error)).has_value();
     ::_exit(1);
 }
 

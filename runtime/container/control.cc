@@ -135,6 +135,12 @@ Result<ControlMessage> receive_control(FdRef socket, std::optional<std::chrono::
     return message;
 }
 
+ControlMessage failed(const Error& error) {
+    return {.kind = ControlMessage::Kind::Failed,
+            .value = static_cast<std::uint32_t>(error.code()),
+            .words = error.message()};
+}
+
 Error error_of(const ControlMessage& message) {
     return {static_cast<Code>(message.value), message.words};
 }

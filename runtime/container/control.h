@@ -51,7 +51,8 @@ Result<void> send_control(FdRef socket, const ControlMessage& message);
 Result<ControlMessage> receive_control(FdRef socket,
                                        std::optional<std::chrono::seconds> limit = {});
 
-/// The Error that a Failed message carries.
+/// The Failed message for an error, without its errno, and the Error that one carries.
+ControlMessage failed(const Error& error);
 Error error_of(const ControlMessage& message);
 
 }  // namespace pepita::runtime::container

@@ -20,6 +20,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/cgroup.h"
+#include "runtime/container/cgroup_stats.h"
 #include "runtime/container/child.h"
 #include "runtime/container/control.h"
 #include "runtime/container/namespaces.h"
@@ -212,6 +213,13 @@ Result<Process> Container::exec(const ProcessSpec& spec, Stdio stdio) {
         return std::move(ready).error();
     }
     return Process(pid, std::move(control.parent), std::move(ready->fd));
+}
+
+Result<ContainerStats> Container::stats() const {
+    if (!state_->cgroup) {
+        return Error(Code::Unsupported, "the container has no cgroup");
+    }
+    return read_stats(state_->cgroup->directory());
 }
 
 Result<void> Container::signal_all(int signal) {

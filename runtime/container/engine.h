@@ -81,6 +81,9 @@ public:
     /// One more process in the running container, waiting for start(); a child of the caller.
     Result<Process> exec(const ProcessSpec& spec, Stdio stdio);
 
+    /// What it has used. Errors: Unsupported without a cgroup.
+    Result<ContainerStats> stats() const;
+
     /// Sends `signal` to every process of the container.
     Result<void> signal_all(int signal);
 

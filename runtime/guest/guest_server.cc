@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
+#include "runtime/guest/clock.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
@@ -31,6 +33,9 @@ Result<void> check_name(const std::string& id) {
     }
     return {};
 }
+
+// A disk whose server has died never lets its driver go.
+constexpr std::chrono::seconds kDeviceDeadline{30};
 
 }  // namespace
 
@@ -92,13 +97,12 @@ Result<StreamNumbers> GuestServer::create_now(const ContainerSpec& spec) {
     if (spec.process.terminal == Terminal::No) {
         stdio = TRY(streams->make_pipes(spec.process.streams));
     }
-    container::Container::Options options{
-        .root_device = TRY(options_.find_disk(spec.root_disk_serial)),
-        .scratch_device = {},
-        .state_directory = options_.state_directory,
-        .cgroup_directory = options_.cgroup_directory};
-    if (!spec.scratch_disk_serial.empty() && !spec.root_read_only) {
-        options.scratch_device = TRY(options_.find_disk(spec.scratch_disk_serial));
+    container::Container::Options options{.root_device = TRY(options_.find_disk(*spec.root.disk)),
+                                          .scratch_device = {},
+                                          .state_directory = options_.state_directory,
+                                          .cgroup_directory = options_.cgroup_directory};
+    if (spec.root.written_to == WrittenTo::ScratchDisk && !spec.root_read_only) {
+        options.scratch_device = TRY(options_.find_disk(spec.root.scratch_disk));
     }
     auto made = TRY(container::Container::create(spec, options, std::move(stdio)));
     const StreamNumbers numbers =
@@ -258,6 +262,28 @@ void GuestServer::shutdown(OnResult<void> done) {
     }
     done({});
     options_.power_off();
+}
+
+void GuestServer::rescan(OnResult<void> done) {
+    errands_.run([this] { return options_.rescan(); }, kDeviceDeadline, std::move(done));
+}
+
+void GuestServer::release(DiskId disk, OnResult<void> done) {
+    errands_.run([this, disk = std::move(disk)] { return options_.release(disk); }, kDeviceDeadline,
+                 std::move(done));
+}
+
+void GuestServer::stats(std::string container, OnResult<ContainerStats> done) {
+    Result<container::Container*> found = find_container(container);
+    if (!found) {
+        return done(std::move(found).error());
+    }
+    done((*found)->stats());
+}
+
+void GuestServer::adjust_clock(std::chrono::nanoseconds offset,
+                               OnResult<std::chrono::nanoseconds> done) {
+    done(step_clock(offset));
 }
 
 }  // namespace pepita::runtime::guest

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
+#include "runtime/guest/errand.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest_api.h"
@@ -34,11 +36,13 @@ public:
         std::string version;
         std::string state_directory;
         std::string cgroup_directory;  // "": containers have no cgroup
-        std::function<Result<std::string>(const std::string& serial)> find_disk;
+        std::function<Result<std::string>(const DiskId& disk)> find_disk;
+        std::function<Result<void>()> rescan;                     // called in a child process
+        std::function<Result<void>(const DiskId& disk)> release;  // the same
         std::function<void()> power_off;
     };
     GuestServer(EventLoop& loop, StreamServer& streams, Options options)
-        : loop_(loop), streams_(streams), options_(std::move(options)) {}
+        : loop_(loop), streams_(streams), options_(std::move(options)), errands_(loop) {}
 
     void describe(OnResult<GuestDescription> done) override;
     void create(ContainerSpec spec, OnResult<StreamNumbers> done) override;
@@ -50,6 +54,11 @@ public:
     void close_stdin(ProcessId process, OnResult<void> done) override;
     void remove(ProcessId process, OnResult<void> done) override;
     void shutdown(OnResult<void> done) override;
+    void rescan(OnResult<void> done) override;
+    void release(DiskId disk, OnResult<void> done) override;
+    void stats(std::string container, OnResult<ContainerStats> done) override;
+    void adjust_clock(std::chrono::nanoseconds offset,
+                      OnResult<std::chrono::nanoseconds> done) override;
 
     /// A child was reaped: one of ours, or an orphan that only had to be.
     void on_exit(pid_t pid, const ChildExit& exit);
@@ -79,6 +88,7 @@ private:
     EventLoop& loop_;
     StreamServer& streams_;
     Options options_;
+    Errands errands_;
     std::map<std::string, std::unique_ptr<container::Container>> containers_;
     std::map<ProcessId, Process> processes_;
 };

@@ -18,8 +18,10 @@
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
 #include "runtime/guest/guest_server.h"
 #include "runtime/guest/machine_setup.h"
+#include "runtime/guest/pci_devices.h"
 #include "runtime/guest/reaper.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest/vsock.h"
@@ -85,7 +87,12 @@ Result<void> serve() {
          .state_directory = guest::kContainers,
          .cgroup_directory = guest::kCgroup,
          .find_disk =
-             [](const std::string& serial) { return guest::find_disk(serial, "/sys/block"); },
+             [](const pepita::runtime::DiskId& disk) { return guest::find_disk(disk, "/sys"); },
+         .rescan = [] { return guest::rescan_bus("/sys"); },
+         .release =
+             [](const pepita::runtime::DiskId& disk) {
+                 return guest::release_device(disk, "/sys");
+             },
          .power_off = power_off});
     const auto reaper = TRY(guest::Reaper::create(
         *loop, [&server](pid_t pid, const pepita::ChildExit& exit) { server.on_exit(pid, exit); }));

@@ -1,6 +1,5 @@
 #include "runtime/guest/machine_setup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -11,7 +10,6 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -153,20 +151,6 @@ Result<void> prepare_for_containers() {
         return Error::from_errno(errno, "sethostname");
     }
     return {};
-}
-
-Result<std::string> find_disk(const std::string& serial, const std::string& sys_block) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(sys_block.c_str()), ::closedir);
-    if (!entries) {
-        return Error::from_errno(errno, "open '" + sys_block + "'");
-    }
-    while (const dirent* entry = ::readdir(entries.get())) {
-        const Result<std::string> found = read_file(sys_block + "/" + entry->d_name + "/serial");
-        if (found && !serial.empty() && (*found == serial || *found == serial + "\n")) {
-            return std::string("/dev/") + entry->d_name;
-        }
-    }
-    return Error(Code::NotFound, "no disk has the serial '" + serial + "'");
 }
 
 }  // namespace pepita::runtime::guest

@@ -32,7 +32,4 @@ Result<void> load_modules(const std::string& list);
 /// Loopback up, controllers for containers, a host name.
 Result<void> prepare_for_containers();
 
-/// The block device whose virtio-blk ID is `serial`: "/dev/vda". Errors: NotFound.
-Result<std::string> find_disk(const std::string& serial, const std::string& sys_block);
-
 }  // namespace pepita::runtime::guest

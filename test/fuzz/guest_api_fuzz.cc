@@ -12,9 +12,9 @@
 // payload.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     namespace runtime = pepita::runtime;
-    static const std::array<std::string, 11> kMethods{"Describe",   "Create", "Start",   "Exec",
-                                                      "Signal",     "Wait",   "Resize",  "Delete",
-                                                      "CloseStdin", "Nobody", "Shutdown"};
+    static const std::array<std::string, 15> kMethods{
+        "Describe",   "Create", "Start",    "Exec",   "Signal",  "Wait",  "Resize",     "Delete",
+        "CloseStdin", "Nobody", "Shutdown", "Rescan", "Release", "Stats", "AdjustClock"};
     if (size == 0) {
         return 0;
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -66,6 +67,25 @@ public:
         answer(std::move(done));
     }
 
+    void rescan(runtime::OnResult<void> done) override {
+        asked("rescan", {});
+        answer(std::move(done));
+    }
+    void release(runtime::DiskId device, runtime::OnResult<void> done) override {
+        asked("release", {});
+        disk = std::move(device);
+        answer(std::move(done));
+    }
+    void stats(std::string id, runtime::OnResult<runtime::ContainerStats> done) override {
+        asked("stats", {.container = std::move(id), .exec = ""});
+        answer(std::move(done), used);
+    }
+    void adjust_clock(std::chrono::nanoseconds offset,
+                      runtime::OnResult<std::chrono::nanoseconds> done) override {
+        asked("adjust_clock", {});
+        answer(std::move(done), clock + offset);
+    }
+
     std::string method;
     runtime::ProcessId process_id;
     runtime::ContainerSpec container;
@@ -73,6 +93,9 @@ public:
     runtime::WindowSize window;
     std::uint32_t signal_number = 0;
     bool all = false;
+    runtime::DiskId disk;
+    runtime::ContainerStats used;
+    std::chrono::nanoseconds clock{1'000};
 
     runtime::StreamNumbers numbers{.in = 1, .out = 0xffff'ffff'ffff'ffff, .err = 3};
     std::optional<std::string> error;

@@ -132,6 +132,55 @@ TEST_F(GuestApiTest, CloseStdinRemoveAndShutdownReachTheirOwnMethods) {
     EXPECT_EQ(service_.method, "shutdown");
 }
 
+TEST_F(GuestApiTest, ReleaseNamesTheDiskAndRescanNeedsNone) {
+    ASSERT_TRUE(answer<void>([&](auto done) { client_.rescan(std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "rescan");
+    const DiskId disk{.serial = "disk7", .pci_address = "0000:01:1f.0"};
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.release(disk, std::move(done)); }).has_value());
+    EXPECT_EQ(service_.disk, disk);
+}
+
+TEST_F(GuestApiTest, EveryFieldOfTheStatsArrives) {
+    service_.used = {.cpu_usage_us = 1,
+                     .cpu_user_us = 2,
+                     .cpu_system_us = 3,
+                     .cpu_throttled_us = 4,
+                     .memory_bytes = 0xffff'ffff'ffff'ffff,
+                     .memory_anonymous_bytes = 6,
+                     .memory_inactive_file_bytes = 7,
+                     .page_faults = 8,
+                     .page_faults_major = 9,
+                     .oom_kills = 10,
+                     .pids = 11};
+    EXPECT_EQ(
+        answer<ContainerStats>([&](auto done) { client_.stats("web", std::move(done)); }).value(),
+        service_.used);
+    EXPECT_EQ(service_.process_id.container, "web");
+}
+
+TEST_F(GuestApiTest, AClockIsAdjustedForwardsAndBackwards) {
+    using std::chrono::nanoseconds;
+    for (const nanoseconds offset : {nanoseconds(700'000'000), nanoseconds(-300)}) {
+        EXPECT_EQ(answer<nanoseconds>([&](auto done) {
+                      client_.adjust_clock(offset, std::move(done));
+                  }).value(),
+                  service_.clock + offset);
+    }
+}
+
+TEST_F(GuestApiTest, AValueThatATypeDoesNotHaveIsInvalidArgument) {
+    // Create {root {written_to: 4}, process {args: "a"}}, then the same with 3: the last there is.
+    const std::string process =
+        "\x6a\x03\x3a\x01"
+        "a";
+    EXPECT_EQ(pair_.raw(kService, "Create", "\x12\x02\x18\x04" + process).error().code(),
+              Code::InvalidArgument);
+    EXPECT_EQ(service_.method, "");
+    EXPECT_TRUE(pair_.raw(kService, "Create", "\x12\x02\x18\x03" + process).has_value());
+    EXPECT_EQ(service_.container.root.written_to, WrittenTo::InPlace);
+}
+
 TEST_F(GuestApiTest, AnErrorKeepsItsCodeAndWordsWithAValueOrWithout) {
     service_.error = "container not running";
     const auto exec = answer<StreamNumbers>(
@@ -163,7 +212,7 @@ TEST_P(GuestApiMethod, GarbageIsInvalidArgumentAndReachesNoService) {
 
 INSTANTIATE_TEST_SUITE_P(WithARequest, GuestApiMethod,
                          testing::Values("Create", "Exec", "Start", "Signal", "Wait", "Resize",
-                                         "CloseStdin", "Delete"),
+                                         "CloseStdin", "Delete", "Release", "Stats"),
                          [](const auto& method) { return std::string(method.param); });
 
 TEST_F(GuestApiTest, AProcessWithoutArgumentsIsInvalidArgument) {

@@ -43,11 +43,16 @@ protected:
                 {.version = "1.2.3",
                  .state_directory = state_directory_,
                  .cgroup_directory = "",
-                 .find_disk = [](const std::string& serial) -> Result<std::string> {
-                     if (serial != "disk0") {
-                         return Error(Code::NotFound, "no disk has the serial '" + serial + "'");
+                 .find_disk = [](const DiskId& disk) -> Result<std::string> {
+                     if (disk.serial != "disk0") {
+                         return Error(Code::NotFound,
+                                      "no disk has the serial '" + disk.serial + "'");
                      }
                      return image->device();
+                 },
+                 .rescan = [] { return Result<void>(); },
+                 .release = [](const DiskId& disk) -> Result<void> {
+                     return Error(Code::FailedPrecondition, "'" + disk.serial + "' is in use");
                  },
                  .power_off = [this] { is_off_ = true; }}};
     }
@@ -55,7 +60,7 @@ protected:
     static ContainerSpec spec(const std::string& id, const std::string& script) {
         ContainerSpec spec = shell(script);
         spec.id = id;
-        spec.root_disk_serial = "disk0";
+        spec.root.disk = DiskId{.serial = "disk0"};
         return spec;
     }
 
@@ -119,14 +124,15 @@ TEST_F(GuestServerTest, WhatItDoesNotKnowIsNotFound) {
 
 TEST_F(GuestServerTest, AMissingDiskIsNamedAndTheIdStaysFree) {
     ContainerSpec missing = spec("web", "true");
-    missing.root_disk_serial = "disk7";
+    missing.root.disk = DiskId{.serial = "disk7"};
     EXPECT_EQ(create(missing).error().message(), "no disk has the serial 'disk7'");
     EXPECT_EQ(start(web_).error().code(), Code::NotFound);
 }
 
 TEST_F(GuestServerTest, TheScratchDiskIsLookedForWhereSomethingCanBeWritten) {
     ContainerSpec wanting = spec("web", "true");
-    wanting.scratch_disk_serial = "disk8";
+    wanting.root.written_to = WrittenTo::ScratchDisk;
+    wanting.root.scratch_disk.serial = "disk8";
     EXPECT_EQ(create(wanting).error().message(), "no disk has the serial 'disk8'");
     wanting.root_read_only = true;
     ASSERT_TRUE(create(wanting).has_value());

@@ -1,0 +1,54 @@
+#include "runtime/container/cgroup_stats.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "runtime/container.h"
+
+namespace pepita::runtime::container {
+namespace {
+
+// Files as cgroup v2 has them.
+class CgroupStatsTest : public testing::Test {
+protected:
+    CgroupStatsTest() { EXPECT_NE(::mkdtemp(directory_.data()), nullptr); }
+    ~CgroupStatsTest() override { std::filesystem::remove_all(directory_); }
+
+    void write(const std::string& file, const std::string& text) {
+        std::ofstream(directory_ + "/" + file) << text;
+    }
+
+    std::string directory_ = "/tmp/pepita-cgroup-XXXXXX";
+};
+
+TEST_F(CgroupStatsTest, EachNumberComesFromItsLine) {
+    write("cpu.stat",
+          "usage_usec 300\nuser_usec 200\nsystem_usec 100\nnr_periods 9\nthrottled_usec 50\n");
+    write("memory.current", "1048576\n");
+    write("memory.stat", "anon 4096\nanon_thp 1\ninactive_file 8192\npgfault 11\npgmajfault 2\n");
+    write("memory.events", "low 7\noom 3\noom_kill 1\noom_group_kill 5\n");
+    write("pids.current", "4\n");
+    EXPECT_EQ(read_stats(directory_).value(), (ContainerStats{.cpu_usage_us = 300,
+                                                              .cpu_user_us = 200,
+                                                              .cpu_system_us = 100,
+                                                              .cpu_throttled_us = 50,
+                                                              .memory_bytes = 1'048'576,
+                                                              .memory_anonymous_bytes = 4096,
+                                                              .memory_inactive_file_bytes = 8192,
+                                                              .page_faults = 11,
+                                                              .page_faults_major = 2,
+                                                              .oom_kills = 1,
+                                                              .pids = 4}));
+}
+
+TEST_F(CgroupStatsTest, AMissingControllerCountsAsZero) {
+    write("cpu.stat", "usage_usec 300\n");
+    EXPECT_EQ(read_stats(directory_).value(), (ContainerStats{.cpu_usage_us = 300}));
+}
+
+}  // namespace
+}  // namespace pepita::runtime::container
