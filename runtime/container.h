@@ -94,11 +94,13 @@ enum class WrittenTo : std::uint32_t {
 };
 
 struct RootSpec {
-    std::optional<DiskId> disk;    // an EROFS image
-    std::optional<TreePath> tree;  // exactly one of disk and tree
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::optional<DiskId> disk = {};    // an EROFS image
+    std::optional<TreePath> tree = {};  // exactly one of disk and tree
     WrittenTo written_to = WrittenTo::Memory;
-    DiskId scratch_disk;            // for ScratchDisk
-    std::string scratch_directory;  // made in it for this container; "": the disk has no other user
+    DiskId scratch_disk = {};            // for ScratchDisk
+    std::string scratch_directory = {};  // made in it for this container; "": no other uses it
+    // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const RootSpec&, const RootSpec&) = default;
 };

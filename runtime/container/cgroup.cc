@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/poll.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -11,7 +10,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +36,6 @@ constexpr std::uint64_t kSharesMax = 262'144;
 constexpr std::uint64_t kWeightMin = 1;
 constexpr std::uint64_t kWeightMax = 10'000;
 constexpr std::uint64_t kDefaultPeriodUs = 100'000;
-constexpr std::chrono::seconds kEmptyDeadline{5};
 constexpr std::size_t kProcsMax = std::size_t{64} << 20U;  // beyond any pid_max
 constexpr std::size_t kEventsMax = 256;                    // "populated 1\nfrozen 0\n"
 
@@ -147,7 +144,12 @@ Result<std::unique_ptr<Cgroup>> Cgroup::create(const std::string& directory,
     return cgroup;
 }
 
-Cgroup::~Cgroup() { (void)remove().has_value(); }
+Cgroup::~Cgroup() {
+    if (!directory_.empty()) {
+        (void)signal_all(SIGKILL).has_value();
+        (void)remove().has_value();
+    }
+}
 
 Result<void> Cgroup::set(const std::string& file, const std::string& value) const {
     Result<void> written = write_file(directory_ + "/" + file, value);
@@ -183,36 +185,21 @@ Result<void> Cgroup::signal_all(int signal) const {
     return {};
 }
 
-Result<void> Cgroup::wait_until_empty() const {
-    const std::string path = directory_ + "/cgroup.events";
-    const Fd events = TRY(open_file(path.c_str(), O_RDONLY));
-    const auto deadline = std::chrono::steady_clock::now() + kEmptyDeadline;
-    while (true) {
-        // kernfs tells poll(2) of changes since the last read of this very descriptor.
-        std::array<char, kEventsMax> text{};
-        const ssize_t got = ::pread(events.ref().number(), text.data(), text.size(), 0);
-        if (got < 0) {
-            return Error::from_errno(errno, "read '" + path + "'");
-        }
-        if (!std::string_view(text.data(), static_cast<std::size_t>(got)).contains("populated 1")) {
-            return {};
-        }
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0) {
-            return Error(Code::DeadlineExceeded, "cgroup '" + directory_ + "' is still in use");
-        }
-        pollfd changed{.fd = events.ref().number(), .events = POLLPRI, .revents = 0};
-        (void)::poll(&changed, 1, static_cast<int>(left.count()));
-    }
+Result<Fd> Cgroup::open_events() const {
+    return open_file((directory_ + "/cgroup.events").c_str(), O_RDONLY);
+}
+
+bool Cgroup::is_empty(FdRef events) {
+    std::array<char, kEventsMax> text{};
+    const ssize_t got = ::pread(events.number(), text.data(), text.size(), 0);
+    return got < 0 ||
+           !std::string_view(text.data(), static_cast<std::size_t>(got)).contains("populated 1");
 }
 
 Result<void> Cgroup::remove() {
     if (directory_.empty()) {
         return {};
     }
-    TRY(signal_all(SIGKILL));
-    TRY(wait_until_empty());
     remove_children(fd_.ref(), 0);
     if (::rmdir(directory_.c_str()) != 0) {
         return Error::from_errno(errno, "remove cgroup '" + directory_ + "'");

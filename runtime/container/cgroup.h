@@ -14,8 +14,8 @@ namespace pepita::runtime::container {
 /// How deep a container with a writable cgroup file system may nest its own.
 inline constexpr int kCgroupDepthMax = 64;
 
-/// A container's cgroup (v2): its limits and its device rules. It goes with this object, with
-/// whatever still runs in it.
+/// A container's cgroup (v2): its limits and its device rules. What still runs in it is killed with
+/// this object.
 class Cgroup {
 public:
     /// Makes `directory` and applies `resources`; a limit of 0 (pids, memory, quota, shares) is
@@ -37,15 +37,18 @@ public:
     /// To every process in it and in those below it.
     Result<void> signal_all(int signal) const;
 
-    /// Kills what is left, waits for it at most five seconds, and removes the directory with those
-    /// that the container has made in it. Once.
+    /// Its cgroup.events: poll(2) notifies of changes (POLLPRI) since it was last read.
+    Result<Fd> open_events() const;
+    /// Whether no process is in it or below, by its cgroup.events.
+    static bool is_empty(FdRef events);
+
+    /// Removes the directory with those that the container has made in it. Once it is empty.
     Result<void> remove();
 
 private:
     Cgroup(std::string directory, Fd fd) : directory_(std::move(directory)), fd_(std::move(fd)) {}
     Result<void> limit(const ResourcesSpec& resources) const;
     Result<void> set(const std::string& file, const std::string& value) const;
-    Result<void> wait_until_empty() const;
 
     std::string directory_;  // empty once removed
     Fd fd_;

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/keyctl.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -12,10 +11,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -32,6 +33,7 @@
 #include "runtime/container/namespaces.h"
 #include "runtime/container/outcome.h"
 #include "runtime/container/program.h"
+#include "runtime/container/root.h"
 #include "runtime/container/streams.h"
 #include "runtime/container/terminal.h"
 
@@ -119,28 +121,61 @@ Result<void> set_up_outside(const ContainerSpec& spec) {
     return set_oom_score(spec.process);
 }
 
-Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& root, Stdio stdio) {
-    TRY(set_up_outside(spec));
-    const Fd spare_null = TRY(open_file("/dev/null", O_RDWR));
-    (void)::umask(0);
-    TRY(enter_root(root));
-    for (const MountSpec& mount : spec.mounts) {
-        TRY(mount_one(mount));
+Result<void> mount_everything(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
+    const std::string path = TRY(mount_root(root, control));
+    const std::vector<Fd> trees = TRY(open_trees(root, spec.mounts));
+    TRY(enter_root(path));
+    for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+        TRY(mount_one(spec.mounts[i], trees[i]));
     }
-    TRY(make_devices(spec.devices));
-    std::optional<Fd> terminal = TRY(open_streams(spec.process, std::move(stdio), spare_null));
-    if (terminal) {
-        TRY(bind_console());
-    }
+    return {};
+}
+
+// Once nothing more is made.
+Result<void> protect(const ContainerSpec& spec) {
+    TRY(finish_mounts(spec.mounts));
     for (const std::string& path : spec.masked_paths) {
         TRY(mask_path(path));
     }
     for (const std::string& path : spec.read_only_paths) {
         TRY(make_read_only(path));
     }
+    return spec.root_read_only ? make_root_read_only() : Result<void>();
+}
+
+// As runc does, a program that is not there is found out before the start. What it takes to enter
+// the working directory is not known before.
+int look_up_program(const ProcessSpec& spec) {
+    const Result<Fd> directory = open_inside(spec.cwd, O_PATH | O_DIRECTORY);
+    if (!directory || ::fchdir(directory->ref().number()) != 0) {
+        return 0;
+    }
+    const int reason = find_program(spec);
+    return ::chdir("/") == 0 ? reason : errno;
+}
+
+Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& root, Stdio stdio,
+                                 FdRef control) {
+    TRY(set_up_outside(spec));
+    const Fd spare_null = TRY(open_file("/dev/null", O_RDWR));
+    (void)::umask(0);
+    TRY(mount_everything(spec, root, control));
+    TRY(make_devices(spec.devices));
+    std::optional<Fd> terminal = TRY(open_streams(spec.process, std::move(stdio), spare_null));
+    if (terminal) {
+        TRY(bind_console());
+    }
     // As runc does; where it cannot be made, entering it says why.
     (void)open_or_make_directory(spec.process.cwd).has_value();
+    TRY(protect(spec));
     return terminal;
+}
+
+[[noreturn]] void fail_to_run(FdRef control, int reason) {
+    (void)send_control(control,
+                       {.kind = Kind::ExecFailed, .value = static_cast<std::uint32_t>(reason)})
+        .has_value();
+    ::_exit(exit_status_of(reason));
 }
 
 // Says that all is ready, waits for the word, and becomes the program.
@@ -148,7 +183,7 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& r
                                   FdRef control) {
     const Result<void> said = send_control(
         control, {.kind = Kind::Ready, .value = 0, .words = {}, .fd = std::move(terminal)});
-    const auto word = receive_control(control, std::nullopt);
+    const auto word = receive_control(control);
     if (!said || !word || word->kind != Kind::Start) {
         ::_exit(0);  // nobody wants this process any more
     }
@@ -158,11 +193,7 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const std::string& r
         fail(control, applied.error());
     }
     (void)::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-    const int reason = become_program(complete);
-    (void)send_control(control,
-                       {.kind = Kind::ExecFailed, .value = static_cast<std::uint32_t>(reason)})
-        .has_value();
-    ::_exit(exit_status_of(reason));
+    fail_to_run(control, become_program(complete));
 }
 
 Result<std::optional<Fd>> set_up_exec(const ProcessSpec& spec, Stdio stdio) {
@@ -174,7 +205,7 @@ Result<std::optional<Fd>> set_up_exec(const ProcessSpec& spec, Stdio stdio) {
 }
 
 Result<void> join(const NamespacesSpec& namespaces, FdRef pidfd) {
-    std::uint64_t flags = clone_flags(namespaces);
+    std::uint64_t flags = clone_flags(namespaces) & ~static_cast<std::uint64_t>(CLONE_NEWPID);
     flags |= namespaces.cgroup ? CLONE_NEWCGROUP : 0U;
     return outcome(::setns(pidfd.number(), static_cast<int>(flags)),
                    "join the container's namespaces");
@@ -185,15 +216,18 @@ Result<void> hide() { return outcome(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_S
 
 }  // namespace
 
-void run_container(const ContainerSpec& spec, const std::string& root, Stdio stdio, Fd control) {
+void run_container(const ContainerSpec& spec, const RootMounts& root, Stdio stdio, Fd control) {
     close_all_but({control.ref(), stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
     restore_signals();
     if (const Result<void> hidden = hide(); !hidden) {
         fail(control.ref(), hidden.error());
     }
-    Result<std::optional<Fd>> terminal = set_up(spec, root, std::move(stdio));
+    Result<std::optional<Fd>> terminal = set_up(spec, root, std::move(stdio), control.ref());
     if (!terminal) {
         fail(control.ref(), terminal.error());
+    }
+    if (const int reason = look_up_program(spec.process); reason != 0) {
+        fail_to_run(control.ref(), reason);
     }
     wait_and_become(spec.process, *std::move(terminal), control.ref());
 }
@@ -213,24 +247,20 @@ void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec, FdRef p
     if (!joined) {
         fail(control.ref(), joined.error());
     }
-    // A pid namespace is entered by children only; CLONE_PARENT makes this one the caller's.
-    clone_args arguments{};
-    arguments.flags = CLONE_PARENT;
-    const long pid = ::syscall(SYS_clone3, &arguments, sizeof(arguments));
-    if (pid < 0) {
-        fail(control.ref(), Error::from_errno(errno, "clone3"));
-    }
-    if (pid > 0) {
-        ::_exit(0);
-    }
-    if (!send_control(control.ref(), {.kind = Kind::Joined})) {
-        ::_exit(0);
-    }
     Result<std::optional<Fd>> terminal = set_up_exec(spec, std::move(stdio));
     if (!terminal) {
         fail(control.ref(), terminal.error());
     }
     wait_and_become(spec, *std::move(terminal), control.ref());
+}
+
+void run_cleaner(const RootMounts& root, Fd control) {
+    close_all_but({control.ref()});
+    if (const Result<void> cleaned = clean_scratch(root); !cleaned) {
+        fail(control.ref(), cleaned.error());
+    }
+    (void)send_control(control.ref(), {.kind = Kind::Ready}).has_value();
+    ::_exit(0);
 }
 
 }  // namespace pepita::runtime::container

@@ -1,22 +1,24 @@
 #pragma once
 
-#include <string>
-
 #include "kernel-abi/sys/fd.h"
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
+#include "runtime/container/root.h"
 
 namespace pepita::runtime::container {
 
-/// The child's side of Container::create(), in its new namespaces: sets everything up below
-/// `root`, says so, waits for the word to start, and becomes the program. What fails is said over
+/// The child's side of Container::create(), in its new namespaces: mounts the root, sets everything
+/// up in it, sends Ready, waits for Start, and becomes the program. What fails is sent over
 /// `control`.
-[[noreturn]] void run_container(const ContainerSpec& spec, const std::string& root, Stdio stdio,
+[[noreturn]] void run_container(const ContainerSpec& spec, const RootMounts& root, Stdio stdio,
                                 Fd control);
 
-/// The child's side of Container::exec(), still in the caller's namespaces: joins those of the
-/// process behind `pidfd` and goes on there in a process of its own, of which `control` is told.
+/// The child's side of Container::exec(), in the container's pid namespace and else in the
+/// caller's: joins those of the process behind `pidfd` and becomes the program.
 [[noreturn]] void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec, FdRef pidfd,
                            Stdio stdio, Fd control);
+
+/// The child's side of Container::remove(): removes what the container has written.
+[[noreturn]] void run_cleaner(const RootMounts& root, Fd control);
 
 }  // namespace pepita::runtime::container

@@ -1,13 +1,10 @@
 #include "runtime/container/control.h"
 
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/types.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -32,27 +29,22 @@ struct Wire {
     std::array<char, kWordsMax> words{};
 };
 
-Result<void> wait_readable(FdRef socket, std::optional<std::chrono::seconds> limit) {
-    using Clock = std::chrono::steady_clock;
-    const auto deadline = Clock::now() + limit.value_or(std::chrono::seconds(0));
-    while (true) {
-        int left_ms = -1;
-        if (limit) {
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-            left_ms = static_cast<int>(std::max<std::int64_t>(left.count(), 0));
-        }
-        pollfd ready{.fd = socket.number(), .events = POLLIN, .revents = 0};
-        const int count = ::poll(&ready, 1, left_ms);
-        if (count > 0) {
-            return {};
-        }
-        if (count == 0) {
-            return Error(Code::DeadlineExceeded, "the process says nothing");
-        }
-        if (errno != EINTR) {
-            return Error::from_errno(errno, "wait for the process");
-        }
+bool is_code(std::uint32_t value) {
+    constexpr auto kCancelled = std::to_underlying(Code::Cancelled);
+    constexpr auto kInvalidArgument = std::to_underlying(Code::InvalidArgument);
+    constexpr auto kDataLoss = std::to_underlying(Code::DataLoss);
+    return value == kCancelled || (value >= kInvalidArgument && value <= kDataLoss);
+}
+
+// A process that a container has got hold of may send anything.
+Result<void> check(const Wire& wire) {
+    const auto kind = static_cast<ControlMessage::Kind>(wire.kind);
+    const bool is_known = wire.kind > std::to_underlying(ControlMessage::Kind::Closed) &&
+                          wire.kind <= std::to_underlying(ControlMessage::Kind::Start);
+    if (!is_known || (kind == ControlMessage::Kind::Failed && !is_code(wire.value))) {
+        return Error(Code::DataLoss, "a control message of no known kind");
     }
+    return {};
 }
 
 void take_beside(msghdr& header, ControlMessage& message) {
@@ -66,11 +58,6 @@ void take_beside(msghdr& header, ControlMessage& message) {
             std::memcpy(&number, CMSG_DATA(part), sizeof(number));
             message.fd = Fd(number);
         }
-        if (part->cmsg_type == SCM_CREDENTIALS && part->cmsg_len == CMSG_LEN(sizeof(ucred))) {
-            ucred sender{};
-            std::memcpy(&sender, CMSG_DATA(part), sizeof(sender));
-            message.sender = sender.pid;
-        }
     }
 }
 
@@ -80,10 +67,6 @@ Result<ControlPair> control_pair() {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
         return Error::from_errno(errno, "socketpair");
-    }
-    const int yes = 1;
-    if (::setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) != 0) {
-        return Error::from_errno(errno, "SO_PASSCRED");
     }
     return ControlPair{.parent = Fd(ends[0]), .child = Fd(ends[1])};
 }
@@ -102,12 +85,10 @@ Result<void> send_control(FdRef socket, const ControlMessage& message) {
     return {};
 }
 
-Result<ControlMessage> receive_control(FdRef socket, std::optional<std::chrono::seconds> limit) {
-    TRY(wait_readable(socket, limit));
+Result<ControlMessage> receive_control(FdRef socket) {
     Wire wire;
     iovec part{.iov_base = &wire, .iov_len = sizeof(wire)};
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))>
-        beside{};
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> beside{};
     msghdr header{};
     header.msg_iov = &part;
     header.msg_iovlen = 1;
@@ -128,6 +109,7 @@ Result<ControlMessage> receive_control(FdRef socket, std::optional<std::chrono::
     if (static_cast<std::size_t>(got) != sizeof(wire)) {
         return Error(Code::DataLoss, "a control message of " + std::to_string(got) + " B");
     }
+    TRY(check(wire));
     wire.words.back() = '\0';
     message.kind = static_cast<ControlMessage::Kind>(wire.kind);
     message.value = wire.value;

@@ -79,8 +79,11 @@ Result<void> set_capabilities(const Capabilities& sets) {
     TRY(outcome(::syscall(SYS_capset, &header, data.data()), "set capabilities"));
     TRY(outcome(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0),
                 "clear ambient capabilities"));
+    // The kernel raises only what is permitted and inheritable, and callers ask for more (buildah
+    // 1.28 has no inheritable set). As runc 1.1.5: the rest is left out.
+    const std::uint64_t raised = sets.ambient & sets.inheritable & sets.permitted;
     for (int capability = 0; capability < kCapabilityBits; ++capability) {
-        if (has(sets.ambient, capability)) {
+        if (has(raised, capability)) {
             TRY(outcome(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0),
                         "raise ambient " + name_of(capability)));
         }

@@ -1,21 +1,26 @@
 #include "runtime/container/engine.h"
 
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -23,6 +28,7 @@
 #include "runtime/container/cgroup_stats.h"
 #include "runtime/container/child.h"
 #include "runtime/container/control.h"
+#include "runtime/container/conversation.h"
 #include "runtime/container/namespaces.h"
 #include "runtime/container/processes.h"
 #include "runtime/container/root.h"
@@ -30,7 +36,7 @@
 namespace pepita::runtime::container {
 namespace {
 
-using Kind = ControlMessage::Kind;
+constexpr std::chrono::seconds kEndDeadline{5};
 
 struct Forked {
     pid_t pid = 0;  // 0 in the child
@@ -55,28 +61,23 @@ Result<Forked> fork_into(std::uint64_t flags, const Cgroup* cgroup) {
     return Forked{.pid = static_cast<pid_t>(pid), .pidfd = pid > 0 ? Fd(pidfd) : Fd()};
 }
 
-// Both for a child that nobody else knows of yet, so its pid is still its own.
-void reap(pid_t pid) {
-    while (::waitpid(pid, nullptr, 0) == -1 && errno == EINTR) {}
-}
-void end(pid_t pid) {
-    (void)::kill(pid, SIGKILL);
-    reap(pid);
-}
-
-// The child's next word, which has to be `expected`, or what kept it from saying that.
-Result<ControlMessage> next_word(FdRef control, Kind expected) {
-    ControlMessage message = TRY(receive_control(control, kControlDeadline));
-    if (message.kind == Kind::Closed) {
-        return Error(Code::Internal, "the process ended before it was ready");
+// A child in the pid namespace of the process behind `pidfd`. Only children enter a pid namespace,
+// so the caller's own children are made there for a moment. The child must not be dumpable from
+// its first moment: root of the container sees it at once, while its root is still the caller's.
+Result<Forked> fork_beside(FdRef pidfd, const Cgroup* cgroup) {
+    const Fd own = TRY(open_file("/proc/self/ns/pid", O_RDONLY));
+    const int dumpable = ::prctl(PR_GET_DUMPABLE);
+    if (::setns(pidfd.number(), CLONE_NEWPID) != 0) {
+        return Error::from_errno(errno, "join the container's pid namespace");
     }
-    if (message.kind == Kind::Failed) {
-        return error_of(message);
+    (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    Result<Forked> forked = fork_into(0, cgroup);
+    if (!forked || forked->pid != 0) {
+        (void)::prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0);
+        // To the namespace that the caller is in it may always go back (pid_namespaces(7)).
+        CHECK(::setns(own.ref().number(), CLONE_NEWPID) == 0);
     }
-    if (message.kind != expected) {
-        return Error(Code::Internal, "the process said what nobody expected");
-    }
-    return message;
+    return forked;
 }
 
 bool wants_cgroup(const ResourcesSpec& resources) {
@@ -112,107 +113,89 @@ Result<void> check(const ContainerSpec& spec, const Container::Options& options)
     if (options.cgroup_directory.empty() && !spec.namespaces.pid) {
         return Error(Code::Unsupported, "neither a pid namespace nor a cgroup");
     }
+    TRY(check_root(spec.root));
     return check_process(spec.process);
 }
 
 }  // namespace
 
-Process::Process(pid_t pid, Fd control, std::optional<Fd> terminal)
-    : pid_(pid), control_(std::move(control)), terminal_(std::move(terminal)) {}
-
-Result<std::uint32_t> Process::start() {
-    if (!control_) {
-        return Error(Code::FailedPrecondition, "it was started before");
-    }
-    const Fd control = std::move(control_);
-    if (!send_control(control.ref(), {.kind = Kind::Start})) {
-        return Error(Code::FailedPrecondition, "it is over");
-    }
-    Result<ControlMessage> word = receive_control(control.ref(), kControlDeadline);
-    if (!word) {
-        (void)::kill(pid_, SIGKILL);  // the caller has not reaped it: it has not seen it end
-        return std::move(word).error();
-    }
-    if (word->kind == Kind::Closed) {
-        return 0U;  // by execve(2)
-    }
-    if (word->kind == Kind::ExecFailed) {
-        return word->value;
-    }
-    return error_of(*word);
-}
-
 struct Container::State {
+    explicit State(EventLoop& event_loop) : loop(event_loop) {}
+
+    Result<std::unique_ptr<Process>> clean_scratch(OnDone<void> done);
+    bool is_empty();
+    Result<void> watch_end();
+    void on_change();
+    void finish(Result<void> removed);
+
+    EventLoop& loop;
     NamespacesSpec namespaces;
+    RootMounts root;
     std::unique_ptr<Cgroup> cgroup;
-    std::unique_ptr<Root> root;
-    Fd pidfd;  // of the container's own process: a pid is another's once it is reaped
     std::unique_ptr<Process> process;
+
+    // Of remove().
+    OnDone<void> on_removed;
+    Fd cgroup_events;
+    EventLoop::Watch end;
+    EventLoop::Timer deadline;
+    std::unique_ptr<Process> cleaner;
     bool is_removed = false;
 };
 
 Container::Container(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Container::~Container() { (void)remove().has_value(); }
+Container::~Container() {
+    if (!state_->is_removed) {
+        (void)signal_all(SIGKILL).has_value();
+    }
+}
 
 Process& Container::process() { return *state_->process; }
 
-Result<std::unique_ptr<Container>> Container::create(const ContainerSpec& spec,
-                                                     const Options& options, Stdio stdio) {
+Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const ContainerSpec& spec,
+                                                     const Options& options, Stdio stdio,
+                                                     OnDone<void> on_ready) {
     TRY(check(spec, options));
-    auto state = std::make_unique<State>();
+    auto state = std::make_unique<State>(loop);
     state->namespaces = spec.namespaces;
+    state->root = {.spec = spec.root,
+                   .device = options.root_device,
+                   .scratch_device = options.scratch_device,
+                   .staging_directory = options.staging_directory,
+                   .trees = options.trees};
     if (!options.cgroup_directory.empty()) {
         state->cgroup =
             TRY(Cgroup::create(options.cgroup_directory + "/" + spec.id, spec.resources));
     }
-    state->root = TRY(Root::create({.device = options.root_device,
-                                    .scratch_device = options.scratch_device,
-                                    .directory = options.state_directory + "/" + spec.id,
-                                    .is_read_only = spec.root_read_only}));
     ControlPair control = TRY(control_pair());
     Forked forked = TRY(fork_into(clone_flags(spec.namespaces), state->cgroup.get()));
     if (forked.pid == 0) {
-        run_container(spec, state->root->path(), std::move(stdio), std::move(control.child));
+        run_container(spec, state->root, std::move(stdio), std::move(control.child));
     }
     control.child = Fd();
-    Result<ControlMessage> ready = next_word(control.parent.ref(), Kind::Ready);
-    if (!ready) {
-        end(forked.pid);
-        return std::move(ready).error();
-    }
-    state->pidfd = std::move(forked.pidfd);
     state->process =
-        std::make_unique<Process>(forked.pid, std::move(control.parent), std::move(ready->fd));
+        TRY(Process::create(loop, forked.pid, std::move(forked.pidfd), std::move(control.parent),
+                            spec.process.args.front(), std::move(on_ready)));
     return std::unique_ptr<Container>(new Container(std::move(state)));
 }
 
-Result<Process> Container::exec(const ProcessSpec& spec, Stdio stdio) {
+Result<std::unique_ptr<Process>> Container::exec(const ProcessSpec& spec, Stdio stdio,
+                                                 OnDone<void> on_ready) {
     TRY(check_process(spec));
-    if (is_over(state_->pidfd.ref())) {
-        return Error(Code::FailedPrecondition, "the container's process is over");
+    const FdRef own = state_->process->pidfd();
+    if (!state_->process->is_ready() || has_exited(own)) {
+        return Error(Code::FailedPrecondition, "the container's process is not running");
     }
     ControlPair control = TRY(control_pair());
-    // One that joins the namespaces, and its child in them, which clone3(2) makes our own.
-    const Forked joining = TRY(fork_into(0, state_->cgroup.get()));
-    if (joining.pid == 0) {
-        run_exec(state_->namespaces, spec, state_->pidfd.ref(), std::move(stdio),
-                 std::move(control.child));
+    Forked forked = TRY(state_->namespaces.pid ? fork_beside(own, state_->cgroup.get())
+                                               : fork_into(0, state_->cgroup.get()));
+    if (forked.pid == 0) {
+        run_exec(state_->namespaces, spec, own, std::move(stdio), std::move(control.child));
     }
     control.child = Fd();
-    Result<ControlMessage> joined = next_word(control.parent.ref(), Kind::Joined);
-    if (!joined) {
-        end(joining.pid);
-        return std::move(joined).error();
-    }
-    reap(joining.pid);
-    const pid_t pid = joined->sender;
-    Result<ControlMessage> ready = next_word(control.parent.ref(), Kind::Ready);
-    if (!ready) {
-        end(pid);
-        return std::move(ready).error();
-    }
-    return Process(pid, std::move(control.parent), std::move(ready->fd));
+    return Process::create(state_->loop, forked.pid, std::move(forked.pidfd),
+                           std::move(control.parent), spec.args.front(), std::move(on_ready));
 }
 
 Result<ContainerStats> Container::stats() const {
@@ -226,22 +209,84 @@ Result<void> Container::signal_all(int signal) {
     if (state_->cgroup) {
         return state_->cgroup->signal_all(signal);
     }
-    return signal_pid_namespace(state_->pidfd.ref(), state_->process->pid(), signal);
+    return signal_pid_namespace(state_->process->pidfd(), state_->process->pid(), signal);
 }
 
-Result<void> Container::remove() {
-    if (std::exchange(state_->is_removed, true)) {
-        return {};
+void Container::remove(OnDone<void> done) {
+    if (state_->is_removed) {
+        return done({});
     }
-    // One that waits for start() ends with its control socket; the caller reaps it.
+    if (state_->on_removed) {
+        return done(Error(Code::FailedPrecondition, "it is being removed"));
+    }
+    // One that is not started ends with its control socket; the caller reaps it.
     state_->process->abandon();
-    Result<void> ended =
-        state_->cgroup ? state_->cgroup->remove() : kill_and_wait(state_->pidfd.ref());
-    if (!ended) {
-        state_->is_removed = false;  // once more, later
-        return ended;
+    Result<void> killed = signal_all(SIGKILL);
+    if (killed) {
+        killed = state_->watch_end();
     }
-    return state_->root->remove();
+    if (!killed) {
+        return done(std::move(killed).error());
+    }
+    state_->on_removed = std::move(done);
+    state_->deadline = state_->loop.after(kEndDeadline, [state = state_.get()] {
+        state->finish(Error(Code::DeadlineExceeded, "a process of the container does not end"));
+    });
+    state_->on_change();
+}
+
+Result<void> Container::State::watch_end() {
+    const auto changed = [this](std::uint32_t) { on_change(); };
+    if (cgroup) {
+        // kernfs notifies of changes since the last read of this very descriptor.
+        cgroup_events = TRY(cgroup->open_events());
+        end = TRY(loop.watch(cgroup_events.ref(), EPOLLPRI, changed));
+    } else {
+        end = TRY(loop.watch(process->pidfd(), EPOLLIN, changed));
+    }
+    return {};
+}
+
+bool Container::State::is_empty() {
+    return cgroup ? Cgroup::is_empty(cgroup_events.ref()) : has_exited(process->pidfd());
+}
+
+void Container::State::on_change() {
+    if (!is_empty()) {
+        return;
+    }
+    end.cancel();
+    deadline.cancel();
+    if (!process->has_claimed()) {
+        return finish({});
+    }
+    auto cleaning = clean_scratch([this](Result<void> cleaned) { finish(std::move(cleaned)); });
+    if (!cleaning) {
+        return finish(std::move(cleaning).error());
+    }
+    cleaner = *std::move(cleaning);
+}
+
+Result<std::unique_ptr<Process>> Container::State::clean_scratch(OnDone<void> done) {
+    ControlPair control = TRY(control_pair());
+    Forked forked = TRY(fork_into(CLONE_NEWNS, nullptr));
+    if (forked.pid == 0) {
+        run_cleaner(root, std::move(control.child));
+    }
+    control.child = Fd();
+    return Process::create(loop, forked.pid, std::move(forked.pidfd), std::move(control.parent), "",
+                           std::move(done));
+}
+
+void Container::State::finish(Result<void> removed) {
+    end.cancel();
+    deadline.cancel();
+    if (removed && cgroup) {
+        removed = cgroup->remove();
+    }
+    is_removed = removed.has_value();
+    OnDone<void> done = std::exchange(on_removed, nullptr);
+    done(std::move(removed));  // which may destroy the container
 }
 
 }  // namespace pepita::runtime::container

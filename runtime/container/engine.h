@@ -6,10 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/container/conversation.h"
 
 namespace pepita::runtime::container {
 
@@ -21,65 +24,98 @@ struct Stdio {
     Fd err;
 };
 
-/// A process in its namespaces, set up and waiting for start(), then the program itself. The
-/// caller, whose child it is, reaps it: this never waits for a pid.
+/// A child of the caller: set up in its namespaces, then waiting for start(), then the program
+/// itself. The caller reaps it: this never waits for a pid.
 class Process {
 public:
-    Process(pid_t pid, Fd control, std::optional<Fd> terminal);
-    Process(Process&&) noexcept = default;
-    Process& operator=(Process&&) noexcept = default;
+    /// `on_ready` is called once, later. Errors: what kept the child from being set up, in its own
+    /// words; then the child is killed. NotFound or PermissionDenied, "exec 'NAME': ...", where the
+    /// container has no such program.
+    static Result<std::unique_ptr<Process>> create(EventLoop& loop, pid_t pid, Fd pidfd, Fd control,
+                                                   std::string program, OnDone<void> on_ready);
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
-    ~Process() = default;  // a process that waits for start() ends when this goes
+    Process(Process&&) = delete;
+    Process& operator=(Process&&) = delete;
+    ~Process() { abandon(); }
 
     pid_t pid() const { return pid_; }
+    FdRef pidfd() const { return pidfd_.ref(); }
+    bool is_ready() const { return is_ready_; }
+    bool has_claimed() const { return has_claimed_; }  // the directory on the scratch disk
 
-    /// Ends a process that waits for start(); one that runs goes on.
-    void abandon() { control_ = Fd(); }
+    /// Ends a process that is not started; one that runs goes on.
+    void abandon();
 
     /// The pty master, for a process with a terminal; once.
     std::optional<Fd> take_terminal() { return std::exchange(terminal_, std::nullopt); }
 
     /// Lets it call execve(2). Gives 0, or the errno with which the search for args[0] in PATH or
-    /// execve(2) itself failed; then the process is over, with status 127 (ENOENT, ENOTDIR) or 126.
-    /// Errors: FailedPrecondition where it was started before or is over; what else kept it from
-    /// reaching execve(2) (cwd, user, capabilities), in the child's own words.
-    Result<std::uint32_t> start();
+    /// execve(2) itself failed; then the process has exited, with status 127 (ENOENT, ENOTDIR) or
+    /// 126. `done` is called once, and not before start() returns unless it fails at once.
+    /// Errors: FailedPrecondition where it was started before, is not ready or has exited; what
+    /// else kept it from reaching execve(2) (cwd, user, capabilities), in the child's own words.
+    void start(OnDone<std::uint32_t> done);
 
 private:
+    Process(EventLoop& loop, pid_t pid, Fd pidfd, Fd control, std::string program)
+        : pid_(pid),
+          pidfd_(std::move(pidfd)),
+          conversation_(loop, std::move(control)),
+          program_(std::move(program)) {}
+    Result<void> expect_ready();
+    Result<void> on_set_up(Result<ControlMessage> message);
+    Result<std::uint32_t> on_started(Result<ControlMessage> message);
+
     pid_t pid_;
-    Fd control_;
+    Fd pidfd_;  // a pid is another's once it is reaped
+    Conversation conversation_;
+    std::string program_;
+    OnDone<void> on_ready_;
+    bool is_ready_ = false;
+    bool has_claimed_ = false;
     std::optional<Fd> terminal_;
 };
 
-/// One container: namespaces, root file system, cgroup. It knows nothing of microVMs.
+/// Where the trees of a container's specification (TreePath) are.
+enum class Trees : bool {
+    VirtioFs,     // the tag is a virtio-fs device's
+    Directories,  // the tag is a directory of this kernel
+};
+
+/// One container: namespaces, root file system, cgroup. It knows nothing of microVMs, and no call
+/// waits for a child. Its mounts are in its own mount namespace and are released with its last
+/// process.
 /// Thread: the process that uses this has one thread, because it forks and goes on in the child.
 class Container {
 public:
     struct Options {
-        std::string root_device;       // block device with the EROFS image
-        std::string scratch_device;    // block device with an ext4 of its own; "": a tmpfs
-        std::string state_directory;   // ours: <dir>/<id>/{lower,upper,work,root} are made in it
-        std::string cgroup_directory;  // a cgroup v2 directory; <dir>/<id> is made in it
+        std::string root_device;        // of spec.root.disk: with an EROFS image
+        std::string scratch_device;     // of spec.root.scratch_disk: with an ext4
+        std::string staging_directory;  // each container mounts its root over it, unseen by others
+        std::string cgroup_directory;   // a cgroup v2 directory; <dir>/<id> is made in it
+        Trees trees = Trees::VirtioFs;
     };
 
-    /// Mounts the root (EROFS below, the scratch device or a tmpfs above, or the EROFS alone where
-    /// it is read-only), makes the cgroup, and starts the container's process up to the point
-    /// before execve(2).
-    /// Errors: name the thing ("mount '/proc': ..."); everything made so far is undone.
-    static Result<std::unique_ptr<Container>> create(const ContainerSpec& spec,
-                                                     const Options& options, Stdio stdio);
+    /// Makes the cgroup and starts the container's process, which mounts the root and sets itself
+    /// up to the point before execve(2); then `on_ready` is called, once and later, as
+    /// Process::create() says. When it has failed, the caller calls remove().
+    static Result<std::unique_ptr<Container>> create(EventLoop& loop, const ContainerSpec& spec,
+                                                     const Options& options, Stdio stdio,
+                                                     OnDone<void> on_ready);
     Container(const Container&) = delete;
     Container& operator=(const Container&) = delete;
     Container(Container&&) = delete;
     Container& operator=(Container&&) = delete;
-    ~Container();  // as remove(), errors dropped
+    ~Container();  // kills what is left, and waits for nothing
 
     /// The container's own process.
     Process& process();
 
-    /// One more process in the running container, waiting for start(); a child of the caller.
-    Result<Process> exec(const ProcessSpec& spec, Stdio stdio);
+    /// One more process in the container, waiting for start(); a child of the caller.
+    /// Errors: FailedPrecondition unless the container's own process is ready and has not exited.
+    Result<std::unique_ptr<Process>> exec(const ProcessSpec& spec, Stdio stdio,
+                                          OnDone<void> on_ready);
 
     /// What it has used. Errors: Unsupported without a cgroup.
     Result<ContainerStats> stats() const;
@@ -87,8 +123,11 @@ public:
     /// Sends `signal` to every process of the container.
     Result<void> signal_all(int signal);
 
-    /// Ends what is left, unmounts, removes the cgroup and the state directory.
-    Result<void> remove();
+    /// Ends what is left, removes the cgroup and the directory on the scratch disk. Calls `done`
+    /// once, perhaps before it returns.
+    /// Errors: DeadlineExceeded where a process does not end within five seconds; then it may be
+    /// called again.
+    void remove(OnDone<void> done);
 
 private:
     struct State;

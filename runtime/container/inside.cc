@@ -64,6 +64,27 @@ Result<Fd> open_or_make_directory(const std::string& path) {
     return parent;
 }
 
+Result<Fd> open_or_make_file(const std::string& path) {
+    Result<Fd> found = open_inside(path, O_PATH);
+    if (found || found.error().sys_errno() != ENOENT) {
+        return found;
+    }
+    const std::size_t slash = path.find_last_not_of('/') == std::string::npos
+                                  ? std::string::npos
+                                  : path.rfind('/', path.find_last_not_of('/'));
+    if (slash == std::string::npos) {
+        return found;
+    }
+    const Fd parent = TRY(open_or_make_directory(path.substr(0, slash)));
+    const std::string name = path.substr(slash + 1);
+    const Fd made(::openat(parent.ref().number(), name.c_str(),
+                           O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
+    if (!made) {
+        return Error::from_errno(errno, "make file '" + path + "'");
+    }
+    return open_inside(path, O_PATH);
+}
+
 Result<void> enter_directory(FdRef directory, const std::string& path) {
     if (::fchdir(directory.number()) != 0) {
         return Error::from_errno(errno, "enter '" + path + "'");

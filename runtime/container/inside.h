@@ -19,6 +19,9 @@ Result<Fd> open_inside(const std::string& path, int flags);
 /// The directory (or whatever else is there) as O_PATH; what is missing of its path is made, 0755.
 Result<Fd> open_or_make_directory(const std::string& path);
 
+/// The same for a file: one that is missing is made, empty.
+Result<Fd> open_or_make_file(const std::string& path);
+
 /// chdir(2) to a directory that is open.
 Result<void> enter_directory(FdRef directory, const std::string& path);
 

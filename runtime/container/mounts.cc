@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -65,8 +66,21 @@ constexpr std::array kOptions{Option{.name = "defaults", .set = 0, .clear = 0},
                               Option{.name = "iversion", .set = MS_I_VERSION, .clear = 0},
                               Option{.name = "noiversion", .set = 0, .clear = MS_I_VERSION}};
 
-constexpr std::array<std::string_view, 6> kTypes{"proc",   "sysfs",  "tmpfs",
-                                                 "devpts", "mqueue", "cgroup"};
+constexpr std::array<std::string_view, 7> kTypes{"proc",   "sysfs",  "tmpfs", "devpts",
+                                                 "mqueue", "cgroup", "bind"};
+
+struct Attribute {
+    unsigned long flag;
+    std::uint64_t attribute;
+};
+constexpr std::array kAttributes{
+    Attribute{.flag = MS_RDONLY, .attribute = MOUNT_ATTR_RDONLY},
+    Attribute{.flag = MS_NOSUID, .attribute = MOUNT_ATTR_NOSUID},
+    Attribute{.flag = MS_NODEV, .attribute = MOUNT_ATTR_NODEV},
+    Attribute{.flag = MS_NOEXEC, .attribute = MOUNT_ATTR_NOEXEC},
+    Attribute{.flag = MS_NOATIME, .attribute = MOUNT_ATTR_NOATIME},
+    Attribute{.flag = MS_NODIRATIME, .attribute = MOUNT_ATTR_NODIRATIME},
+    Attribute{.flag = MS_NOSYMFOLLOW, .attribute = MOUNT_ATTR_NOSYMFOLLOW}};
 
 bool is_absent(int sys_errno) { return sys_errno == ENOENT || sys_errno == ENOTDIR; }
 
@@ -98,8 +112,30 @@ Result<void> check_mount(const MountSpec& mount) {
     return {};
 }
 
-Result<void> mount_at_destination(const MountSpec& mount) {
+bool is_read_only_later(const MountSpec& mount, const MountOptions& options) {
+    return mount.type == "tmpfs" && (options.flags & MS_RDONLY) != 0;
+}
+
+Result<bool> is_directory(FdRef fd) {
+    struct stat about{};
+    TRY(outcome(::fstat(fd.number(), &about), "stat"));
+    return S_ISDIR(about.st_mode);
+}
+
+Result<void> attach_tree(const MountSpec& mount, const Fd& tree) {
+    if (!tree) {
+        return Error(Code::Unsupported, "a bind mount of what is in no tree");
+    }
+    const Fd target = TRY(TRY(is_directory(tree.ref())) ? open_or_make_directory(mount.destination)
+                                                        : open_or_make_file(mount.destination));
+    return attach_mount(tree.ref(), target.ref(), "bind");
+}
+
+Result<void> mount_at_destination(const MountSpec& mount, const Fd& tree) {
     TRY(check_mount(mount));
+    if (mount.type == "bind") {
+        return attach_tree(mount, tree);
+    }
     MountOptions options = mount_options(mount.options);
     // The last part alone is looked at as it stands: /var/run may well be a link.
     Result<Fd> found = open_inside(mount.destination, O_PATH | O_NOFOLLOW);
@@ -114,6 +150,9 @@ Result<void> mount_at_destination(const MountSpec& mount) {
     if (found && mount.type == "tmpfs") {
         TRY(keep_mode(target.ref(), options.data));
     }
+    if (is_read_only_later(mount, options)) {
+        options.flags &= ~static_cast<unsigned long>(MS_RDONLY);
+    }
     const std::string type = mount.type == "cgroup" ? "cgroup2" : mount.type;
     const std::string& source = mount.source.empty() ? type : mount.source;
     TRY(enter_directory(target.ref(), mount.destination));
@@ -122,18 +161,12 @@ Result<void> mount_at_destination(const MountSpec& mount) {
     return outcome(::chdir("/"), "enter '/'");
 }
 
-Result<void> attach(FdRef tree, FdRef target, const std::string& doing) {
-    return outcome(::move_mount(tree.number(), "", target.number(), "",
-                                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
-                   doing);
-}
-
-// A copy of the mount at `fd`, of this file or directory, that is mounted nowhere yet.
-Result<Fd> copy_tree(FdRef fd, unsigned flags, const std::string& doing) {
-    Fd tree(
-        ::open_tree(fd.number(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags));
-    TRY(outcome(tree ? 0 : -1, doing));
-    return tree;
+// Of this mount alone.
+Result<void> set_read_only(FdRef mount) {
+    mount_attr change{};
+    change.attr_set = MOUNT_ATTR_RDONLY;
+    return outcome(::mount_setattr(mount.number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
+                   "set read-only");
 }
 
 // What hides a file has to be the null device and not whatever the image has by that name, or
@@ -163,8 +196,49 @@ MountOptions mount_options(const std::vector<std::string>& options) {
     return result;
 }
 
-Result<void> mount_one(const MountSpec& mount) {
-    TRY(mount_at_destination(mount), "mount '", mount.destination, "'");
+std::uint64_t mount_attributes(const std::vector<std::string>& options) {
+    const unsigned long flags = mount_options(options).flags;
+    std::uint64_t attributes = 0;
+    for (const Attribute& known : kAttributes) {
+        attributes |= (flags & known.flag) != 0 ? known.attribute : 0;
+    }
+    return attributes;
+}
+
+Result<Fd> copy_mount(FdRef fd, std::uint64_t attributes) {
+    Fd copy(::open_tree(fd.number(), "",
+                        AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    TRY(outcome(copy ? 0 : -1, "copy a mount"));
+    mount_attr change{};
+    change.attr_set = attributes;
+    TRY(outcome(::mount_setattr(copy.ref().number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
+                "set the attributes of a mount"));
+    return copy;
+}
+
+Result<void> attach_mount(FdRef mount, FdRef target, const std::string& doing) {
+    return outcome(::move_mount(mount.number(), "", target.number(), "",
+                                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),
+                   doing);
+}
+
+Result<void> mount_one(const MountSpec& mount, const Fd& tree) {
+    TRY(mount_at_destination(mount, tree), "mount '", mount.destination, "'");
+    return {};
+}
+
+Result<void> finish_mounts(const std::vector<MountSpec>& mounts) {
+    for (const MountSpec& mount : mounts) {
+        if (is_read_only_later(mount, mount_options(mount.options))) {
+            TRY(set_read_only(TRY(open_inside(mount.destination, O_PATH)).ref()), "mount '",
+                mount.destination, "'");
+        }
+    }
+    return {};
+}
+
+Result<void> make_root_read_only() {
+    TRY(set_read_only(TRY(open_inside("/", O_PATH)).ref()), "make the root read-only");
     return {};
 }
 
@@ -179,8 +253,8 @@ Result<void> mask_path(const std::string& path) {
     TRY(outcome(::fstat(target.ref().number(), &about), doing));
     if (!S_ISDIR(about.st_mode)) {
         const Fd null = TRY(find_null(), doing);
-        const Fd tree = TRY(copy_tree(null.ref(), 0, doing));
-        return attach(tree.ref(), target.ref(), doing);
+        const Fd copy = TRY(copy_mount(null.ref(), 0), doing);
+        return attach_mount(copy.ref(), target.ref(), doing);
     }
     TRY(enter_directory(target.ref(), path), doing);
     TRY(outcome(::mount("tmpfs", ".", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
@@ -196,20 +270,11 @@ Result<void> make_read_only(const std::string& path) {
         return {};
     }
     const Fd target = TRY(std::move(found), doing);
-    const Fd tree = TRY(copy_tree(target.ref(), AT_RECURSIVE, doing));
-    mount_attr attributes{};
-    attributes.attr_set = MOUNT_ATTR_RDONLY;
-    TRY(outcome(
-        ::mount_setattr(tree.ref().number(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)),
-        doing));
-    return attach(tree.ref(), target.ref(), doing);
+    const Fd copy = TRY(copy_mount(target.ref(), MOUNT_ATTR_RDONLY), doing);
+    return attach_mount(copy.ref(), target.ref(), doing);
 }
 
 Result<void> enter_root(const std::string& root) {
-    // Nothing that is mounted here may reach the parent's namespace.
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-        return Error::from_errno(errno, "make the mounts private");
-    }
     if (::chdir(root.c_str()) != 0) {
         return Error::from_errno(errno, "enter '" + root + "'");
     }

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 
@@ -18,13 +20,31 @@ struct MountOptions {
 };
 MountOptions mount_options(const std::vector<std::string>& options);
 
+/// The flags among the options as attributes of one mount (MOUNT_ATTR_*), for a bind mount.
+std::uint64_t mount_attributes(const std::vector<std::string>& options);
+
+/// A copy of the mount at `fd`, of this file or directory and what is mounted below, with more
+/// attributes, mounted nowhere yet.
+Result<Fd> copy_mount(FdRef fd, std::uint64_t attributes);
+
+/// Mounts what copy_mount() gave at `target`.
+Result<void> attach_mount(FdRef mount, FdRef target, const std::string& doing);
+
 /// The calls below run in the child, with the container's root as "/", and resolve paths as
 /// inside.h says: whatever symbolic links an image has, they lead nowhere else.
 
-/// Makes the mount point if need be and mounts. Errors: name the destination; Unsupported for a
-/// type that is not proc, sysfs, tmpfs, devpts, mqueue or cgroup (version 2). A proc or sysfs whose
-/// destination is a symbolic link is refused, because it would not be where others look for it.
-Result<void> mount_one(const MountSpec& mount);
+/// Makes the mount point if need be and mounts; `tree` is what a bind mounts. A tmpfs that is to be
+/// read-only is writable until finish_mounts(), so that mount points and devices can be made in it.
+/// Errors: name the destination; Unsupported for a type that is not proc, sysfs, tmpfs, devpts,
+/// mqueue, cgroup (version 2) or bind. A proc or sysfs whose destination is a symbolic link is
+/// refused, because it would not be where others look for it.
+Result<void> mount_one(const MountSpec& mount, const Fd& tree);
+
+/// Makes every tmpfs read-only that is to be.
+Result<void> finish_mounts(const std::vector<MountSpec>& mounts);
+
+/// Makes the root read-only, without what is mounted below.
+Result<void> make_root_read_only();
 
 /// Hides a file behind /dev/null, a directory behind an empty read-only tmpfs. Absent is fine.
 /// Errors: FailedPrecondition where the container's /dev/null is something else.

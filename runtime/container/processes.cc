@@ -10,7 +10,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,8 +21,6 @@
 
 namespace pepita::runtime::container {
 namespace {
-
-constexpr std::chrono::milliseconds kEndDeadline{5000};
 
 // Gives 0 for a process that is gone.
 ino_t pid_namespace_of(std::string_view pid) {
@@ -42,7 +39,7 @@ Result<void> send_to(FdRef pidfd, int signal) {
 
 }  // namespace
 
-bool is_over(FdRef pidfd) {
+bool has_exited(FdRef pidfd) {
     pollfd over{.fd = pidfd.number(), .events = POLLIN, .revents = 0};
     return ::poll(&over, 1, 0) == 1;
 }
@@ -51,7 +48,7 @@ Result<void> signal_pid_namespace(FdRef pidfd, pid_t pid, int signal) {
     const std::string first = std::to_string(pid);
     const ino_t wanted = pid_namespace_of(first);
     // Where it is over, so is its namespace; and the number may be another's by now.
-    if (wanted == 0 || is_over(pidfd)) {
+    if (wanted == 0 || has_exited(pidfd)) {
         return {};
     }
     const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir("/proc"), ::closedir);
@@ -67,20 +64,6 @@ Result<void> signal_pid_namespace(FdRef pidfd, pid_t pid, int signal) {
     return send_to(pidfd, signal);
 }
 
-Result<void> kill_and_wait(FdRef pidfd) {
-    TRY(send_to(pidfd, SIGKILL));
-    const auto deadline = std::chrono::steady_clock::now() + kEndDeadline;
-    while (true) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0) {
-            return Error(Code::DeadlineExceeded, "the container's process does not end");
-        }
-        pollfd over{.fd = pidfd.number(), .events = POLLIN, .revents = 0};
-        if (::poll(&over, 1, static_cast<int>(left.count())) > 0) {
-            return {};
-        }
-    }
-}
+void kill_process(FdRef pidfd) { (void)send_to(pidfd, SIGKILL).has_value(); }
 
 }  // namespace pepita::runtime::container

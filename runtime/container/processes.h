@@ -13,11 +13,10 @@ namespace pepita::runtime::container {
 /// that namespace. One that is over is fine.
 Result<void> signal_pid_namespace(FdRef pidfd, pid_t pid, int signal);
 
-/// Kills the process behind `pidfd` (and with it its pid namespace) and waits, at most five
-/// seconds, until it is over. It stays to be reaped.
-Result<void> kill_and_wait(FdRef pidfd);
+/// Kills the process behind `pidfd`, and with it the pid namespace whose first it is.
+void kill_process(FdRef pidfd);
 
-/// Whether the process behind `pidfd` is over, reaped or not.
-bool is_over(FdRef pidfd);
+/// Whether the process behind `pidfd` has exited, reaped or not.
+bool has_exited(FdRef pidfd);
 
 }  // namespace pepita::runtime::container

@@ -1,5 +1,7 @@
 #include "runtime/container/program.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,15 +41,13 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
     return result;
 }
 
-}  // namespace
-
-int become_program(const ProcessSpec& spec) {
-    const std::vector<char*> arguments = pointers(spec.args);
-    const std::vector<char*> environment = pointers(spec.env);
+// Calls `attempt`, which gives an errno or 0, with each path that args[0] may stand for, until one
+// succeeds. EACCES where the only files of that name cannot be run, ENOENT where there are none.
+template <typename Attempt>
+int try_paths(const ProcessSpec& spec, Attempt attempt) {
     const std::string& name = spec.args.front();
     if (name.find('/') != std::string::npos) {
-        (void)::execve(name.c_str(), arguments.data(), environment.data());
-        return errno;
+        return attempt(name);
     }
     int reason = ENOENT;
     std::string_view rest = search_path(spec.env);
@@ -55,13 +55,39 @@ int become_program(const ProcessSpec& spec) {
         const std::size_t end = std::min(rest.find(':'), rest.size());
         const std::string directory(rest.substr(0, end));
         rest.remove_prefix(std::min(end + 1, rest.size()));
-        const std::string path = (directory.empty() ? "." : directory) + "/" + name;
-        (void)::execve(path.c_str(), arguments.data(), environment.data());
-        if (errno != ENOENT && errno != ENOTDIR) {
-            reason = errno;
+        const int failure = attempt((directory.empty() ? "." : directory) + "/" + name);
+        if (failure == 0) {
+            return 0;
+        }
+        if (failure != ENOENT && failure != ENOTDIR) {
+            reason = failure;
         }
     }
     return reason;
+}
+
+}  // namespace
+
+int become_program(const ProcessSpec& spec) {
+    const std::vector<char*> arguments = pointers(spec.args);
+    const std::vector<char*> environment = pointers(spec.env);
+    return try_paths(spec, [&](const std::string& path) {
+        (void)::execve(path.c_str(), arguments.data(), environment.data());
+        return errno;
+    });
+}
+
+int find_program(const ProcessSpec& spec) {
+    return try_paths(spec, [](const std::string& path) {
+        struct stat about{};
+        if (::stat(path.c_str(), &about) != 0) {
+            return errno;
+        }
+        if (S_ISDIR(about.st_mode)) {
+            return EACCES;
+        }
+        return ::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == 0 ? 0 : errno;
+    });
 }
 
 int exit_status_of(int exec_errno) {

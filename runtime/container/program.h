@@ -12,6 +12,10 @@ namespace pepita::runtime::container {
 /// ENOENT where there are none.
 int become_program(const ProcessSpec& spec);
 
+/// The errno that would keep become_program() from it, as far as it can be said before; 0: none.
+/// Relative names are looked up in the working directory.
+int find_program(const ProcessSpec& spec);
+
 /// As the shell counts a program that could not be run: 127 where it was not found, else 126.
 int exit_status_of(int exec_errno);
 

@@ -1,45 +1,52 @@
 #include "runtime/container/root.h"
 
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <memory>
-#include <optional>
-#include <ranges>
+#include <cstdint>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/container/control.h"
+#include "runtime/container/mounts.h"
+#include "runtime/container/outcome.h"
 
 namespace pepita::runtime::container {
+namespace {
 
-Result<std::unique_ptr<Root>> Root::create(const Options& options) {
-    // What has this name belongs to another container: nothing of it is ours to remove.
-    if (::mkdir(options.directory.c_str(), 0700) != 0) {
-        return Error::from_errno(errno, "make directory '" + options.directory + "'");
-    }
-    std::unique_ptr<Root> root(new Root(options.directory));
-    TRY(options.is_read_only ? root->mount_image(options.device) : root->mount_writable(options),
-        "root file system");
-    return root;
+struct Source {
+    const char* type;
+    std::string device;
+    std::string data = {};  // NOLINT(readability-redundant-member-init): may be left out
+    unsigned long flags = 0;
+};
+
+Result<void> mount_at(const std::string& target, const Source& source) {
+    return outcome(::mount(source.device.c_str(), target.c_str(), source.type, source.flags,
+                           source.data.c_str()),
+                   std::string("mount ") + source.type + " from '" + source.device + "'");
 }
 
-Root::~Root() { (void)remove().has_value(); }
-
-Result<void> Root::mount_image(const std::string& device) {
-    return mount_at(TRY(make_place("root")),
-                    {.type = "erofs", .device = device, .data = "", .flags = MS_RDONLY});
+Result<std::string> make_place(const RootMounts& root, const std::string& name) {
+    std::string path = root.staging_directory + "/" + name;
+    TRY(make_directory(path, 0755));
+    return path;
 }
 
-Result<void> Root::mount_scratch(const std::string& target, const std::string& device) {
-    if (device.empty()) {
-        return mount_at(target, {.type = "tmpfs", .device = "tmpfs", .data = "mode=0700"});
-    }
+Result<void> mount_scratch(const std::string& target, const std::string& device) {
     // Discarding gives the host its memory back as soon as a file is deleted. What the container
     // sees are the flags of the overlay, not these.
     return mount_at(target, {.type = "ext4",
@@ -48,62 +55,153 @@ Result<void> Root::mount_scratch(const std::string& target, const std::string& d
                              .flags = MS_NOATIME | MS_NODEV | MS_NOSUID});
 }
 
-Result<void> Root::mount_writable(const Options& options) {
-    const std::string lower = TRY(make_place("lower"));
-    const std::string writable = TRY(make_place("writable"));
-    TRY(mount_at(lower,
-                 {.type = "erofs", .device = options.device, .data = "", .flags = MS_RDONLY}));
-    TRY(mount_scratch(writable, options.scratch_device));
-    // They go with the scratch device. One that has them is another container's.
-    for (const char* part : {"/upper", "/work"}) {
-        if (::mkdir((writable + part).c_str(), 0755) != 0) {
-            return Error::from_errno(errno, std::string("make '") + part + "' for what is written");
+// A tree's top. Each container mounts the trees that it uses; the kernel shares what is behind.
+Result<std::string> mount_tree(const RootMounts& root, const std::string& tag) {
+    if (root.trees == Trees::Directories) {
+        return tag;
+    }
+    std::string place = TRY(make_place(root, "trees"));
+    place += "/" + std::to_string(std::hash<std::string>()(tag));
+    if (::mkdir(place.c_str(), 0700) != 0) {
+        return errno == EEXIST ? Result<std::string>(std::move(place))
+                               : Error::from_errno(errno, "make '" + place + "'");
+    }
+    TRY(mount_at(place, {.type = "virtiofs", .device = tag, .flags = MS_NODEV}));
+    return place;
+}
+
+// O_DIRECTORY makes the kernel mount what the host has mounted there (announce_submounts).
+Result<Fd> open_in_tree(FdRef top, const std::string& path) {
+    for (const int kind : {O_DIRECTORY, 0}) {
+        open_how how{};
+        how.flags = static_cast<std::uint64_t>(static_cast<unsigned>(O_PATH | O_CLOEXEC | kind));
+        how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+        const char* below = path.empty() ? "." : path.c_str();
+        Fd fd(static_cast<int>(::syscall(SYS_openat2, top.number(), below, &how, sizeof(how))));
+        if (fd) {
+            return fd;
+        }
+        if (errno != ENOTDIR) {
+            break;
         }
     }
-    return mount_at(TRY(make_place("root")),
-                    {.type = "overlay",
-                     .device = "overlay",
-                     .data = "lowerdir=" + lower + ",upperdir=" + writable +
-                             "/upper,workdir=" + writable + "/work"});
+    return Error::from_errno(errno, "open '" + path + "'");
 }
 
-Result<std::string> Root::make_place(const char* name) {
-    std::string path = directory_ + "/" + name;
-    TRY(make_directory(path, 0755));
-    places_.push_back(path);
-    return path;
+Result<Fd> copy_of_tree(const RootMounts& root, const TreePath& tree, std::uint64_t attributes) {
+    const std::string path = TRY(mount_tree(root, tree.tag));
+    const Fd top = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
+    const Fd found = TRY(open_in_tree(top.ref(), tree.path));
+    return copy_mount(found.ref(), attributes);
 }
 
-Result<void> Root::mount_at(const std::string& target, const Source& source) {
-    if (::mount(source.device.c_str(), target.c_str(), source.type, source.flags,
-                source.data.c_str()) != 0) {
-        return Error::from_errno(
-            errno, std::string("mount ") + source.type + " from '" + source.device + "'");
+Result<std::string> mount_lower(const RootMounts& root) {
+    std::string lower = TRY(make_place(root, "lower"));
+    if (root.spec.disk) {
+        TRY(mount_at(lower, {.type = "erofs", .device = root.device, .flags = MS_RDONLY}));
+        return lower;
     }
-    mounted_.push_back(target);
+    const bool is_written = root.spec.written_to == WrittenTo::InPlace;
+    const Fd tree = TRY(copy_of_tree(root, *root.spec.tree, is_written ? 0 : MOUNT_ATTR_RDONLY),
+                        "tree '", root.spec.tree->tag, "'");
+    const Fd target = TRY(open_file(lower.c_str(), O_PATH | O_DIRECTORY));
+    TRY(attach_mount(tree.ref(), target.ref(), "mount the tree"));
+    return lower;
+}
+
+// The directory of the overlay's upper and work directories.
+Result<std::string> make_writable(const RootMounts& root, FdRef control) {
+    std::string writable = TRY(make_place(root, "writable"));
+    if (root.spec.written_to == WrittenTo::Memory) {
+        return writable;  // the staging tmpfs
+    }
+    TRY(mount_scratch(writable, root.scratch_device));
+    if (!root.spec.scratch_directory.empty()) {
+        writable += "/" + root.spec.scratch_directory;
+        TRY(outcome(::mkdir(writable.c_str(), 0700),
+                    "make '" + root.spec.scratch_directory + "' for what is written"));
+        TRY(send_control(control, {.kind = ControlMessage::Kind::Claimed}));
+    }
+    return writable;
+}
+
+Result<std::string> mount_overlay(const RootMounts& root, const std::string& lower, FdRef control) {
+    const std::string writable = TRY(make_writable(root, control));
+    // They stay on the scratch disk. One that has them is another container's.
+    for (const char* part : {"/upper", "/work"}) {
+        TRY(outcome(::mkdir((writable + part).c_str(), 0755),
+                    std::string("make '") + part + "' for what is written"));
+    }
+    // The root directory is that of the upper layer.
+    struct stat about{};
+    TRY(outcome(::stat(lower.c_str(), &about), "stat the root"));
+    TRY(outcome(::chown((writable + "/upper").c_str(), about.st_uid, about.st_gid), "chown"));
+    TRY(outcome(::chmod((writable + "/upper").c_str(), about.st_mode & 07777U), "chmod"));
+    std::string merged = TRY(make_place(root, "root"));
+    TRY(mount_at(merged, {.type = "overlay",
+                          .device = "overlay",
+                          .data = "lowerdir=" + lower + ",upperdir=" + writable +
+                                  "/upper,workdir=" + writable + "/work"}));
+    return merged;
+}
+
+Result<std::string> mount_all(const RootMounts& root, FdRef control) {
+    TRY(mount_at(root.staging_directory,
+                 {.type = "tmpfs", .device = "tmpfs", .data = "mode=0700"}));
+    std::string lower = TRY(mount_lower(root));
+    switch (root.spec.written_to) {
+        case WrittenTo::Nothing:
+        case WrittenTo::InPlace:
+            return lower;
+        case WrittenTo::Memory:
+        case WrittenTo::ScratchDisk:
+            return mount_overlay(root, lower, control);
+    }
+    std::unreachable();
+}
+
+}  // namespace
+
+Result<void> check_root(const RootSpec& spec) {
+    if (spec.disk.has_value() == spec.tree.has_value()) {
+        return Error(Code::InvalidArgument, "a root is either a disk or a tree");
+    }
+    if (spec.disk && spec.written_to == WrittenTo::InPlace) {
+        return Error(Code::InvalidArgument, "an image is not written in place");
+    }
+    const std::string& directory = spec.scratch_directory;
+    if (directory == "." || directory == ".." || directory.contains('/')) {
+        return Error(Code::InvalidArgument, "'" + directory + "' is no name of a directory");
+    }
     return {};
 }
 
-Result<void> Root::remove() {
-    const std::string directory = std::exchange(directory_, {});
-    if (directory.empty()) {
-        return {};
-    }
-    std::optional<Error> first;
-    const auto note = [&first](int result, const std::string& doing) {
-        if (result != 0 && !first) {
-            first = Error::from_errno(errno, doing);
+Result<std::string> mount_root(const RootMounts& root, FdRef control) {
+    // Nothing that is mounted here may reach the parent's namespace.
+    TRY(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr),
+                "make the mounts private"));
+    return TRY(mount_all(root, control), "root file system");
+}
+
+Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts) {
+    std::vector<Fd> trees(mounts.size());
+    for (std::size_t i = 0; i < mounts.size(); ++i) {
+        if (const auto& tree = mounts[i].tree) {
+            trees[i] = TRY(copy_of_tree(root, *tree, mount_attributes(mounts[i].options)),
+                           "mount '", mounts[i].destination, "'");
         }
-    };
-    for (const std::string& target : mounted_ | std::views::reverse) {
-        note(::umount2(target.c_str(), MNT_DETACH), "unmount '" + target + "'");
     }
-    for (const std::string& place : places_ | std::views::reverse) {
-        note(::rmdir(place.c_str()), "remove '" + place + "'");
-    }
-    note(::rmdir(directory.c_str()), "remove '" + directory + "'");
-    if (first) {
-        return *std::move(first);
+    return trees;
+}
+
+Result<void> clean_scratch(const RootMounts& root) {
+    TRY(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr),
+                "make the mounts private"));
+    TRY(mount_scratch(root.staging_directory, root.scratch_device));
+    std::error_code error;
+    std::filesystem::remove_all(root.staging_directory + "/" + root.spec.scratch_directory, error);
+    if (error) {
+        return Error::from_errno(error.value(), "remove what was written");
     }
     return {};
 }

@@ -1,59 +1,41 @@
 #pragma once
 
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
+#include "runtime/container/engine.h"
 
 namespace pepita::runtime::container {
 
-/// The root file system of one container on the caller's side: mounts, and the directory they are
-/// in. It goes with this object.
-class Root {
-public:
-    struct Options {
-        std::string device;          // with an EROFS image
-        std::string scratch_device;  // with an ext4 that nobody has used; "": a tmpfs
-        std::string directory;       // made here; must not exist
-        bool is_read_only = false;
-    };
-    /// Mounts the image, and over it, unless it is read-only, what takes all that is written: the
-    /// scratch device, or a tmpfs.
-    /// Errors: AlreadyExists where the directory is there, or the scratch device has been another
-    /// container's; name the mount.
-    static Result<std::unique_ptr<Root>> create(const Options& options);
-    Root(const Root&) = delete;
-    Root& operator=(const Root&) = delete;
-    Root(Root&&) = delete;
-    Root& operator=(Root&&) = delete;
-    ~Root();
-
-    std::string path() const { return directory_ + "/root"; }
-
-    /// Unmounts all and removes the directory. Once; a process of the container that still runs
-    /// keeps its own mounts. Errors: the first failure, after trying the rest.
-    Result<void> remove();
-
-private:
-    struct Source {
-        const char* type;
-        std::string device;
-        std::string data;
-        unsigned long flags = 0;
-    };
-
-    explicit Root(std::string directory) : directory_(std::move(directory)) {}
-    Result<void> mount_image(const std::string& device);
-    Result<void> mount_writable(const Options& options);
-    Result<void> mount_scratch(const std::string& target, const std::string& device);
-    Result<std::string> make_place(const char* name);
-    Result<void> mount_at(const std::string& target, const Source& source);
-
-    std::string directory_;  // empty once removed
-    std::vector<std::string> places_;
-    std::vector<std::string> mounted_;
+/// The root file system of one container. All of it is mounted in the container's own mount
+/// namespace, below a tmpfs over the staging directory, so that nothing of it is seen from outside,
+/// and it is released with the container's last process.
+struct RootMounts {
+    RootSpec spec;
+    std::string device;          // of spec.disk
+    std::string scratch_device;  // of spec.scratch_disk
+    std::string staging_directory;
+    Trees trees = Trees::VirtioFs;
 };
+
+/// Errors: InvalidArgument for a root that is neither or both, or cannot be written in that way.
+Result<void> check_root(const RootSpec& spec);
+
+/// The calls below run in the child, in a mount namespace of its own.
+
+/// Mounts the image or the tree, and over it what takes the writes. Gives the path of the root.
+/// Errors: name the mount; AlreadyExists where the directory on the scratch disk has been another
+/// container's. Sends Claimed when it has made that.
+Result<std::string> mount_root(const RootMounts& root, FdRef control);
+
+/// Copies of the mounts that `mounts` names in trees, with their options, mounted nowhere yet; no
+/// descriptor for a mount of no tree. After mount_root().
+Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts);
+
+/// Removes the container's directory on the scratch disk.
+Result<void> clean_scratch(const RootMounts& root);
 
 }  // namespace pepita::runtime::container

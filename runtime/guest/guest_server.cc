@@ -63,15 +63,8 @@ void GuestServer::describe(OnResult<GuestDescription> done) {
     done(GuestDescription{.version = options_.version, .kernel_release = names.release});
 }
 
-Result<StreamNumbers> GuestServer::add(const ProcessId& id, container::Process& process,
-                                       std::unique_ptr<ProcessStreams> streams) {
-    if (std::optional<Fd> terminal = process.take_terminal()) {
-        TRY(streams->take_terminal(*std::move(terminal)), "terminal");
-    }
-    Process& entry = processes_[id];
-    entry.pid = process.pid();
-    entry.streams = std::move(streams);
-    return entry.streams->numbers();
+container::Process& GuestServer::process_of(const ProcessId& id, const Process& entry) {
+    return entry.execed ? *entry.execed : containers_.at(id.container)->process();
 }
 
 Result<void> GuestServer::check_room() const {
@@ -82,7 +75,16 @@ Result<void> GuestServer::check_room() const {
     return {};
 }
 
-Result<StreamNumbers> GuestServer::create_now(const ContainerSpec& spec) {
+Result<std::unique_ptr<ProcessStreams>> GuestServer::make_streams(const ProcessSpec& spec,
+                                                                  container::Stdio& stdio) {
+    auto streams = std::make_unique<ProcessStreams>(loop_, streams_);
+    if (spec.terminal == Terminal::No) {
+        stdio = TRY(streams->make_pipes(spec.streams));
+    }
+    return streams;
+}
+
+Result<void> GuestServer::begin_create(const ContainerSpec& spec) {
     TRY(check_name(spec.id));
     if (containers_.contains(spec.id)) {
         return Error(Code::AlreadyExists, "container '" + spec.id + "' already exists");
@@ -92,67 +94,111 @@ Result<StreamNumbers> GuestServer::create_now(const ContainerSpec& spec) {
                      "a guest has at most " + std::to_string(kContainersMax) + " containers");
     }
     TRY(check_room());
-    auto streams = std::make_unique<ProcessStreams>(loop_, streams_);
-    container::Stdio stdio;
-    if (spec.process.terminal == Terminal::No) {
-        stdio = TRY(streams->make_pipes(spec.process.streams));
-    }
-    container::Container::Options options{.root_device = TRY(options_.find_disk(*spec.root.disk)),
+    container::Container::Options options{.root_device = {},
                                           .scratch_device = {},
-                                          .state_directory = options_.state_directory,
+                                          .staging_directory = options_.staging_directory,
                                           .cgroup_directory = options_.cgroup_directory};
-    if (spec.root.written_to == WrittenTo::ScratchDisk && !spec.root_read_only) {
+    if (spec.root.disk) {
+        options.root_device = TRY(options_.find_disk(*spec.root.disk));
+    }
+    if (spec.root.written_to == WrittenTo::ScratchDisk) {
         options.scratch_device = TRY(options_.find_disk(spec.root.scratch_disk));
     }
-    auto made = TRY(container::Container::create(spec, options, std::move(stdio)));
-    const StreamNumbers numbers =
-        TRY(add({.container = spec.id, .exec = ""}, made->process(), std::move(streams)));
-    containers_.emplace(spec.id, std::move(made));
-    return numbers;
+    container::Stdio stdio;
+    auto streams = TRY(make_streams(spec.process, stdio));
+    const ProcessId id{.container = spec.id, .exec = ""};
+    containers_[spec.id] = TRY(container::Container::create(
+        loop_, spec, options, std::move(stdio),
+        [this, id](Result<void> made) { on_made(id, std::move(made)); }));
+    processes_[id].streams = std::move(streams);
+    return {};
 }
 
 void GuestServer::create(ContainerSpec spec, OnResult<StreamNumbers> done) {
-    done(create_now(spec));
+    if (Result<void> begun = begin_create(spec); !begun) {
+        return done(std::move(begun).error());
+    }
+    processes_[{.container = spec.id, .exec = ""}].on_made = std::move(done);
 }
 
-Result<StreamNumbers> GuestServer::exec_now(const ProcessId& id, const ProcessSpec& spec) {
+Result<void> GuestServer::begin_exec(const ProcessId& id, const ProcessSpec& spec) {
     container::Container* container = TRY(find_container(id.container));
     const Process* own = TRY(find({.container = id.container, .exec = ""}));
-    if (own->status || !own->is_started) {
+    if (own->status || own->on_made) {
         return Error(Code::FailedPrecondition, "container not running");
     }
     if (id.exec.empty() || processes_.contains(id)) {
         return Error(Code::AlreadyExists, "process '" + id.exec + "' exists");
     }
     TRY(check_room());
-    auto streams = std::make_unique<ProcessStreams>(loop_, streams_);
     container::Stdio stdio;
-    if (spec.terminal == Terminal::No) {
-        stdio = TRY(streams->make_pipes(spec.streams));
-    }
-    container::Process process = TRY(container->exec(spec, std::move(stdio)));
-    const StreamNumbers numbers = TRY(add(id, process, std::move(streams)));
-    processes_[id].execed = std::move(process);
-    return numbers;
+    auto streams = TRY(make_streams(spec, stdio));
+    auto process = TRY(container->exec(
+        spec, std::move(stdio), [this, id](Result<void> made) { on_made(id, std::move(made)); }));
+    Process& entry = processes_[id];
+    entry.streams = std::move(streams);
+    entry.execed = std::move(process);
+    return {};
 }
 
 void GuestServer::exec(ProcessId id, ProcessSpec spec, OnResult<StreamNumbers> done) {
-    done(exec_now(id, spec));
+    if (Result<void> begun = begin_exec(id, spec); !begun) {
+        return done(std::move(begun).error());
+    }
+    processes_[id].on_made = std::move(done);
 }
 
-Result<Started> GuestServer::start_now(const ProcessId& id) {
+void GuestServer::on_made(const ProcessId& id, Result<void> made) {
+    Result<StreamNumbers> numbers = made ? finish_making(id) : std::move(made).error();
+    if (!numbers) {
+        return undo(id, std::move(numbers).error());
+    }
+    std::exchange(processes_[id].on_made, nullptr)(*numbers);
+}
+
+Result<StreamNumbers> GuestServer::finish_making(const ProcessId& id) {
+    Process& entry = processes_[id];
+    if (std::optional<Fd> terminal = process_of(id, entry).take_terminal()) {
+        TRY(entry.streams->take_terminal(*std::move(terminal)), "terminal");
+    }
+    return entry.streams->numbers();
+}
+
+// The answer comes when nothing is left.
+void GuestServer::undo(const ProcessId& id, Error reason) {
+    OnResult<StreamNumbers> done = std::exchange(processes_[id].on_made, nullptr);
+    if (!id.exec.empty()) {
+        forget(id);
+        return done(std::move(reason));
+    }
+    remove_container(id.container, [done = std::move(done), reason = std::move(reason)](
+                                       Result<void>) mutable { done(std::move(reason)); });
+}
+
+Result<container::Process*> GuestServer::begin_start(const ProcessId& id) {
     Process* entry = TRY(find(id));
-    if (entry->is_started) {
+    if (entry->on_made) {
+        return Error(Code::FailedPrecondition, "it is being created");
+    }
+    if (std::exchange(entry->is_started, true)) {
         return Error(Code::FailedPrecondition, "it was started before");
     }
-    container::Container* container = TRY(find_container(id.container));
-    container::Process& process = entry->execed ? *entry->execed : container->process();
-    entry->is_started = true;
-    const std::uint32_t exec_errno = TRY(process.start());
-    return Started{.pid = static_cast<std::uint32_t>(entry->pid), .exec_errno = exec_errno};
+    return &process_of(id, *entry);
 }
 
-void GuestServer::start(ProcessId process, OnResult<Started> done) { done(start_now(process)); }
+void GuestServer::start(ProcessId process, OnResult<Started> done) {
+    Result<container::Process*> starting = begin_start(process);
+    if (!starting) {
+        return done(std::move(starting).error());
+    }
+    const auto pid = static_cast<std::uint32_t>((*starting)->pid());
+    (*starting)->start([pid, done = std::move(done)](Result<std::uint32_t> exec_errno) mutable {
+        if (!exec_errno) {
+            return done(std::move(exec_errno).error());
+        }
+        done(Started{.pid = pid, .exec_errno = *exec_errno});
+    });
+}
 
 Result<void> GuestServer::signal_now(const ProcessId& id, std::uint32_t signal, bool all) {
     const Process* process = TRY(find(id));
@@ -167,7 +213,7 @@ Result<void> GuestServer::signal_now(const ProcessId& id, std::uint32_t signal, 
         return TRY(find_container(id.container))->signal_all(number);
     }
     // Not reaped yet, so the pid is still its own.
-    if (::kill(process->pid, number) != 0) {
+    if (::kill(process_of(id, *process).pid(), number) != 0) {
         return Error::from_errno(errno, "signal " + std::to_string(signal));
     }
     return {};
@@ -194,7 +240,7 @@ void GuestServer::wait(ProcessId process, OnResult<std::uint32_t> done) {
 
 void GuestServer::on_exit(pid_t pid, const ChildExit& exit) {
     for (auto& [id, process] : processes_) {
-        if (process.pid != pid || process.status) {
+        if (process_of(id, process).pid() != pid || process.status) {
             continue;
         }
         const std::uint32_t status = exit.shell_status();
@@ -224,37 +270,51 @@ void GuestServer::close_stdin(ProcessId process, OnResult<void> done) {
     done({});
 }
 
-Result<void> GuestServer::remove_now(const ProcessId& id) {
-    const Process* process = TRY(find(id));
-    if (process->is_started && !process->status) {
-        return Error(Code::FailedPrecondition, "the process is running");
+void GuestServer::remove(ProcessId process, OnResult<void> done) {
+    const Result<Process*> found = find(process);
+    if (!found) {
+        return done(Error(found.error().code(), found.error().message()));
     }
-    if (!id.exec.empty()) {
-        forget(id);  // one that waits for start() ends with its control socket
-        return {};
+    if ((*found)->is_started && !(*found)->status) {
+        return done(Error(Code::FailedPrecondition, "the process is running"));
     }
-    container::Container* container = TRY(find_container(id.container));
-    TRY(container->remove());
-    containers_.erase(id.container);
-    // The container's own is the first, because its exec id is empty; the others ended with it.
-    const auto next = [&] {
-        return processes_.lower_bound({.container = id.container, .exec = ""});
-    };
-    for (auto at = next(); at != processes_.end() && at->first.container == id.container;
-         at = next()) {
-        forget(at->first);
+    if (OnResult<StreamNumbers> making = std::exchange((*found)->on_made, nullptr)) {
+        making(Error(Code::Cancelled, "it was removed"));
     }
-    return {};
+    if (process.exec.empty()) {
+        return remove_container(process.container, std::move(done));
+    }
+    forget(process);  // one that is not started ends with its control socket
+    done({});
+}
+
+void GuestServer::remove_container(const std::string& id, OnResult<void> done) {
+    containers_.at(id)->remove([this, id, done = std::move(done)](Result<void> removed) mutable {
+        if (!removed) {
+            return done(std::move(removed));
+        }
+        // The container's own is the first, because its exec id is empty; the others have ended
+        // with it.
+        const auto next = [&] { return processes_.lower_bound({.container = id, .exec = ""}); };
+        for (auto at = next(); at != processes_.end() && at->first.container == id; at = next()) {
+            forget(at->first);
+        }
+        // Not in the container's own call.
+        loop_.post([gone = std::shared_ptr<container::Container>(
+                        std::move(containers_.extract(id).mapped()))] {});
+        done({});
+    });
 }
 
 void GuestServer::forget(const ProcessId& id) {
     auto process = processes_.extract(id);
+    if (OnResult<StreamNumbers> making = std::exchange(process.mapped().on_made, nullptr)) {
+        making(Error(Code::Cancelled, "it was removed"));
+    }
     for (auto& waiter : process.mapped().waiters) {
         waiter(Error(Code::NotFound, "the process was removed"));
     }
 }
-
-void GuestServer::remove(ProcessId process, OnResult<void> done) { done(remove_now(process)); }
 
 void GuestServer::shutdown(OnResult<void> done) {
     for (auto& [id, container] : containers_) {

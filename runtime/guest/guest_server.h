@@ -34,8 +34,8 @@ public:
 
     struct Options {
         std::string version;
-        std::string state_directory;
-        std::string cgroup_directory;  // "": containers have no cgroup
+        std::string staging_directory;  // exists; containers mount their roots over it
+        std::string cgroup_directory;   // "": containers have no cgroup
         std::function<Result<std::string>(const DiskId& disk)> find_disk;
         std::function<Result<void>()> rescan;                     // called in a child process
         std::function<Result<void>(const DiskId& disk)> release;  // the same
@@ -65,25 +65,29 @@ public:
 
 private:
     struct Process {
-        pid_t pid = 0;
+        OnResult<StreamNumbers> on_made;  // until it is set up
         bool is_started = false;
-        std::optional<std::uint32_t> status;  // once it is over
+        std::optional<std::uint32_t> status;  // once it has exited
         std::unique_ptr<ProcessStreams> streams;
-        std::optional<container::Process> execed;  // none for a container's own
+        std::unique_ptr<container::Process> execed;  // none for a container's own
         std::vector<OnResult<std::uint32_t>> waiters;
     };
 
-    Result<StreamNumbers> create_now(const ContainerSpec& spec);
-    Result<StreamNumbers> exec_now(const ProcessId& id, const ProcessSpec& spec);
-    Result<Started> start_now(const ProcessId& id);
+    Result<void> begin_create(const ContainerSpec& spec);
+    Result<void> begin_exec(const ProcessId& id, const ProcessSpec& spec);
+    Result<container::Process*> begin_start(const ProcessId& id);
+    void on_made(const ProcessId& id, Result<void> made);
+    Result<StreamNumbers> finish_making(const ProcessId& id);
+    void undo(const ProcessId& id, Error reason);
     Result<void> signal_now(const ProcessId& id, std::uint32_t signal, bool all);
-    Result<void> remove_now(const ProcessId& id);
+    void remove_container(const std::string& id, OnResult<void> done);
+    Result<std::unique_ptr<ProcessStreams>> make_streams(const ProcessSpec& spec,
+                                                         container::Stdio& stdio);
     Result<void> check_room() const;
     void forget(const ProcessId& id);
     Result<container::Container*> find_container(const std::string& id);
     Result<Process*> find(const ProcessId& id);
-    Result<StreamNumbers> add(const ProcessId& id, container::Process& process,
-                              std::unique_ptr<ProcessStreams> streams);
+    container::Process& process_of(const ProcessId& id, const Process& entry);
 
     EventLoop& loop_;
     StreamServer& streams_;

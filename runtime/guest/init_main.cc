@@ -84,7 +84,7 @@ Result<void> serve() {
     guest::GuestServer server(
         *loop, streams,
         {.version = PEPITA_VERSION,
-         .state_directory = guest::kContainers,
+         .staging_directory = guest::kStaging,
          .cgroup_directory = guest::kCgroup,
          .find_disk =
              [](const pepita::runtime::DiskId& disk) { return guest::find_disk(disk, "/sys"); },

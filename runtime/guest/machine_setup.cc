@@ -142,7 +142,7 @@ void raise_descriptor_limit() {
 
 Result<void> prepare_for_containers() {
     TRY(make_directory("/run/pepita", 0755));
-    TRY(make_directory(kContainers, 0755));
+    TRY(make_directory(kStaging, 0755));
     TRY(container::raise_loopback());
     TRY(enable_controllers("/sys/fs/cgroup"));
     TRY(make_directory(kCgroup, 0755));

@@ -8,8 +8,8 @@ namespace pepita::runtime::guest {
 
 /// Where the initramfs lists the modules to load, one path a line, in order.
 inline constexpr const char* kModuleList = "/etc/pepita/modules";
-/// Where containers keep their mounts, and the cgroup that theirs are in.
-inline constexpr const char* kContainers = "/run/pepita/containers";
+/// Where each container mounts its root, unseen by the others, and the cgroup that theirs are in.
+inline constexpr const char* kStaging = "/run/pepita/staging";
 inline constexpr const char* kCgroup = "/sys/fs/cgroup/pepita";
 
 /// Standard output and error go to the kernel's log from here on, and standard input is empty:

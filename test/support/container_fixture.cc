@@ -28,6 +28,7 @@
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
 #include "test/support/loop_image.h"
+#include "test/support/waited_container.h"
 
 namespace pepita::test {
 namespace {
@@ -35,8 +36,6 @@ namespace {
 namespace fs = std::filesystem;
 using runtime::ContainerSpec;
 using runtime::ProcessSpec;
-using runtime::container::Container;
-using runtime::container::Process;
 using runtime::container::Stdio;
 
 constexpr const char* kBusybox = "/bin/busybox";
@@ -113,7 +112,7 @@ void ContainerFixture::TearDownTestSuite() { image.reset(); }
 
 ContainerFixture::ContainerFixture() {
     if (image) {
-        EXPECT_NE(::mkdtemp(state_directory_.data()), nullptr);
+        EXPECT_NE(::mkdtemp(staging_directory_.data()), nullptr);
     }
 }
 
@@ -125,7 +124,7 @@ void ContainerFixture::SetUp() {
 
 void ContainerFixture::TearDown() {
     if (image) {
-        EXPECT_EQ(::rmdir(state_directory_.c_str()), 0) << "something is left in it";
+        EXPECT_EQ(::rmdir(staging_directory_.c_str()), 0) << "something is left in it";
         EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
     }
 }
@@ -156,14 +155,25 @@ ContainerSpec ContainerFixture::shell(const std::string& script) {
     return spec;
 }
 
-Result<std::unique_ptr<Container>> ContainerFixture::create(const ContainerSpec& spec,
-                                                            Stdio stdio) {
-    return Container::create(spec,
-                             {.root_device = image->device(),
-                              .scratch_device = scratch_device_,
-                              .state_directory = state_directory_,
-                              .cgroup_directory = ""},
-                             std::move(stdio));
+Result<std::unique_ptr<WaitedContainer>> ContainerFixture::create(const ContainerSpec& spec,
+                                                                  Stdio stdio) {
+    return WaitedContainer::create(*loop_, with_root(spec),
+                                   {.root_device = image->device(),
+                                    .scratch_device = scratch_device_,
+                                    .staging_directory = staging_directory_,
+                                    .cgroup_directory = "",
+                                    .trees = runtime::container::Trees::Directories},
+                                   std::move(stdio));
+}
+
+ContainerSpec ContainerFixture::with_root(ContainerSpec spec) const {
+    if (!spec.root.disk && !spec.root.tree) {
+        spec.root.disk = runtime::DiskId{.serial = "disk0"};
+        if (!scratch_device_.empty()) {
+            spec.root.written_to = runtime::WrittenTo::ScratchDisk;
+        }
+    }
+    return spec;
 }
 
 ContainerFixture::Outcome ContainerFixture::run(const ContainerSpec& spec) {
@@ -173,7 +183,7 @@ ContainerFixture::Outcome ContainerFixture::run(const ContainerSpec& spec) {
         ADD_FAILURE() << container.error().message();
         return {};
     }
-    Process& process = (*container)->process();
+    WaitedProcess& process = (*container)->process();
     const auto started = process.start();
     if (!started) {
         ADD_FAILURE() << started.error().message();
@@ -186,7 +196,8 @@ ContainerFixture::Outcome ContainerFixture::run(const ContainerSpec& spec) {
     return outcome;
 }
 
-ContainerFixture::Outcome ContainerFixture::exec(Container& container, const ProcessSpec& spec) {
+ContainerFixture::Outcome ContainerFixture::exec(WaitedContainer& container,
+                                                 const ProcessSpec& spec) {
     Pipe pipe = make_pipe();
     auto process =
         container.exec(spec, {.in = {}, .out = copy(pipe.in), .err = std::move(pipe.in)});
@@ -230,7 +241,7 @@ std::map<std::string, std::size_t> ContainerFixture::count_all() const {
     return {{"mounts", count_lines("/proc/self/mountinfo")},
             {"descriptors", count_entries("/proc/self/fd")},
             {"children", ::waitpid(-1, nullptr, WNOHANG | WNOWAIT) == -1 ? 0 : 1},
-            {"state", count_entries(state_directory_)}};
+            {"staging", count_entries(staging_directory_)}};
 }
 
 }  // namespace pepita::test

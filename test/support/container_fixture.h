@@ -9,11 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
 #include "test/support/loop_image.h"
+#include "test/support/waited_container.h"
 
 namespace pepita::test {
 
@@ -42,13 +44,13 @@ protected:
     static runtime::ContainerSpec shell(const std::string& script);
     static runtime::ProcessSpec program(std::vector<std::string> args);
 
-    Result<std::unique_ptr<runtime::container::Container>> create(
-        const runtime::ContainerSpec& spec, runtime::container::Stdio stdio = {});
+    Result<std::unique_ptr<WaitedContainer>> create(const runtime::ContainerSpec& spec,
+                                                    runtime::container::Stdio stdio = {});
 
     /// From creation to removal. What goes wrong on the way fails the test.
     Outcome run(const runtime::ContainerSpec& spec);
     /// One more process in a running container, to its end.
-    Outcome exec(runtime::container::Container& container, const runtime::ProcessSpec& spec);
+    Outcome exec(WaitedContainer& container, const runtime::ProcessSpec& spec);
 
     struct Pipe {
         Fd out;
@@ -61,13 +63,17 @@ protected:
     static int reap(pid_t pid);  // its status, as the shell counts
 
     /// What an error may leave behind, by name: mounts, descriptors, children, entries of the
-    /// state directory.
+    /// staging directory.
     std::map<std::string, std::size_t> count_all() const;
 
     static std::unique_ptr<LoopImage> image;
     static std::string why_not;
+    /// For `spec`, whose root becomes that of the image; the scratch device where there is one.
+    runtime::ContainerSpec with_root(runtime::ContainerSpec spec) const;
+
     std::string scratch_device_;  // "": what containers write goes to a tmpfs
-    std::string state_directory_ = "/tmp/pepita-state-XXXXXX";
+    std::string staging_directory_ = "/tmp/pepita-staging-XXXXXX";
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
 };
 
 }  // namespace pepita::test

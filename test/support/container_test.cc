@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,7 +35,6 @@ using runtime::ContainerSpec;
 using runtime::MountSpec;
 using runtime::ProcessSpec;
 using runtime::container::Container;
-using runtime::container::Process;
 using runtime::container::Stdio;
 
 void add(const std::string& root, const ImageEntry& entry) {
@@ -67,7 +67,7 @@ std::pair<Talk, Stdio> make_talk() {
             Stdio{.in = Fd(), .out = std::move(out.in), .err = std::move(err.in)}};
 }
 
-Result<Ran> finish(Process& process, const Talk& talk) {
+Result<Ran> finish(WaitedProcess& process, const Talk& talk) {
     Ran ran;
     Result<std::uint32_t> started = process.start();
     if (!started) {
@@ -165,26 +165,27 @@ ContainerSpec ContainerTest::spec_of(const std::string& script) {
 Container::Options ContainerTest::options() const {
     return {.root_device = own_image_ ? own_image_->device() : image->device(),
             .scratch_device = scratch_device_,
-            .state_directory = state_directory_,
-            .cgroup_directory = cgroup_directory_};
+            .staging_directory = staging_directory_,
+            .cgroup_directory = cgroup_directory_,
+            .trees = runtime::container::Trees::Directories};
 }
 
-Result<std::unique_ptr<Container>> ContainerTest::create(const ContainerSpec& spec,
-                                                         Stdio stdio) const {
-    return Container::create(spec, options(), std::move(stdio));
+Result<std::unique_ptr<WaitedContainer>> ContainerTest::create(const ContainerSpec& spec,
+                                                               Stdio stdio) const {
+    return WaitedContainer::create(*loop_, with_root(spec), options(), std::move(stdio));
 }
 
 Result<Ran> ContainerTest::run(const ContainerSpec& spec) const {
     auto [talk, stdio] = make_talk();
-    auto container = TRY(Container::create(spec, options(), std::move(stdio)));
+    auto container = TRY(create(spec, std::move(stdio)));
     Result<Ran> ran = finish(container->process(), talk);
     TRY(container->remove());
     return ran;
 }
 
-Result<Ran> ContainerTest::exec(Container& container, const ProcessSpec& spec) {
+Result<Ran> ContainerTest::exec(WaitedContainer& container, const ProcessSpec& spec) {
     auto [talk, stdio] = make_talk();
-    Process process = TRY(container.exec(spec, std::move(stdio)));
+    WaitedProcess process = TRY(container.exec(spec, std::move(stdio)));
     return finish(process, talk);
 }
 
@@ -209,13 +210,24 @@ std::string ContainerTest::refusal_of(const ContainerSpec& spec) const {
 }
 
 void ContainerTest::use_image(const std::vector<ImageEntry>& more) {
+    use_folder([&more](const std::string& folder) {
+        fill_root(folder);
+        for (const ImageEntry& entry : more) {
+            add(folder, entry);
+        }
+    });
+}
+
+void ContainerTest::use_bare_image() {
+    use_folder(
+        [](const std::string& folder) { fs::copy_file("/bin/busybox", folder + "/busybox"); });
+}
+
+void ContainerTest::use_folder(const std::function<void(const std::string&)>& fill) {
     std::string folder = "/tmp/pepita-root-XXXXXX";
     ASSERT_NE(::mkdtemp(folder.data()), nullptr);
     ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
-    fill_root(folder);
-    for (const ImageEntry& entry : more) {
-        add(folder, entry);
-    }
+    fill(folder);
     auto made = LoopImage::create(folder);
     fs::remove_all(folder);
     ASSERT_TRUE(made.has_value()) << made.error().message();

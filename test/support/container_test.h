@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -58,14 +59,13 @@ protected:
     static void drop_mounts(runtime::ContainerSpec& spec, const std::string& path);
 
     runtime::container::Container::Options options() const;
-    Result<std::unique_ptr<runtime::container::Container>> create(
-        const runtime::ContainerSpec& spec, runtime::container::Stdio stdio = {}) const;
+    Result<std::unique_ptr<WaitedContainer>> create(const runtime::ContainerSpec& spec,
+                                                    runtime::container::Stdio stdio = {}) const;
 
     /// Creates, starts, reads what it says, reaps, removes.
     Result<Ran> run(const runtime::ContainerSpec& spec) const;
     /// The same for one more process in a container.
-    static Result<Ran> exec(runtime::container::Container& container,
-                            const runtime::ProcessSpec& spec);
+    static Result<Ran> exec(WaitedContainer& container, const runtime::ProcessSpec& spec);
     /// What a script says in a container; a failure of the test where it does not end with 0.
     std::string output_of(const runtime::ContainerSpec& spec) const;
     std::string output_of(const std::string& script) const { return output_of(spec_of(script)); }
@@ -74,10 +74,14 @@ protected:
 
     /// The image of this test from now on.
     void use_image(const std::vector<ImageEntry>& more);
+    /// The same, of /busybox and nothing else.
+    void use_bare_image();
 
     std::string cgroup_directory_;
 
 private:
+    void use_folder(const std::function<void(const std::string&)>& fill);
+
     std::unique_ptr<LoopImage> own_image_;
     std::map<std::string, std::size_t> before_;
 };

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -76,7 +77,7 @@ TEST_F(EngineTest, AMaskedFileReadsEmptyAndAMaskedFolderIsEmpty) {
 
 TEST_F(EngineTest, AMaskThatCannotBeMadeIsAnError) {
     ContainerSpec spec = shell("cat /secret");
-    spec.root_read_only = true;
+    spec.root = {.disk = DiskId{.serial = "disk0"}, .written_to = WrittenTo::Nothing};
     spec.mounts.clear();  // so there is no /dev/null
     spec.masked_paths = {"/secret"};
     const auto container = create(spec);
@@ -261,20 +262,25 @@ TEST_F(EngineTest, ItInheritsNoDescriptorsAndNoSignals) {
     (void)std::signal(SIGUSR1, old);
 }
 
-TEST_F(EngineTest, AMissingProgramIs127) {
+TEST_F(EngineTest, R11_AMissingProgramFailsTheCreationAndLeavesNothing) {
+    const auto before = count_all();
     ContainerSpec spec = shell("");
     spec.process.args = {"no-such-program"};
-    const Outcome outcome = run(spec);
-    EXPECT_EQ(outcome.exec_errno, static_cast<unsigned>(ENOENT));
-    EXPECT_EQ(outcome.status, 127);
+    const auto container = create(spec);
+    ASSERT_FALSE(container.has_value());
+    EXPECT_EQ(container.error().message(),
+              "exec 'no-such-program': No such file or directory (ENOENT)");
+    EXPECT_EQ(container.error().code(), Code::NotFound);
+    EXPECT_EQ(count_all(), before);
 }
 
-TEST_F(EngineTest, AFileThatIsNoProgramIs126) {
+TEST_F(EngineTest, R11_AFileThatIsNoProgramFailsTheCreation) {
     ContainerSpec spec = shell("");
     spec.process.args = {"/plain"};
-    const Outcome outcome = run(spec);
-    EXPECT_EQ(outcome.exec_errno, static_cast<unsigned>(EACCES));
-    EXPECT_EQ(outcome.status, 126);
+    const auto container = create(spec);
+    ASSERT_FALSE(container.has_value());
+    EXPECT_EQ(container.error().message(), "exec '/plain': Permission denied (EACCES)");
+    EXPECT_EQ(container.error().code(), Code::PermissionDenied);
 }
 
 TEST_F(EngineTest, ATerminalIsItsStreamsItsConsoleAndItsController) {
@@ -286,7 +292,7 @@ TEST_F(EngineTest, ATerminalIsItsStreamsItsConsoleAndItsController) {
     spec.process.uid = 1000;
     const auto container = create(spec);
     ASSERT_TRUE(container.has_value()) << container.error().message();
-    Process& process = (*container)->process();
+    auto& process = (*container)->process();
     const std::optional<Fd> master = process.take_terminal();
     ASSERT_TRUE(master.has_value());
     EXPECT_FALSE(process.take_terminal().has_value());
@@ -306,7 +312,7 @@ TEST_F(EngineTest, AWaitingProcessEndsWithItsContainer) {
 TEST_F(EngineTest, ItStartsOnce) {
     const auto container = create(shell("true"));
     ASSERT_TRUE(container.has_value());
-    Process& process = (*container)->process();
+    auto& process = (*container)->process();
     EXPECT_EQ(process.start().value(), 0U);
     EXPECT_EQ(process.start().error().code(), Code::FailedPrecondition);
     EXPECT_EQ(reap(process.pid()), 0);
@@ -329,12 +335,12 @@ TEST_F(EngineTest, AContainerThatCannotBeMadeSaysWhyAndLeavesNothing) {
 
 TEST_F(EngineTest, ARootThatIsNoImageIsNamedAndLeavesNothing) {
     const auto before = count_all();
-    const auto container = Container::create(shell("true"),
-                                             {.root_device = "/dev/null",
-                                              .scratch_device = "",
-                                              .state_directory = state_directory_,
-                                              .cgroup_directory = ""},
-                                             {});
+    const auto container = test::WaitedContainer::create(*loop_, with_root(shell("true")),
+                                                         {.root_device = "/dev/null",
+                                                          .scratch_device = "",
+                                                          .staging_directory = staging_directory_,
+                                                          .cgroup_directory = ""},
+                                                         {});
     ASSERT_FALSE(container.has_value());
     EXPECT_THAT(container.error().message(),
                 StartsWith("root file system: mount erofs from '/dev/null': "));
@@ -379,7 +385,7 @@ protected:
     // Whether every child but the container's process has been reaped.
     static bool is_tidy() { return ::waitpid(-1, nullptr, WNOHANG) == 0; }
 
-    std::unique_ptr<Container> container_;
+    std::unique_ptr<test::WaitedContainer> container_;
     Fd input_;
 };
 
@@ -444,8 +450,40 @@ TEST_F(ExecTest, AContainerThatIsOverTakesNoMore) {
     EXPECT_FALSE(container_->exec(program({"true"}), {}).has_value());
 }
 
-// Without a devpts: the second of an exec's two processes is the one that fails.
-TEST_F(EngineTest, AnExecWhoseSecondProcessFailsLeavesNoneBehind) {
+TEST_F(EngineTest, R18_AnExecRunsInAContainerThatIsCreated) {
+    auto container = create(shell("exit 4"));
+    ASSERT_TRUE(container.has_value()) << container.error().message();
+    const Outcome outcome = exec(**container, program({"sh", "-c", "cat /proc/1/comm; exit 3"}));
+    EXPECT_EQ(outcome.status, 3);
+    EXPECT_NE(outcome.output, "sh\n");  // not started yet
+    ASSERT_EQ((*container)->process().start().value(), 0U);
+    EXPECT_EQ(reap((*container)->process().pid()), 4);
+}
+
+TEST_F(EngineTest, R23_ManyExecsAtOnceAllRun) {
+    constexpr int kCount = 50;
+    Pipe pipe = make_pipe();
+    ContainerSpec spec = shell("");
+    spec.process = program({"cat"});
+    auto container = create(spec, {.in = std::move(pipe.out), .out = {}, .err = {}});
+    ASSERT_TRUE(container.has_value());
+    ASSERT_EQ((*container)->process().start().value(), 0U);
+    std::vector<test::WaitedProcess> waiting;
+    for (int i = 0; i < kCount; ++i) {
+        auto process = (*container)->exec(program({"sh", "-c", "exit " + std::to_string(i)}), {});
+        ASSERT_TRUE(process.has_value()) << process.error().message();
+        waiting.push_back(*std::move(process));
+    }
+    for (int i = 0; i < kCount; ++i) {
+        ASSERT_EQ(waiting[static_cast<std::size_t>(i)].start().value(), 0U);
+        EXPECT_EQ(reap(waiting[static_cast<std::size_t>(i)].pid()), i);
+    }
+    pipe.in = Fd();
+    EXPECT_EQ(reap((*container)->process().pid()), 0);
+}
+
+// Without a devpts, setting it up fails in the container.
+TEST_F(EngineTest, AnExecThatFailsLeavesNoProcessBehind) {
     Pipe pipe = make_pipe();
     ContainerSpec spec = shell("");
     spec.mounts.pop_back();
@@ -455,7 +493,7 @@ TEST_F(EngineTest, AnExecWhoseSecondProcessFailsLeavesNoneBehind) {
     ASSERT_EQ((*container)->process().start().value(), 0U);
     ProcessSpec with_terminal = program({"true"});
     with_terminal.terminal = Terminal::Yes;
-    for (int attempt = 0; attempt < 50; ++attempt) {  // either of the two may speak first
+    for (int attempt = 0; attempt < 10; ++attempt) {
         const auto process = (*container)->exec(with_terminal, {});
         ASSERT_FALSE(process.has_value());
         EXPECT_THAT(process.error().message(), StartsWith("terminal: open '/dev/pts/ptmx'"));

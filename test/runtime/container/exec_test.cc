@@ -59,7 +59,7 @@ protected:
         return ran ? ran->out + ran->err : "";
     }
 
-    std::unique_ptr<Container> container_;
+    std::unique_ptr<test::WaitedContainer> container_;
 };
 
 TEST_F(ContainerExec, JoinsTheNamespacesAndTheRoot) {

@@ -1,12 +1,24 @@
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/units.h"
 #include "runtime/container.h"
 #include "runtime/container/mounts.h"
+#include "test/support/container_fixture.h"
 #include "test/support/container_test.h"
+#include "test/support/loop_image.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -14,7 +26,16 @@ namespace {
 using test::ContainerTest;
 using Kind = test::ImageEntry::Kind;
 
-class Mounts : public ContainerTest {};
+class Mounts : public ContainerTest {
+protected:
+    // What cleans a scratch disk is the caller's child, too.
+    static void reap_all() {
+        while (::waitpid(-1, nullptr, 0) > 0) {}
+    }
+
+    const RootSpec kNothingWritten{.disk = DiskId{.serial = "disk0"},
+                                   .written_to = WrittenTo::Nothing};
+};
 
 TEST_F(Mounts, TmpfsHasTheOptionsItWasGiven) {
     ContainerSpec spec = spec_of("grep ' /data ' /proc/mounts");
@@ -58,12 +79,163 @@ TEST_F(Mounts, TheRootItselfIsNoMountPoint) {
     EXPECT_EQ(refusal_of(spec), "mount '//': a mount point is an absolute path below '/'");
 }
 
-TEST_F(Mounts, MissingMountPointOfAReadOnlyRootIsNamed) {
-    ContainerSpec spec = spec_of("true");
+TEST_F(Mounts, R24_MountPointsAreMadeBeforeTheRootBecomesReadOnly) {
+    ContainerSpec spec = spec_of("grep -c ' /data ' /proc/mounts; touch /x 2>&1; touch /data/x");
     spec.root_read_only = true;
+    spec.mounts.push_back(mount_of("tmpfs", "/data", {}));
+    EXPECT_EQ(output_of(spec), "1\ntouch: /x: Read-only file system\n");
+}
+
+TEST_F(Mounts, R24_ARootOfNothingButAProgramRunsReadOnly) {
+    use_bare_image();
+    ContainerSpec spec = spec_of("");
+    spec.root_read_only = true;
+    spec.mounts.push_back(mount_of("sysfs", "/sys", {"nosuid", "noexec", "nodev", "ro"}));
+    spec.process.args = {"/busybox", "ls", "/"};
+    EXPECT_EQ(output_of(spec), "busybox\ndev\nproc\nsys\n");
+}
+
+TEST_F(Mounts, R37_AMountPointBelowAReadOnlyDevIsMade) {
+    ContainerSpec spec = spec_of(
+        "grep -c ' /dev/deep/data ' /proc/mounts; touch /dev/x 2>&1; touch /dev/deep/data/x; "
+        "echo > /dev/null && ls /dev/pts/ptmx");
+    for (MountSpec& mount : spec.mounts) {
+        if (mount.destination == "/dev") {
+            mount.options.emplace_back("ro");
+        }
+    }
+    spec.mounts.push_back(mount_of("tmpfs", "/dev/deep/data", {}));
+    EXPECT_EQ(output_of(spec), "1\ntouch: /dev/x: Read-only file system\n/dev/pts/ptmx\n");
+}
+
+TEST_F(Mounts, MissingMountPointOfARootThatNothingIsWrittenToIsNamed) {
+    ContainerSpec spec = spec_of("true");
+    spec.root = kNothingWritten;
     spec.mounts.push_back(mount_of("tmpfs", "/data", {}));
     EXPECT_EQ(refusal_of(spec),
               "mount '/data': make directory '/data': Read-only file system (EROFS)");
+}
+
+// A directory of this machine stands for what the host shares.
+class MountedTrees : public Mounts {
+protected:
+    void SetUp() override {
+        Mounts::SetUp();
+        if (!IsSkipped()) {
+            ASSERT_NE(::mkdtemp(tree_.data()), nullptr);
+            ASSERT_EQ(::chmod(tree_.c_str(), 0755), 0);
+            test::fill_root(tree_);
+        }
+    }
+    void TearDown() override {
+        if (!IsSkipped()) {
+            std::filesystem::remove_all(tree_);
+        }
+        Mounts::TearDown();
+    }
+    bool exists(const std::string& path) const {
+        return ::access((tree_ + path).c_str(), F_OK) == 0;
+    }
+
+    std::string tree_ = "/tmp/pepita-tree-XXXXXX";
+};
+
+TEST_F(MountedTrees, ARootIsWrittenInPlace) {
+    ContainerSpec spec = spec_of("echo new > /made; cat /secret");
+    spec.root = {
+        .disk = {}, .tree = TreePath{.tag = tree_, .path = ""}, .written_to = WrittenTo::InPlace};
+    EXPECT_EQ(output_of(spec), "hidden\n");
+    EXPECT_TRUE(exists("/made"));
+    spec.root_read_only = true;
+    spec.process.args.back() = "touch /other 2>&1; true";
+    EXPECT_EQ(output_of(spec), "touch: /other: Read-only file system\n");
+}
+
+TEST_F(MountedTrees, ARootBelowTheTopOfATreeIsWrittenElsewhere) {
+    std::filesystem::rename(tree_, tree_ + "-rootfs");
+    std::filesystem::create_directory(tree_);
+    std::filesystem::rename(tree_ + "-rootfs", tree_ + "/rootfs");
+    ContainerSpec spec = spec_of("echo new > /made && cat /made");
+    spec.root.tree = TreePath{.tag = tree_, .path = "rootfs"};
+    EXPECT_EQ(output_of(spec), "new\n");
+    EXPECT_FALSE(exists("/rootfs/made"));
+    spec.root.written_to = WrittenTo::Nothing;
+    spec.process.args.back() = "touch /made 2>&1; true";
+    EXPECT_EQ(output_of(spec), "touch: /made: Read-only file system\n");
+}
+
+TEST_F(MountedTrees, DirectoriesAndFilesOfATreeAreMounted) {
+    ContainerSpec spec = spec_of(
+        "cat /mnt/data/file /etc/secret; touch /mnt/data/x 2>&1; echo new > /mnt/rw/y; "
+        "grep ' /mnt/rw ' /proc/mounts | grep -c nosuid,nodev,noexec");
+    const auto bind = [this](const std::string& path, const std::string& destination,
+                             std::vector<std::string> options) {
+        return MountSpec{.destination = destination,
+                         .type = "bind",
+                         .source = "",
+                         .options = std::move(options),
+                         .tree = TreePath{.tag = tree_, .path = path}};
+    };
+    spec.mounts.push_back(bind("folder", "/mnt/data", {"rbind", "ro"}));
+    spec.mounts.push_back(bind("secret", "/etc/secret", {"bind"}));
+    spec.mounts.push_back(bind("home", "/mnt/rw", {"bind", "nosuid", "nodev", "noexec"}));
+    EXPECT_EQ(output_of(spec), "file\nhidden\ntouch: /mnt/data/x: Read-only file system\n1\n");
+    EXPECT_TRUE(exists("/home/y"));
+    EXPECT_FALSE(exists("/folder/x"));
+}
+
+TEST_F(MountedTrees, APathLeadsOutOfNoTreeAndAMissingOneIsNamed) {
+    ContainerSpec spec = spec_of("cat /mnt/file");
+    spec.mounts.push_back({.destination = "/mnt",
+                           .type = "bind",
+                           .source = "",
+                           .options = {},
+                           .tree = TreePath{.tag = tree_, .path = "../../link"}});
+    EXPECT_EQ(output_of(spec), "file\n");  // /link leads to the tree's own /folder
+    spec.mounts.back().tree->path = "absent";
+    EXPECT_EQ(refusal_of(spec), "mount '/mnt': open 'absent': No such file or directory (ENOENT)");
+    spec.mounts.back().tree.reset();
+    EXPECT_EQ(refusal_of(spec), "mount '/mnt': a bind mount of what is in no tree");
+}
+
+TEST_F(MountedTrees, ARootIsEitherADiskOrATreeAndAnImageIsNotWrittenInPlace) {
+    ContainerSpec spec = spec_of("true");
+    spec.root = {.disk = DiskId{.serial = "disk0"},
+                 .tree = TreePath{.tag = tree_, .path = ""},
+                 .written_to = WrittenTo::Memory};
+    EXPECT_EQ(refusal_of(spec), "a root is either a disk or a tree");
+    spec.root.tree.reset();
+    spec.root.written_to = WrittenTo::InPlace;
+    EXPECT_EQ(refusal_of(spec), "an image is not written in place");
+}
+
+TEST_F(Mounts, DirectoriesOfOneScratchDiskServeManyContainersAndAreRemovedWithThem) {
+    const auto scratch = test::LoopImage::create_empty(16_MiB);
+    ASSERT_TRUE(scratch.has_value()) << scratch.error().message();
+    scratch_device_ = (*scratch)->device();
+    ContainerSpec spec = spec_of("echo $HOSTNAME > /kept; cat /kept; exec cat");
+    spec.root = {.disk = DiskId{.serial = "disk0"},
+                 .tree = {},
+                 .written_to = WrittenTo::ScratchDisk,
+                 .scratch_disk = {.serial = "disk1"},
+                 .scratch_directory = "one"};
+    test::PipeEnds input = test::make_pipe();
+    auto first = create(spec, {.in = std::move(input.out), .out = Fd(), .err = Fd()});
+    ASSERT_TRUE(first.has_value()) << first.error().message();
+    ASSERT_EQ((*first)->process().start().value(), 0U);
+    EXPECT_EQ(refusal_of(spec),
+              "root file system: make 'one' for what is written: File exists (EEXIST)");
+    spec.root.scratch_directory = "two";
+    spec.process.args.back() = "ls /kept 2>&1; true";
+    EXPECT_EQ(output_of(spec), "ls: /kept: No such file or directory\n");
+    EXPECT_TRUE((*first)->remove().has_value());
+    EXPECT_EQ(test::reap_status((*first)->process().pid()), 128U + SIGKILL);
+    reap_all();
+    spec.root.scratch_directory = "one";  // removed, so it can be made again
+    EXPECT_EQ(output_of(spec), "ls: /kept: No such file or directory\n");
+    reap_all();
+    spec.root.scratch_directory = "a/b";
+    EXPECT_EQ(refusal_of(spec), "'a/b' is no name of a directory");
 }
 
 TEST_F(Mounts, AFileWhereAMountPointShouldBeIsNamed) {
@@ -129,7 +301,7 @@ TEST_F(Mounts, MaskingDoesNotUseWhatTheImageCallsDevNull) {
     drop_mounts(spec, "/dev");
     spec.masked_paths = {"/etc/passwd"};
     EXPECT_EQ(refusal_of(spec), "device '/dev/null': the image has something else there");
-    spec.root_read_only = true;  // here nothing is made in /dev
+    spec.root = kNothingWritten;  // here nothing is made in /dev
     EXPECT_EQ(refusal_of(spec), "open '/dev/null': Too many levels of symbolic links (ELOOP)");
 }
 

@@ -35,7 +35,7 @@ protected:
     }
 
     // What a process says on its terminal until it hangs up (EIO), as it comes.
-    static std::string talk(Process& process) {
+    static std::string talk(test::WaitedProcess& process) {
         std::optional<Fd> master = process.take_terminal();
         EXPECT_TRUE(master.has_value());
         EXPECT_EQ(process.start().value_or(99), 0U);

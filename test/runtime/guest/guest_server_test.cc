@@ -22,17 +22,10 @@
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
 #include "test/support/container_fixture.h"
+#include "test/support/waited_container.h"
 
 namespace pepita::runtime::guest {
 namespace {
-
-// The answer to a question that is answered at once.
-template <typename T>
-Result<T> answer(const std::function<void(OnResult<T>)>& ask) {
-    std::optional<Result<T>> got;
-    ask([&got](Result<T> result) { got.emplace(std::move(result)); });
-    return std::move(got).value();
-}
 
 // A guest without a machine: its containers are this machine's.
 class GuestServerTest : public test::ContainerFixture {
@@ -41,7 +34,7 @@ protected:
         return {*loop_,
                 streams_,
                 {.version = "1.2.3",
-                 .state_directory = state_directory_,
+                 .staging_directory = staging_directory_,
                  .cgroup_directory = "",
                  .find_disk = [](const DiskId& disk) -> Result<std::string> {
                      if (disk.serial != "disk0") {
@@ -55,6 +48,12 @@ protected:
                      return Error(Code::FailedPrecondition, "'" + disk.serial + "' is in use");
                  },
                  .power_off = [this] { is_off_ = true; }}};
+    }
+
+    // The answer to a question; the loop runs until it is there.
+    template <typename T, typename Ask>
+    Result<T> answer(Ask ask) {
+        return test::wait_for<T>(*loop_, std::move(ask));
     }
 
     static ContainerSpec spec(const std::string& id, const std::string& script) {
@@ -88,7 +87,6 @@ protected:
                                      : ChildExit{.by_signal = false, .value = status});
     }
 
-    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
     StreamServer streams_{*loop_};
     bool is_off_ = false;
     GuestServer server_ = make();
@@ -129,12 +127,12 @@ TEST_F(GuestServerTest, AMissingDiskIsNamedAndTheIdStaysFree) {
     EXPECT_EQ(start(web_).error().code(), Code::NotFound);
 }
 
-TEST_F(GuestServerTest, TheScratchDiskIsLookedForWhereSomethingCanBeWritten) {
+TEST_F(GuestServerTest, TheScratchDiskIsLookedForWhereItIsWrittenTo) {
     ContainerSpec wanting = spec("web", "true");
     wanting.root.written_to = WrittenTo::ScratchDisk;
     wanting.root.scratch_disk.serial = "disk8";
     EXPECT_EQ(create(wanting).error().message(), "no disk has the serial 'disk8'");
-    wanting.root_read_only = true;
+    wanting.root.written_to = WrittenTo::Memory;
     ASSERT_TRUE(create(wanting).has_value());
     const auto started = start(web_);
     ASSERT_TRUE(started.has_value());
@@ -145,7 +143,6 @@ TEST_F(GuestServerTest, TheScratchDiskIsLookedForWhereSomethingCanBeWritten) {
 TEST_F(GuestServerTest, AContainerLivesFromCreateToRemove) {
     ASSERT_TRUE(create(spec("web", "exit 3")).has_value());
     EXPECT_EQ(create(spec("web", "true")).error().code(), Code::AlreadyExists);
-    EXPECT_EQ(exec(extra_).error().code(), Code::FailedPrecondition) << "before its start";
     const auto started = start(web_);
     ASSERT_TRUE(started.has_value());
     EXPECT_EQ(start(web_).error().code(), Code::FailedPrecondition);
@@ -185,6 +182,84 @@ TEST_F(GuestServerTest, AnExecLivesInARunningContainer) {
         answer<void>([&](auto done) { server_.close_stdin(web_, std::move(done)); }).has_value());
     reap_and_tell(own->pid);
     EXPECT_TRUE(remove(web_).has_value());
+}
+
+TEST_F(GuestServerTest, R18_AnExecRunsBeforeItsContainerIsStarted) {
+    ASSERT_TRUE(create(spec("web", "exit 3")).has_value());
+    ASSERT_TRUE(exec(extra_).has_value());
+    const auto extra = start(extra_);
+    ASSERT_TRUE(extra.has_value());
+    reap_and_tell(extra->pid);
+    EXPECT_EQ(
+        answer<std::uint32_t>([&](auto done) { server_.wait(extra_, std::move(done)); }).value(),
+        5U);
+    const auto own = start(web_);
+    ASSERT_TRUE(own.has_value());
+    reap_and_tell(own->pid);
+    EXPECT_TRUE(remove(web_).has_value());
+}
+
+TEST_F(GuestServerTest, WhileOneContainerIsMadeOthersAreServed) {
+    std::optional<Result<StreamNumbers>> made;
+    server_.create(spec("web", "true"),
+                   [&](Result<StreamNumbers> numbers) { made.emplace(std::move(numbers)); });
+    EXPECT_FALSE(made.has_value()) << "it waits for its child";
+    EXPECT_EQ(exec(extra_).error().message(), "container not running");
+    EXPECT_EQ(start(web_).error().message(), "it is being created");
+    EXPECT_EQ(create(spec("web", "true")).error().code(), Code::AlreadyExists);
+    ASSERT_TRUE(create(spec("other", "true")).has_value());
+    ASSERT_TRUE(made.has_value());  // it was forked before the other
+    EXPECT_TRUE(remove({.container = "other", .exec = ""}).has_value());
+    EXPECT_TRUE(remove(web_).has_value());
+    while (::waitpid(-1, nullptr, 0) > 0) {}
+}
+
+TEST_F(GuestServerTest, OneThatIsBeingMadeIsRemoved) {
+    std::optional<Code> made;
+    server_.create(spec("web", "true"),
+                   [&](const Result<StreamNumbers>& numbers) { made = numbers.error().code(); });
+    EXPECT_TRUE(remove(web_).has_value());
+    EXPECT_EQ(made, Code::Cancelled);
+    while (::waitpid(-1, nullptr, 0) > 0) {}
+    ASSERT_TRUE(create(spec("web", "true")).has_value());
+    EXPECT_TRUE(remove(web_).has_value());
+    while (::waitpid(-1, nullptr, 0) > 0) {}
+}
+
+TEST_F(GuestServerTest, R11_AMissingProgramFailsTheCreationAndTheIdStaysFree) {
+    ContainerSpec missing = spec("web", "");
+    missing.process.args = {"no-such-program"};
+    const auto made = create(missing);
+    ASSERT_FALSE(made.has_value());
+    EXPECT_EQ(made.error().message(), "exec 'no-such-program': No such file or directory (ENOENT)");
+    while (::waitpid(-1, nullptr, 0) > 0) {}
+    ASSERT_TRUE(create(spec("web", "true")).has_value());
+    EXPECT_TRUE(remove(web_).has_value());
+    while (::waitpid(-1, nullptr, 0) > 0) {}
+}
+
+TEST_F(GuestServerTest, DevicesAreRescannedAndReleasedByChildren) {
+    EXPECT_TRUE(answer<void>([&](auto done) { server_.rescan(std::move(done)); }).has_value());
+    const auto released = answer<void>(
+        [&](auto done) { server_.release(DiskId{.serial = "disk0"}, std::move(done)); });
+    ASSERT_FALSE(released.has_value());
+    EXPECT_EQ(released.error().code(), Code::FailedPrecondition);
+    EXPECT_EQ(released.error().message(), "'disk0' is in use");
+    while (::waitpid(-1, nullptr, 0) > 0) {}
+}
+
+TEST_F(GuestServerTest, StatsNeedACgroupAndAContainer) {
+    EXPECT_EQ(answer<ContainerStats>([&](auto done) { server_.stats("web", std::move(done)); })
+                  .error()
+                  .code(),
+              Code::NotFound);
+    ASSERT_TRUE(create(spec("web", "true")).has_value());
+    EXPECT_EQ(answer<ContainerStats>([&](auto done) { server_.stats("web", std::move(done)); })
+                  .error()
+                  .code(),
+              Code::Unsupported);
+    EXPECT_TRUE(remove(web_).has_value());
+    while (::waitpid(-1, nullptr, 0) > 0) {}
 }
 
 TEST_F(GuestServerTest, OneThatNeverStartedIsRemovedAndItsWaiterToldSo) {
