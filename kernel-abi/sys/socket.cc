@@ -27,7 +27,7 @@ namespace pepita {
 namespace {
 
 constexpr std::size_t kFdsMax = 16;
-constexpr int kBacklog = 128;
+constexpr int kBacklog = 1024;  // at most: the kernel has net.core.somaxconn
 
 std::string quoted(std::string_view doing, std::string_view path) {
     return std::string(doing) + " '" + std::string(path) + "'";

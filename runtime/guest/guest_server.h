@@ -30,6 +30,7 @@ class GuestServer : public GuestService {
 public:
     static constexpr std::size_t kContainersMax = 64;
     static constexpr std::size_t kProcessesMax = 256;
+    static_assert(3 * kProcessesMax <= StreamServer::kNamelessMax);
     static constexpr std::size_t kWaitersMax = 64;  // of one process
 
     struct Options {

@@ -18,7 +18,8 @@ namespace pepita::runtime::guest {
 /// Thread: that of `loop`.
 class StreamServer {
 public:
-    static constexpr std::size_t kNamelessMax = 64;  // connections that have not said a number yet
+    /// Connections that have not sent a number yet: three of each process that a guest may have.
+    static constexpr std::size_t kNamelessMax = 768;
 
     using OnConnected = std::move_only_function<void(Fd)>;
 

@@ -14,7 +14,7 @@
 namespace pepita::runtime::guest {
 namespace {
 
-constexpr int kBacklog = 64;
+constexpr int kBacklog = 1024;  // more than streams that are opened at once
 
 abi::SockaddrVm address_of(std::uint32_t cid, std::uint32_t port) {
     abi::SockaddrVm address{};

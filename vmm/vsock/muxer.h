@@ -29,10 +29,11 @@ struct Options {
     /// A guest that connects to host port N reaches the unix socket "<guest_prefix>_N".
     std::string guest_prefix;
     std::size_t connections_max = 1023;
-    /// Clients that have not said yet what they want. One more, and the oldest has to go.
-    std::size_t handshakes_max = 128;
-    /// Requests that no receive buffer was there for: the driver is not up yet.
-    std::size_t unsent_max = 128;
+    /// Clients that have not said yet what they want. One more, and the oldest has to go: three
+    /// streams of each process that a guest may have.
+    std::size_t handshakes_max = 768;
+    /// Requests that no receive buffer was there for: the driver is not up yet, or has no more.
+    std::size_t unsent_max = 768;
     /// How long the guest may take to answer a request, or our end of a connection.
     std::chrono::milliseconds answer_timeout{2000};
 };
