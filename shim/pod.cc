@@ -28,6 +28,7 @@
 #include "runtime/task_api.h"
 #include "shim/clock.h"
 #include "shim/container.h"
+#include "shim/guest_clock.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
 #include "shim/microvm.h"
@@ -210,6 +211,12 @@ void Pod::on_up() {
     }
     deadline_.reset();
     phase_ = Phase::Live;
+    guest_clock_ = GuestClock::create(clock_, microvm_->guest(), host_time);
+    if (const Result<void> watched = guest_clock_->watch_host(loop_); !watched) {
+        log::warn("a change of the host's clock is not noticed",
+                  {{"error", watched.error().message()}});
+    }
+    guest_clock_->compare();
     if (OnResult<void> done = std::exchange(on_begun_, nullptr)) {
         done({});
     }
@@ -326,6 +333,7 @@ void Pod::answer_gone(Entry entry, std::uint32_t status) {
 void Pod::on_down(const std::string& reason) {
     log::info("the microVM ended", {{"pod", spec_.name}, {"reason", reason}});
     deadline_.reset();
+    guest_clock_.reset();
     // Not in the microVM's own call.
     loop_.post([gone = std::shared_ptr<Microvm>(std::move(microvm_))] {});
     std::vector<std::string> creating;

@@ -20,6 +20,7 @@
 #include "runtime/task_api.h"
 #include "shim/clock.h"
 #include "shim/container.h"
+#include "shim/guest_clock.h"
 #include "shim/isolation.h"
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
@@ -110,6 +111,7 @@ private:
 
     EventLoop& loop_;
     Clock& clock_;
+    std::shared_ptr<GuestClock> guest_clock_;  // while the guest answers
     StartMicrovm start_microvm_;
     Callbacks callbacks_;
     Phase phase_ = Phase::Empty;

@@ -82,8 +82,8 @@ public:
     }
     void adjust_clock(std::chrono::nanoseconds offset,
                       runtime::OnResult<std::chrono::nanoseconds> done) override {
-        asked("adjust_clock", {});
-        answer(std::move(done), clock + offset);
+        clock += offset;
+        answer(std::move(done), clock);
     }
 
     std::string method;
