@@ -85,6 +85,16 @@ std::optional<ExecFailure> exec_failure(const TaskStarted& started, std::string_
                        .exit_status = is_missing ? kNotFound : kNotExecutable};
 }
 
+std::optional<ExecFailure> exec_failure(const Error& error, std::string_view program) {
+    // The engine's words; an errno does not travel.
+    const std::string& message = error.message();
+    if (!message.starts_with("exec '" + std::string(program) + "': ")) {
+        return std::nullopt;
+    }
+    const bool is_missing = message.ends_with("(ENOENT)") || message.ends_with("(ENOTDIR)");
+    return ExecFailure{.message = message, .exit_status = is_missing ? kNotFound : kNotExecutable};
+}
+
 void send_window_size(ShimLink& link, const ProcessId& process) {
     if (const auto size = window_size(FdRef(STDIN_FILENO))) {
         // Nothing depends on it: a size that is not taken is only a window drawn badly.

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
@@ -41,6 +42,8 @@ struct ExecFailure {
     int exit_status;
 };
 std::optional<ExecFailure> exec_failure(const TaskStarted& started, std::string_view program);
+/// The same of a failed creation, which looks the program up.
+std::optional<ExecFailure> exec_failure(const Error& error, std::string_view program);
 
 /// Tells the shim the size of our terminal's window, if it has one.
 void send_window_size(ShimLink& link, const ProcessId& process);

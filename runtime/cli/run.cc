@@ -37,7 +37,13 @@ Result<int> run(const Command& command) {
     TRY(check_console(command, process.terminal, command.detach));
     const std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
     const std::unique_ptr<Launch> launch = TRY(Launch::begin(*loop, command, bundle));
-    TRY(launch->create());
+    if (Result<void> created = launch->create(); !created) {
+        if (auto failure = exec_failure(created.error(), process.args.front())) {
+            report(command, failure->message);
+            return failure->exit_status;
+        }
+        return std::move(created).error();
+    }
     ShimLink& link = launch->link();
     Foreground& foreground = launch->foreground();
     const ProcessId id{.container = command.id, .exec = ""};
