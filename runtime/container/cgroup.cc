@@ -140,8 +140,12 @@ Result<std::unique_ptr<Cgroup>> Cgroup::create(const std::string& directory,
     std::unique_ptr<Cgroup> cgroup(new Cgroup(directory, *std::move(fd)));
     TRY(cgroup->set("cgroup.max.depth", std::to_string(kCgroupDepthMax)));
     TRY(cgroup->limit(resources));
-    TRY(attach_device_filter(cgroup->fd(), resources.devices), "device rules");
     return cgroup;
+}
+
+Result<void> Cgroup::apply_device_rules(const std::vector<DeviceRule>& rules) const {
+    TRY(attach_device_filter(fd(), rules), "device rules");
+    return {};
 }
 
 Cgroup::~Cgroup() {

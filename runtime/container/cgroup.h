@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -18,9 +19,9 @@ inline constexpr int kCgroupDepthMax = 64;
 /// this object.
 class Cgroup {
 public:
-    /// Makes `directory` and applies `resources`; a limit of 0 (pids, memory, quota, shares) is
-    /// none, as runc has it. Errors: name the limit; Unsupported for one whose controller is
-    /// missing.
+    /// Makes `directory` and applies the limits of `resources`; one of 0 (pids, memory, quota,
+    /// shares) is none, as runc has it. Errors: name the limit; Unsupported for one whose
+    /// controller is missing.
     static Result<std::unique_ptr<Cgroup>> create(const std::string& directory,
                                                   const ResourcesSpec& resources);
     Cgroup(const Cgroup&) = delete;
@@ -33,6 +34,9 @@ public:
     FdRef fd() const { return fd_.ref(); }
 
     const std::string& directory() const { return directory_; }
+
+    /// Once the root is mounted, whose disks a container may not open.
+    Result<void> apply_device_rules(const std::vector<DeviceRule>& rules) const;
 
     /// To every process in it and in those below it.
     Result<void> signal_all(int signal) const;

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
@@ -132,6 +133,7 @@ struct Container::State {
     NamespacesSpec namespaces;
     RootMounts root;
     std::unique_ptr<Cgroup> cgroup;
+    std::vector<DeviceRule> device_rules;
     std::unique_ptr<Process> process;
 
     // Of remove().
@@ -174,9 +176,16 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
         run_container(spec, state->root, std::move(stdio), std::move(control.child));
     }
     control.child = Fd();
-    state->process =
-        TRY(Process::create(loop, forked.pid, std::move(forked.pidfd), std::move(control.parent),
-                            spec.process.args.front(), std::move(on_ready)));
+    state->device_rules = spec.resources.devices;
+    state->process = TRY(Process::create(
+        loop, forked.pid, std::move(forked.pidfd), std::move(control.parent),
+        spec.process.args.front(),
+        [self = state.get(), on_ready = std::move(on_ready)](Result<void> ready) mutable {
+            if (ready && self->cgroup) {
+                ready = self->cgroup->apply_device_rules(self->device_rules);
+            }
+            on_ready(std::move(ready));  // which may destroy the container
+        }));
     return std::unique_ptr<Container>(new Container(std::move(state)));
 }
 
