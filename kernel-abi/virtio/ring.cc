@@ -118,10 +118,7 @@ struct Ring::State {
     std::span<std::byte> used;
     std::uint16_t next_available;  // free-running, as all indices: they wrap at 2^16
     std::uint16_t next_used;
-    std::vector<bool> is_taken;              // by head
-    std::optional<std::uint16_t> last_head;  // what undo_pop() may put back
-    bool last_was_again = false;
-    std::uint16_t taken = 0;
+    std::vector<bool> is_taken;   // by head
     std::uint32_t completed = 0;  // since should_interrupt() was asked last
     bool is_broken = false;
     std::optional<InflightQueue> inflight;
@@ -239,9 +236,7 @@ std::optional<Chain> Ring::State::take(std::uint16_t head) {
     if (!follow(Table::Queue, descriptors, head, gathered)) {
         return std::nullopt;
     }
-    ++taken;
     is_taken[head] = true;
-    last_head = head;
     return Chain(head, std::move(gathered.parts.readable), std::move(gathered.parts.writable));
 }
 
@@ -253,7 +248,6 @@ std::optional<Chain> Ring::State::take_next() {
     std::optional<Chain> chain = take(head);
     if (chain) {
         ++next_available;
-        last_was_again = false;
         if (inflight) {
             inflight->take(head);
         }
@@ -266,7 +260,6 @@ std::optional<Chain> Ring::State::take_again() {
     std::optional<Chain> chain = take(again.back());
     if (chain) {
         again.pop_back();
-        last_was_again = true;
     }
     return chain;
 }
@@ -317,7 +310,6 @@ Result<Ring> Ring::open(const GuestMemory& memory, const RingGeometry& geometry,
         .next_available = next_available,
         .next_used = next_used,
         .is_taken = std::vector<bool>(size),
-        .last_head = std::nullopt,
         .inflight = inflight,
         .again = std::move(again),
         .spare = {},
@@ -353,10 +345,6 @@ void Ring::complete(Chain chain, std::uint32_t written) {
     CHECK(ring.is_taken[head]);
     ring.keep(std::move(chain).take_apart());
     ring.is_taken[head] = false;
-    --ring.taken;
-    if (ring.last_head == head) {
-        ring.last_head.reset();
-    }
     const std::size_t entry =
         abi::kVirtqEntriesOffset + sizeof(VirtqUsedElement) * ring.slot(ring.next_used);
     store_relaxed(u32_at(ring.used, entry + offsetof(VirtqUsedElement, id)), head);
@@ -371,24 +359,6 @@ void Ring::complete(Chain chain, std::uint32_t written) {
         ring.inflight->after_used(head, ring.next_used);
     }
     ring.completed += ring.completed < std::numeric_limits<std::uint32_t>::max() ? 1U : 0U;
-}
-
-void Ring::undo_pop(Chain chain) {
-    State& ring = *state_;
-    const std::uint16_t head = chain.head();
-    CHECK(ring.last_head == head);
-    CHECK(ring.is_taken[head]);
-    ring.is_taken[head] = false;
-    ring.last_head.reset();
-    --ring.taken;
-    if (ring.last_was_again) {
-        ring.again.push_back(head);
-        return;
-    }
-    --ring.next_available;
-    if (ring.inflight) {
-        ring.inflight->undo_take(head);
-    }
 }
 
 bool Ring::should_interrupt() {
@@ -435,7 +405,6 @@ void Ring::disable_kicks() {
 bool Ring::is_broken() const { return state_->is_broken; }
 std::uint16_t Ring::size() const { return state_->size; }
 std::uint16_t Ring::next_available() const { return state_->next_available; }
-std::uint16_t Ring::in_flight() const { return state_->taken; }
 std::size_t Ring::inherited() const { return state_->again.size(); }
 
 Ring::Ring(std::unique_ptr<State> state) : state_(std::move(state)) {}

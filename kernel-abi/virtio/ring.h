@@ -52,9 +52,6 @@ public:
     /// Chains may come back in any order.
     void complete(Chain chain, std::uint32_t written);
 
-    /// Puts the chain that was popped last back, as if it had not been taken.
-    void undo_pop(Chain chain);
-
     /// Whether the driver wants an interrupt for what was completed since the last call
     /// (used_event or VRING_AVAIL_F_NO_INTERRUPT).
     bool should_interrupt();
@@ -70,8 +67,6 @@ public:
     /// The latched size; every head is below it.
     std::uint16_t size() const;
     std::uint16_t next_available() const;
-    /// Chains popped and not completed.
-    std::uint16_t in_flight() const;
     /// Chains of a killed predecessor that pop() has not given yet.
     std::size_t inherited() const;
 

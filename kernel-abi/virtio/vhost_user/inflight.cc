@@ -112,10 +112,6 @@ void InflightQueue::take(std::uint16_t head) {
     store<U8>(region_, entry(head) + offsetof(Desc, inflight), 1);
 }
 
-void InflightQueue::undo_take(std::uint16_t head) {
-    store<U8>(region_, entry(head) + offsetof(Desc, inflight), 0);
-}
-
 void InflightQueue::before_used(std::uint16_t head) {
     const auto last = load<U16>(region_, offsetof(Header, last_batch_head));
     store<U16>(region_, entry(head) + offsetof(Desc, next), last);

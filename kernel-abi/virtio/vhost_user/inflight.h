@@ -34,7 +34,6 @@ public:
     std::vector<std::uint16_t> recover(std::uint16_t used_idx);
 
     void take(std::uint16_t head);
-    void undo_take(std::uint16_t head);
     /// Around the store of the used ring's index that gives `head` back.
     void before_used(std::uint16_t head);
     void after_used(std::uint16_t head, std::uint16_t used_idx);

@@ -36,8 +36,6 @@ public:
     /// Ends the session, and removes the socket if it still is ours.
     ~VhostUserServer();
 
-    bool has_front_end() const { return transport_ != nullptr; }
-
 private:
     VhostUserServer(EventLoop& loop, Device& device, Options options)
         : loop_(loop), device_(device), options_(std::move(options)) {}

@@ -80,8 +80,6 @@ TEST_F(InflightTest, EachStepLeavesBooksThatASuccessorUnderstands) {
     queue.after_used(5, 1);
     queue.take(5);
     EXPECT_EQ(recovered(1), Heads({7, 5}));
-    queue.undo_take(5);
-    EXPECT_EQ(recovered(1), Heads({7}));
 }
 
 TEST_F(InflightTest, ASuccessorCountsOn) {
@@ -201,29 +199,6 @@ TEST_F(RingInflightTest, TakenChainsComeAgainFirstAndInTheirOrder) {
     EXPECT_EQ(driver_.used_idx(), 2);
     EXPECT_EQ(ring->next_available(), 2);
     EXPECT_EQ(recovered(2), Heads());
-}
-
-TEST_F(RingInflightTest, AChainThatIsPutBackComesAgainOnce) {
-    const Heads heads{add(), add()};
-    {
-        std::optional<Ring> killed = open_ring();
-        ASSERT_TRUE(killed.has_value());
-        std::optional<Chain> first = killed->pop();
-        killed->undo_pop(*std::move(first));
-        EXPECT_EQ(recovered(65534), Heads());
-        first = killed->pop();
-        EXPECT_EQ(recovered(65534), Heads({heads[0]}));
-    }
-    std::optional<Ring> ring = open_ring();
-    ASSERT_TRUE(ring.has_value());
-    std::optional<Chain> chain = ring->pop();
-    ring->undo_pop(*std::move(chain));
-    Heads seen;
-    while ((chain = ring->pop()).has_value()) {
-        seen.push_back(chain->head());
-        ring->complete(*std::move(chain), 0);
-    }
-    EXPECT_EQ(seen, heads);
 }
 
 TEST_F(RingInflightTest, LiesBreakTheRingAndNothingElse) {
