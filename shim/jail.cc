@@ -4,10 +4,12 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <string>
@@ -21,6 +23,20 @@ namespace {
 // Above all that distributions, container engines (subuid) and systemd give out, below the
 // numbers that int32 users of uid_t take for negative.
 constexpr uid_t kFirstUser = 0x7000'0000;
+
+struct Limit {
+    __rlimit_resource resource;
+    rlim_t most;
+};
+
+// What a machine that was taken over may use up. Memory is the cgroup's to bound: address space
+// says little of it, with a guest's RAM and a compressed store's file mapped. Nor can there be no
+// file at all (RLIMIT_FSIZE): memory files are files, and so is each disk that is written to.
+constexpr std::array kLimits{
+    Limit{.resource = RLIMIT_NOFILE, .most = 4096},  // vsock connections take most of them
+    Limit{.resource = RLIMIT_NPROC, .most = 512},    // threads, io_uring's workers among them
+    Limit{.resource = RLIMIT_CORE, .most = 0},       // no guest's memory in a file
+};
 
 Result<void> outcome(long result, const char* doing) {
     if (result != 0) {
@@ -53,6 +69,10 @@ Result<void> enter_jail(const std::string& directory, JailUser user) {
 }
 
 Result<void> drop_privileges(JailUser user) {
+    for (const auto& [resource, most] : kLimits) {
+        const rlimit limit{.rlim_cur = most, .rlim_max = most};
+        TRY(outcome(::setrlimit(resource, &limit), "setrlimit"));
+    }
     TRY(outcome(::setgroups(0, nullptr), "setgroups"));
     TRY(outcome(::setresgid(user.id, user.id, user.id), "setresgid"));
     TRY(outcome(::setresuid(user.id, user.id, user.id), "setresuid"));

@@ -22,10 +22,11 @@ std::uint64_t jail_namespaces();
 
 /// In the child, in new namespaces: makes `directory` the whole file system (no device nodes, no
 /// programs, no set-uid), gives up every group, capability and user but `user`, and the way back
-/// (no_new_privs).
+/// (no_new_privs). Descriptors and threads get limits, and there are no core files.
 Result<void> enter_jail(const std::string& directory, JailUser user);
 
-/// As enter_jail() for a program that needs its libraries and data files: only the user changes.
+/// As enter_jail() for a program that needs its libraries and data files: only the user changes,
+/// and the limits.
 Result<void> drop_privileges(JailUser user);
 
 }  // namespace pepita::shim
