@@ -25,9 +25,9 @@ using std::chrono::seconds;
 // Holds the last task until the test lets the time pass.
 class HeldClock final : public Clock {
 public:
-    std::unique_ptr<Deadline> after(milliseconds delay, Task task) override {
-        this->delay = delay;
-        this->task = std::move(task);
+    std::unique_ptr<Deadline> after(milliseconds time, Task held) override {
+        delay = time;
+        task = std::move(held);
         return std::make_unique<Deadline>();
     }
     milliseconds delay{0};
