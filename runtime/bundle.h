@@ -16,7 +16,8 @@ struct Bundle {
     std::string root_path;  // absolute path of the root file system, an existing directory
     std::string oci_version;
     std::map<std::string, std::string> annotations;
-    ContainerSpec container;  // id and serials of disks are the shim's to fill
+    std::string cgroups_path;  // linux.cgroupsPath as written: a place on the host
+    ContainerSpec container;   // id and serials of disks are the shim's to fill
 
     friend bool operator==(const Bundle&, const Bundle&) = default;
 };
@@ -26,10 +27,9 @@ struct Bundle {
 /// NotFound without bundle, config or root; InvalidArgument for malformed or wrong input, for a
 /// file over 4 MiB, for nesting over 64; Unsupported for what a valid configuration asks and pepita
 /// does not do. Never ignores a member that would change what the container may do. Checked and
-/// then left: linux.cgroupsPath (a place on the host; the guest has its own) and private or slave
-/// mount propagation (nothing propagates into or out of a guest). Every member that the
-/// specification calls optional may be absent or null; without `linux`, namespaces are the guest's
-/// but for the mount namespace.
+/// then left: private or slave mount propagation (nothing propagates into or out of a guest). Every
+/// member that the specification calls optional may be absent or null; without `linux`, namespaces
+/// are the guest's but for the mount namespace.
 Result<Bundle> load_bundle(std::string_view directory);
 
 /// The same for a configuration at hand; `directory` is where a relative root.path starts.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -48,6 +49,10 @@ struct Streams {
 };
 
 struct ProcessSpec {
+    /// Of arguments and environment together, each with its end: what execve(2) takes with a stack
+    /// of 8 MiB. A bound for every message that carries them.
+    static constexpr std::size_t kStringsBytesMax = std::size_t{2} << 20U;
+
     Terminal terminal = Terminal::No;
     WindowSize window;  // 0 x 0: unset
     std::uint32_t uid = 0;

@@ -13,7 +13,6 @@
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/log_json.h"
-#include "runtime/state.h"
 #include "runtime/task_api.h"
 #include "shim/microvm.h"
 #include "shim/process.h"

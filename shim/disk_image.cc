@@ -155,7 +155,9 @@ void DiskImage::finish() {
         if (is_full(image_.ref())) {
             return done(Error::from_errno(ENOSPC, name_));
         }
-        return done(Error(Code::Internal, name_ + ": " + to_string(exit) + ": " + last_words()));
+        // A program that was killed had no time to say why: its last line is some other.
+        return done(Error(Code::Internal, name_ + ": " + to_string(exit) +
+                                              (exit.by_signal ? "" : ": " + last_words())));
     }
     done(std::move(image_));
 }

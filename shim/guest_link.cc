@@ -16,6 +16,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 
@@ -100,19 +101,15 @@ Result<std::unique_ptr<ReadyListener>> ReadyListener::create(
     EventLoop& loop, Fd listener, std::move_only_function<void()> on_ready) {
     std::unique_ptr<ReadyListener> ready(new ReadyListener(std::move(on_ready)));
     ReadyListener* self = ready.get();
-    ready->listener_ = std::move(listener);
-    ready->listener_watch_ = TRY(loop.watch(
-        ready->listener_.ref(), EPOLLIN, [self, &loop](std::uint32_t) { self->on_client(loop); }));
+    ready->listener_ = TRY(Listener::create(loop, std::move(listener), [self, &loop](Fd client) {
+        self->on_client(loop, std::move(client));
+    }));
     return ready;
 }
 
-void ReadyListener::on_client(EventLoop& loop) {
-    Result<Fd> client = accept_client(listener_.ref());
-    if (!client) {
-        return;
-    }
+void ReadyListener::on_client(EventLoop& loop, Fd client) {
     client_watch_.cancel();
-    client_ = *std::move(client);
+    client_ = std::move(client);
     word_.clear();
     auto watch = loop.watch(client_.ref(), EPOLLIN, [this](std::uint32_t) { on_word(); });
     if (watch) {

@@ -8,6 +8,7 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 
 namespace pepita::shim {
@@ -51,14 +52,13 @@ public:
 private:
     explicit ReadyListener(std::move_only_function<void()> on_ready)
         : on_ready_(std::move(on_ready)) {}
-    void on_client(EventLoop& loop);
+    void on_client(EventLoop& loop, Fd client);
     void on_word();
 
     std::move_only_function<void()> on_ready_;
-    Fd listener_;
+    std::unique_ptr<Listener> listener_;
     Fd client_;  // one at a time: a new one takes the place of the last
     std::string word_;
-    EventLoop::Watch listener_watch_;
     EventLoop::Watch client_watch_;
 };
 

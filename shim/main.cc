@@ -7,6 +7,7 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/pod_spec.h"
@@ -79,7 +80,10 @@ private:
 };
 
 Result<void> run() {
+    pepita::reset_signals();
+    pepita::reset_limits();
     (void)::signal(SIGPIPE, SIG_IGN);
+    (void)::signal(SIGXFSZ, SIG_IGN);
     const auto loop = TRY(EventLoop::create());
     Server server(*loop);
     Fd first(pepita::runtime::kShimSocketNumber);

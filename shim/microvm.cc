@@ -220,13 +220,13 @@ Result<void> MachineMicrovm::start_machine() {
     if (!spec_.guest_console.empty()) {
         files.console = TRY(open_console(spec_.guest_console));
     }
-    const MachinePlan plan = plan_machine({.isolation = isolation_,
-                                           .memory = Bytes(spec_.memory_mib << 20U),
-                                           .vcpus = static_cast<std::uint32_t>(spec_.vcpus),
-                                           .has_console = static_cast<bool>(files.console),
-                                           .kernel_words =
- TRY(read_guest_words(guest + "/command-line")),
-                                           .scratch = scratch_size_});
+    const MachinePlan plan =
+        plan_machine({.isolation = isolation_,
+                      .memory = Bytes(spec_.memory_mib << 20U),
+                      .vcpus = static_cast<std::uint32_t>(spec_.vcpus),
+                      .has_console = static_cast<bool>(files.console),
+                      .kernel_words = TRY(read_guest_words(guest + "/command-line")),
+                      .scratch = scratch_size_});
     machine_ =
         TRY(Machine::start(loop_, plan, std::move(files),
                            {.vmm = vmm, .qemu = spec_.qemu, .directory = directory_.machine_path()},
@@ -256,6 +256,7 @@ Result<void> MachineMicrovm::on_api(Fd socket) {
         loop_, std::move(socket),
         {.on_call = {}, .on_closed = [this](const Error& error) { on_link_lost(error); }}));
     guest_ = std::make_unique<runtime::GuestClient>(channel_);
+    ready_.reset();  // it was init's; what a container says there later is nothing
     guest_->describe(kConnectDeadline, [this](const Result<runtime::GuestDescription>& guest) {
         on_described(guest);
     });

@@ -313,8 +313,13 @@ void Pod::forget(const std::string& id) {
     }
     entry.listener.reset();
     entry.own_directory.reset();
-    entry.container.reset();
+    discard(std::move(entry.container));
     answer_gone(std::move(entry), status);
+}
+
+// Not at once: what has it deleted may be a call of its own.
+void Pod::discard(std::shared_ptr<Container> container) {
+    loop_.post([gone = std::move(container)] {});
 }
 
 void Pod::answer_gone(Entry entry, std::uint32_t status) {
@@ -336,14 +341,14 @@ void Pod::on_down(const std::string& reason) {
     guest_clock_.reset();
     // Not in the microVM's own call.
     loop_.post([gone = std::shared_ptr<Microvm>(std::move(microvm_))] {});
-    std::vector<std::string> creating;
+    std::vector<std::string> leaving;
     for (auto& [id, entry] : entries_) {
         entry.container->lose(reason);
         if (entry.on_created && !entry.failure) {
             entry.failure = Error(Code::Aborted, reason);
         }
         if (entry.failure || entry.on_removed) {
-            creating.push_back(id);
+            leaving.push_back(id);
         }
     }
     if (OnResult<void> done = std::exchange(on_begun_, nullptr)) {
@@ -353,13 +358,12 @@ void Pod::on_down(const std::string& reason) {
             done(Error(Code::Aborted, reason));
         });
     }
-    const bool has_rest = creating.size() < entries_.size();
+    const bool has_rest = leaving.size() < entries_.size();
     if (phase_ == Phase::Ending || !has_rest) {
-        is_ending_ = is_ending_ || !creating.empty();
         return finish_end();
     }
     phase_ = Phase::Down;
-    for (const std::string& id : creating) {
+    for (const std::string& id : leaving) {
         forget(id);
     }
     for (const auto& [id, entry] : entries_) {
@@ -391,7 +395,7 @@ void Pod::finish_end() {
         if (entry.container) {
             statuses[id] = entry.container->exit_status();
         }
-        entry.container.reset();
+        discard(std::move(entry.container));
         entry.listener.reset();
         entry.own_directory.reset();
     }

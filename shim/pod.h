@@ -104,6 +104,7 @@ private:
     bool is_last(const Entry& entry) const;
     /// Deletes it here; the guest has nothing of it any more.
     void forget(const std::string& id);
+    void discard(std::shared_ptr<Container> container);
     static void answer_gone(Entry entry, std::uint32_t status);
     Result<Entry*> find(const std::string& id);
     runtime::ContainerState describe(const runtime::Bundle& bundle) const;

@@ -4,7 +4,10 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>  // sigabbrev_np
+#include <sys/poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -30,6 +33,7 @@ namespace pepita {
 namespace {
 
 constexpr std::size_t kReportMax = 1024;
+constexpr rlim_t kDescriptorsMax = 65'536;
 
 /// What the child says when it cannot go on: an errno, and the words of its Error.
 struct Report {
@@ -80,6 +84,14 @@ Result<void> place_fds(const std::vector<PassedFd>& wanted, FdRef report) {
     return {};
 }
 
+/// Whether the parent lives. It alone has the other end of the report, and an exiting process
+/// closes its descriptors before it signals its children. Its pid would not do: in a pid namespace
+/// of our own getppid(2) is 0 from the beginning.
+bool has_parent(FdRef report) {
+    pollfd other_end{.fd = report.number(), .events = 0, .revents = 0};
+    return ::poll(&other_end, 1, 0) == 0;
+}
+
 // The highest number that the child keeps open.
 int highest_number(const SpawnOptions& options) {
     int highest = 2;
@@ -90,17 +102,19 @@ int highest_number(const SpawnOptions& options) {
 }
 
 Result<void> become(SpawnOptions& options, FdRef report) {
-    sigset_t none;
-    (void)::sigemptyset(&none);
-    (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
-    (void)::signal(SIGPIPE, SIG_DFL);
+    reset_signals();
     TRY(place_fds(options.fds, report));
     if (options.prepare) {
         TRY(options.prepare());
     }
     // After prepare(), because a change of user clears it (prctl(2)).
-    if (options.lifetime == Lifetime::EndsWithUs && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-        return Error::from_errno(errno, "PR_SET_PDEATHSIG");
+    if (options.lifetime == Lifetime::EndsWithUs) {
+        if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+            return Error::from_errno(errno, "PR_SET_PDEATHSIG");
+        }
+        if (!has_parent(report)) {
+            ::_exit(127);  // it exited before the call above: no signal will come
+        }
     }
     if (options.instead_of_exec) {
         // What execve(2) would close: the report's end above all, for the parent waits for it.
@@ -116,7 +130,8 @@ Result<void> become(SpawnOptions& options, FdRef report) {
     return Error::from_errno(errno, "exec '" + options.arguments.front() + "'");
 }
 
-[[noreturn]] void run_child(SpawnOptions& options, Fd report_to) {
+[[noreturn]] void run_child(SpawnOptions& options, FdRef report_from, Fd report_to) {
+    (void)::close(report_from.number());  // the parent's alone: has_parent()
     // The report's own number must survive place_fds(): it is moved above all of them there.
     const int above = highest_number(options) + 1;
     const Fd moved(::fcntl(report_to.ref().number(), F_DUPFD_CLOEXEC, above));
@@ -135,8 +150,41 @@ Result<void> become(SpawnOptions& options, FdRef report) {
 
 }  // namespace
 
+void reset_signals() {
+    // What a caller ignores stays ignored over execve(2); so does its mask.
+    for (int number = 1; number < NSIG; ++number) {
+        (void)::signal(number, SIG_DFL);  // fails for SIGKILL and SIGSTOP, which nobody ignores
+    }
+    sigset_t none;
+    (void)::sigemptyset(&none);
+    (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void reset_limits() {
+    // Of CPU time, file sizes and the like; without the right to raise it, as far as it goes.
+    for (const auto resource :
+         {RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_AS, RLIMIT_NPROC, RLIMIT_NOFILE}) {
+        rlimit limit{};
+        if (::getrlimit(resource, &limit) != 0) {
+            continue;
+        }
+        const rlim_t most =
+            resource == RLIMIT_NOFILE ? std::max(kDescriptorsMax, limit.rlim_max) : RLIM_INFINITY;
+        const rlimit raised{.rlim_cur = most, .rlim_max = most};
+        if (::setrlimit(resource, &raised) != 0) {
+            limit.rlim_cur = limit.rlim_max;
+            (void)::setrlimit(resource, &limit);
+        }
+    }
+}
+
 std::string to_string(const ChildExit& exit) {
-    return (exit.by_signal ? "killed by signal " : "exit status ") + std::to_string(exit.value);
+    if (!exit.by_signal) {
+        return "exit status " + std::to_string(exit.value);
+    }
+    const char* name = ::sigabbrev_np(exit.value);
+    return "killed by signal " + std::to_string(exit.value) +
+           (name == nullptr ? "" : std::string(" (SIG") + name + ")");
 }
 
 Child::Child(Child&& other) noexcept
@@ -191,7 +239,7 @@ Result<Child> spawn(SpawnOptions options) {
         return Error::from_errno(errno, "clone3");
     }
     if (pid == 0) {
-        run_child(options, std::move(report_to));
+        run_child(options, report_from.ref(), std::move(report_to));
     }
     Child child(static_cast<pid_t>(pid), Fd(pidfd));
     { const Fd ours = std::move(report_to); }

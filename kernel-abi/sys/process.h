@@ -80,6 +80,13 @@ struct SpawnOptions {
     std::move_only_function<void()> instead_of_exec;
 };
 
+/// Default dispositions and an empty mask. For a daemon, at its start, and in every child.
+void reset_signals();
+
+/// Raises the limits that a caller's shell may have lowered, as far as we may. For a daemon, at its
+/// start. A file size limit that stays ends a write with EFBIG if SIGXFSZ is ignored.
+void reset_limits();
+
 /// Starts a child. Returns once execve(2) has succeeded.
 /// Thread: the calling process has one thread, because the child runs our code before execve(2).
 /// Errors: whatever kept it from execve(2), in the child's words.

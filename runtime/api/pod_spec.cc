@@ -10,9 +10,9 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/rpc/message.h"
 #include "runtime/api/pod.pb.h"
 #include "runtime/bundle.h"
+#include "runtime/rpc/message.h"
 
 namespace pepita::runtime {
 namespace {

@@ -73,9 +73,11 @@ Result<ProcessSpec> make_process(const Command& command, const ContainerState& s
 /// One exec, from the question to the exit.
 class Exec {
 public:
-    Exec(const Command& command, ShimLink& link, ProcessSpec process)
+    Exec(const Command& command, ShimLink& link, ProcessSpec process,
+         std::vector<std::string> cgroups)
         : command_(command),
           link_(link),
+          cgroups_(std::move(cgroups)),
           process_(std::move(process)),
           id_{.container = command.id, .exec = new_exec_id()} {}
 
@@ -87,7 +89,7 @@ public:
         TaskExec request{.id = id_, .process = process_, .io = {}};
         request.io = TRY(make_io(command_, process_.terminal));
         if (command_.detach || !command_.pid_file.empty()) {
-            proxy = TRY(start_proxy());
+            proxy = TRY(start_proxy(cgroups_));
             attach_proxy(request.io, *proxy);
         }
         TRY(link_.ask<void>([&](TaskClient& client,
@@ -144,6 +146,7 @@ private:
 
     const Command& command_;
     ShimLink& link_;
+    std::vector<std::string> cgroups_;  // of the container's pod, on the host
     ProcessSpec process_;
     ProcessId id_;
 };
@@ -159,7 +162,7 @@ Result<int> exec(const Command& command) {
         return Error(Code::FailedPrecondition, "container not running");
     }
     const ContainerState state = TRY(read_state(directory.ref()));
-    return Exec(command, *link, TRY(make_process(command, state))).perform(*loop);
+    return Exec(command, *link, TRY(make_process(command, state)), state.cgroups).perform(*loop);
 }
 
 }  // namespace pepita::runtime::cli

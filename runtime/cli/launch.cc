@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
@@ -21,6 +22,7 @@
 #include "runtime/cli/report.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/shim_process.h"
+#include "runtime/oci/host_cgroup.h"
 #include "runtime/oci/store.h"
 #include "runtime/pod_spec.h"
 #include "runtime/state.h"
@@ -59,39 +61,53 @@ bool is_over(const Child& child, std::chrono::milliseconds limit) {
 
 }  // namespace
 
-Launch::Launch(const Command& command, const Bundle& bundle, Proxy proxy, ShimProcess shim)
-    : command_(command),
-      bundle_(bundle),
-      proxy_(std::move(proxy)),
-      shim_(std::move(shim.process)),
-      socket_(std::move(shim.socket)) {}
+Launch::Launch(const Command& command, const Bundle& bundle, std::vector<std::string> cgroups)
+    : command_(command), bundle_(bundle), cgroups_(std::move(cgroups)) {}
 
 Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& command,
                                               const Bundle& bundle) {
     // First of all: whoever wants to stop us must not leave half a container behind.
     auto foreground = TRY(Foreground::create(loop, {.container = command.id, .exec = ""},
                                              bundle.container.process.terminal));
-    Proxy proxy = TRY(start_proxy());
-    ShimProcess shim = TRY(start_shim(command));
-    std::unique_ptr<Launch> out(new Launch(command, bundle, std::move(proxy), std::move(shim)));
+    std::unique_ptr<Launch> out(
+        new Launch(command, bundle, TRY(oci::make_cgroups(bundle.cgroups_path))));
     out->foreground_ = std::move(foreground);
+    TRY(out->start());
     out->link_ = TRY(ShimLink::create(loop, std::move(out->socket_)));
     out->foreground_->attach(*out->link_);
     return out;
 }
 
+Result<void> Launch::start() {
+    proxy_ = TRY(start_proxy(cgroups_));
+    ShimProcess shim = TRY(start_shim(command_, cgroups_));
+    shim_pid_ = static_cast<std::uint32_t>(shim.process.pid());
+    shim_ = std::move(shim.process);
+    socket_ = std::move(shim.socket);
+    return {};
+}
+
+/// Why the shim has closed its socket without an answer.
+Error Launch::shim_end() {
+    if (is_over(*shim_, kEndDeadline)) {
+        return {Code::Unavailable, "the shim ended unexpectedly: " + to_string(shim_->reap())};
+    }
+    return {Code::Unavailable, "the shim ended unexpectedly"};
+}
+
 Result<void> Launch::create() {
-    const std::uint32_t pid = static_cast<std::uint32_t>(proxy_.process.pid());
+    const std::uint32_t pid = static_cast<std::uint32_t>(proxy_->process.pid());
     TaskCreate request{.id = command_.id,
                        .bundle = bundle_.directory,
                        .io = {},
                        .pod = TRY(pod_spec_of(command_))};
+    request.pod->cgroups = cgroups_;
     request.io = TRY(make_io(command_, bundle_.container.process.terminal));
-    attach_proxy(request.io, proxy_);
+    attach_proxy(request.io, *proxy_);
     auto made = link_->ask<std::uint32_t>(
         [&](TaskClient& client, auto done) { client.create(std::move(request), std::move(done)); });
     if (!made && link_->is_closed()) {
-        return Error(Code::Unavailable, "the shim ended unexpectedly");
+        return shim_end();
     }
     if (!made) {
         return std::move(made).error();
@@ -116,18 +132,21 @@ Result<void> Launch::say_isolation() {
 
 void Launch::release() {
     is_released_ = true;
-    shim_.release();
-    proxy_.process.release();
+    shim_->release();
+    proxy_->process.release();
 }
 
 Launch::~Launch() {
     foreground_->ending();
-    if (!is_released_) {
-        end_shim();
-        sweep();
-        // Now the members go: a shim that hangs is killed, and so is the proxy, unless they are
-        // over already.
+    if (is_released_) {
+        return;
     }
+    end_shim();
+    sweep();
+    // What hangs is killed here.
+    shim_.reset();
+    proxy_.reset();
+    oci::remove_cgroups(cgroups_);
 }
 
 void Launch::end_shim() {
@@ -139,8 +158,8 @@ void Launch::end_shim() {
         ->ask<void>([](TaskClient& client, auto done) { client.shutdown(true, std::move(done)); },
                     kEndDeadline)
         .has_value();
-    if (link_->wait_closed(kEndDeadline) && is_over(shim_, kEndDeadline)) {
-        (void)is_over(proxy_.process, kEndDeadline);
+    if (link_->wait_closed(kEndDeadline) && is_over(*shim_, kEndDeadline)) {
+        (void)is_over(proxy_->process, kEndDeadline);
     }
 }
 
@@ -156,7 +175,7 @@ void Launch::sweep() {
     }
     const auto state = read_state(directory->ref());
     // A name that was taken is somebody else's container.
-    if (state && state->shim.pid == static_cast<std::uint32_t>(shim_.pid())) {
+    if (state && state->shim.pid == shim_pid_) {
         (void)kill_process(state->shim).has_value();
         (void)kill_process(state->vmm).has_value();
         (void)store->remove(command_.id).has_value();

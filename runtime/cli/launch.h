@@ -1,8 +1,15 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
@@ -37,15 +44,19 @@ public:
     void release();
 
 private:
-    Launch(const Command& command, const Bundle& bundle, Proxy proxy, ShimProcess shim);
+    Launch(const Command& command, const Bundle& bundle, std::vector<std::string> cgroups);
+    Result<void> start();
+    Error shim_end();
     Result<void> say_isolation();
     void end_shim();
     void sweep();
 
     const Command& command_;
     const Bundle& bundle_;
-    Proxy proxy_;
-    Child shim_;
+    std::vector<std::string> cgroups_;  // of the host, for the processes below
+    std::optional<Proxy> proxy_;
+    std::optional<Child> shim_;
+    std::uint32_t shim_pid_ = 0;
     Fd socket_;  // until link_ has it
     std::unique_ptr<ShimLink> link_;
     std::unique_ptr<Foreground> foreground_;

@@ -18,7 +18,7 @@
 namespace pepita::runtime::cli {
 namespace {
 
-ContainerStatus status_of(const TaskState& task, ContainerStatus before) {
+ContainerStatus status_of(const TaskState& task) {
     switch (task.status) {
         case TaskStatus::Created:
             return ContainerStatus::Created;
@@ -27,9 +27,9 @@ ContainerStatus status_of(const TaskState& task, ContainerStatus before) {
         case TaskStatus::Stopped:
             return ContainerStatus::Stopped;
         case TaskStatus::Unknown:
-            return before;
+            break;
     }
-    return before;
+    return ContainerStatus::Creating;
 }
 
 }  // namespace
@@ -49,14 +49,19 @@ Result<ContainerState> observe(EventLoop& loop, const oci::ContainerStore& store
                                std::string_view id, Deadline deadline) {
     const Fd directory = TRY(store.open_container(id));
     const std::unique_ptr<ShimLink> link = TRY(connect(loop, directory.ref()));
-    ContainerState state = TRY(read_state(directory.ref()));
+    Result<ContainerState> found = read_state(directory.ref());
+    if (!found && found.error().code() == Code::NotFound) {
+        // A pod of that name, without a container of that name.
+        return Error(Code::NotFound, "container '" + std::string(id) + "' does not exist");
+    }
+    ContainerState state = TRY(std::move(found));
     if (link != nullptr) {
         const ProcessId process{.container = std::string(id), .exec = ""};
         auto task = link->ask<TaskState>(
             [&](TaskClient& client, auto done) { client.state(process, std::move(done)); },
             deadline);
         if (task) {
-            state.status = status_of(*task, state.status);
+            state.status = status_of(*task);
             state.pid = state.status == ContainerStatus::Stopped ? 0 : task->pid;
             return state;
         }

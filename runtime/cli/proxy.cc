@@ -1,10 +1,14 @@
 #include "runtime/cli/proxy.h"
 
 #include <linux/prctl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -15,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -22,6 +27,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/oci/host_cgroup.h"
 
 namespace pepita::runtime::cli {
 namespace {
@@ -99,7 +105,35 @@ int stand_in(FdRef socket) {
     }
 }
 
-Result<void> leave_caller() {
+/// A root with nothing but a /proc that shows this process alone: who enters our mount namespace
+/// and lists processes there (podman top) finds the stand-in.
+Result<void> empty_root() {
+    constexpr unsigned long harmless = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    constexpr const char* place = "/proc";  // a directory that every host has
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("pepita-proxy", place, "tmpfs", harmless, "size=4k,nr_inodes=8,mode=0555") != 0 ||
+        ::chdir(place) != 0 || ::mkdir("proc", 0555) != 0) {
+        return Error::from_errno(errno, "make an empty root");
+    }
+    if (::mount("proc", "proc", "proc", harmless | MS_RDONLY, nullptr) != 0 && errno != EPERM) {
+        return Error::from_errno(errno, "mount the proxy's /proc");
+    }
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one.
+    if (::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 ||
+        ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | harmless, nullptr) != 0) {
+        return Error::from_errno(errno, "enter an empty root");
+    }
+    return {};
+}
+
+Result<void> leave_caller(std::span<const std::string> cgroups) {
+    reset_limits();
+    TRY(oci::enter_cgroups(cgroups));
+    // After that, so that the group is the root of what the proxy sees.
+    if (::unshare(CLONE_NEWCGROUP) != 0) {
+        return Error::from_errno(errno, "unshare the cgroup namespace");
+    }
+    TRY(empty_root());
     // Blocked before the parent knows our pid, so that no signal is missed or ends us.
     const sigset_t signals = forwarded_signals();
     if (::sigprocmask(SIG_SETMASK, &signals, nullptr) != 0 || ::setsid() == -1 ||
@@ -113,13 +147,14 @@ Result<void> leave_caller() {
 
 }  // namespace
 
-Result<Proxy> start_proxy() {
+Result<Proxy> start_proxy(std::span<const std::string> cgroups) {
     auto [ours, theirs] = TRY(socket_pair(), "proxy");
     SpawnOptions options;
     options.arguments = {"pepita-proxy"};
     options.fds = {{.fd = theirs.ref(), .number = kSocketNumber}};
     options.lifetime = Lifetime::OutlivesUs;
-    options.prepare = leave_caller;
+    options.namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+    options.prepare = [cgroups] { return leave_caller(cgroups); };
     options.instead_of_exec = [] { ::_exit(stand_in(FdRef(kSocketNumber))); };
     return Proxy{.process = TRY(spawn(std::move(options))), .socket = std::move(ours)};
 }

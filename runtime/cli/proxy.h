@@ -1,5 +1,8 @@
 #pragma once
 
+#include <span>
+#include <string>
+
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
@@ -20,7 +23,9 @@ struct Proxy {
     Fd socket;  // the shim's end
 };
 
-/// Starts one. It has nothing open but its end of the socket, and a session of its own.
-Result<Proxy> start_proxy();
+/// Starts one. It has nothing open but its end of the socket, a session of its own, and empty
+/// namespaces: a caller that enters them finds no process, interface or file of the host. It is in
+/// the host's `cgroups`, so that what a caller reads there is the pod's.
+Result<Proxy> start_proxy(std::span<const std::string> cgroups);
 
 }  // namespace pepita::runtime::cli

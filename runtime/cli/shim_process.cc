@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/cli/command_line.h"
+#include "runtime/oci/host_cgroup.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {
@@ -60,7 +62,8 @@ std::vector<std::string> environment_copy() {
     return out;
 }
 
-Result<void> leave_caller() {
+Result<void> leave_caller(std::span<const std::string> cgroups) {
+    TRY(oci::enter_cgroups(cgroups));
     constexpr mode_t mask = 022;
     (void)::umask(mask);
     if (::setsid() == -1 || ::chdir("/") != 0) {
@@ -85,14 +88,14 @@ Result<std::string> find_shim(const Command& command) {
                                      PEPITA_LIBEXEC_DIR + "' and PATH; name it with --shim");
 }
 
-Result<ShimProcess> start_shim(const Command& command) {
+Result<ShimProcess> start_shim(const Command& command, std::span<const std::string> cgroups) {
     auto [ours, theirs] = TRY(socket_pair());
     SpawnOptions options;
     options.path = TRY(find_shim(command));
     options.arguments = {"pepita-shim"};
     options.environment = environment_copy();
     options.lifetime = Lifetime::OutlivesUs;
-    options.prepare = leave_caller;
+    options.prepare = [cgroups] { return leave_caller(cgroups); };
     options.fds = {{.fd = theirs.ref(), .number = kShimSocketNumber}};
     Fd log;
     if (!command.log.empty()) {

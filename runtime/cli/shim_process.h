@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "kernel-abi/sys/fd.h"
@@ -16,9 +17,10 @@ struct ShimProcess {
 };
 
 /// Starts pepita-shim in a session of its own, to outlive us. It has open: /dev/null, as standard
-/// error the log file if one was asked for, and the socket as kShimSocketNumber.
-/// Errors: NotFound where there is no program, naming where it was looked for.
-Result<ShimProcess> start_shim(const Command& command);
+/// error the log file if one was asked for, and the socket as kShimSocketNumber. It is in the
+/// host's `cgroups`, and so is all that it starts. Errors: NotFound where there is no program,
+/// naming where it was looked for.
+Result<ShimProcess> start_shim(const Command& command, std::span<const std::string> cgroups);
 
 /// The program: --shim; else beside this one; else in our libexec directory; else in PATH.
 Result<std::string> find_shim(const Command& command);

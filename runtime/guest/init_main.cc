@@ -15,6 +15,7 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
@@ -33,7 +34,7 @@ namespace {
 using pepita::Error;
 using pepita::EventLoop;
 using pepita::Fd;
-using pepita::FdRef;
+using pepita::Listener;
 using pepita::Result;
 using pepita::runtime::Channel;
 
@@ -47,18 +48,13 @@ void power_off() {
     (void)::reboot(RB_POWER_OFF);
 }
 
-Result<EventLoop::Watch> accept_on(EventLoop& loop, FdRef listener,
-                                   std::move_only_function<void(Fd)> on_client) {
-    return loop.watch(listener, EPOLLIN,
-                      [listener, on_client = std::move(on_client)](std::uint32_t) mutable {
-                          Result<Fd> client = guest::accept_host(listener);
-                          if (client) {
-                              on_client(*std::move(client));
-                          } else if (client.error().sys_errno() != EAGAIN) {
-                              pepita::log::warn("a client was turned away",
-                                                {{"error", client.error().message()}});
-                          }
-                      });
+Result<std::unique_ptr<Listener>> listen(EventLoop& loop, std::uint32_t port,
+                                         Listener::OnClient on_client) {
+    return Listener::create(loop, TRY(guest::listen_vsock(port)), std::move(on_client),
+                            {.accept = guest::accept_host, .on_pause = [](const Error& why) {
+                                 pepita::log::warn("no client can be accepted for now",
+                                                   {{"error", why.message()}});
+                             }});
 }
 
 Result<void> say_ready() {
@@ -97,8 +93,7 @@ Result<void> serve() {
     const auto reaper = TRY(guest::Reaper::create(
         *loop, [&server](pid_t pid, const pepita::ChildExit& exit) { server.on_exit(pid, exit); }));
     std::list<std::shared_ptr<Channel>> channels;
-    const Fd api = TRY(guest::listen_vsock(pepita::runtime::kGuestApiPort));
-    const auto serving = TRY(accept_on(*loop, api.ref(), [&](Fd client) {
+    const auto serving = TRY(listen(*loop, pepita::runtime::kGuestApiPort, [&](Fd client) {
         if (channels.size() == kChannelsMax) {
             pepita::log::warn("a client was turned away: too many are here", {});
             return;
@@ -114,9 +109,8 @@ Result<void> serve() {
         }
         *place = *std::move(channel);
     }));
-    const Fd stream_listener = TRY(guest::listen_vsock(pepita::runtime::kGuestStreamPort));
-    const auto streaming = TRY(accept_on(*loop, stream_listener.ref(),
-                                         [&](Fd client) { streams.add(std::move(client)); }));
+    const auto streaming = TRY(listen(*loop, pepita::runtime::kGuestStreamPort,
+                                      [&](Fd client) { streams.add(std::move(client)); }));
     TRY(say_ready());
     return loop->run();
 }

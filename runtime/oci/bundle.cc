@@ -105,7 +105,9 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
     if (const auto mounts = config.find("mounts")) {
         container.mounts = TRY(oci::read_mounts(*mounts));
     }
-    TRY(oci::read_linux(TRY(config.object_or_empty("linux")), container));
+    const oci::Object linux = TRY(config.object_or_empty("linux"));
+    TRY(oci::read_linux(linux, container));
+    bundle.cgroups_path = TRY(linux.text_or_empty("cgroupsPath"));
     container.hostname = TRY(read_host_name(config, "hostname", container.namespaces));
     container.domainname = TRY(read_host_name(config, "domainname", container.namespaces));
     if (const auto annotations = config.find("annotations")) {

@@ -263,7 +263,6 @@ Result<void> read_linux(const Object& linux, ContainerSpec& container) {
     TRY(linux.refuse({"uidMappings", "gidMappings", "netDevices", "seccomp", "mountLabel",
                       "intelRdt", "memoryPolicy", "personality", "timeOffsets"}));
     TRY(check_propagation(linux));
-    TRY(linux.text_or_empty("cgroupsPath"));  // a place on the host; the guest has its own
     container.namespaces = TRY(read_namespaces(linux));
     if (const auto resources = linux.find("resources")) {
         container.resources = TRY(read_resources(TRY(resources->object())));

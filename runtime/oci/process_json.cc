@@ -129,6 +129,21 @@ Result<std::vector<Rlimit>> read_rlimits(const Node& node) {
     return out;
 }
 
+Result<void> check_size(const Node& node, const ProcessSpec& process) {
+    std::size_t size = 0;
+    for (const std::vector<std::string>* strings : {&process.args, &process.env}) {
+        for (const std::string& text : *strings) {
+            size += text.size() + 1;
+        }
+    }
+    if (size > ProcessSpec::kStringsBytesMax) {
+        return node.invalid("arguments and environment have " + std::to_string(size) +
+                            " bytes, at most " + std::to_string(ProcessSpec::kStringsBytesMax) +
+                            " are supported");
+    }
+    return {};
+}
+
 Result<void> read_console(const Object& object, ProcessSpec& process) {
     process.terminal = TRY(object.boolean_or_false("terminal")) ? Terminal::Yes : Terminal::No;
     const auto size = object.find("consoleSize");
@@ -176,6 +191,7 @@ Result<ProcessSpec> read_process(const Node& node) {
     TRY(read_user(TRY(object.object_or_empty("user")), process));
     TRY(read_args(object, process));
     TRY(read_env(object, process));
+    TRY(check_size(node, process));
     const Node cwd = TRY(object.require("cwd"));
     process.cwd = TRY(cwd.text());
     if (!process.cwd.starts_with('/')) {

@@ -17,6 +17,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/log_json.h"
 #include "storage/daemon/daemon.h"
@@ -53,7 +54,10 @@ Result<void> serve(const Options& options) {
         pepita::log::use(pepita::runtime::log_json);
     }
     (void)::umask(0077);  // the socket, the memory and the state are nobody else's
+    pepita::reset_signals();
+    pepita::reset_limits();
     (void)::signal(SIGPIPE, SIG_IGN);
+    (void)::signal(SIGXFSZ, SIG_IGN);
     if (::geteuid() == 0) {  // for ublk, which takes root; without privileges there is none
         TRY(pepita::storage::enter_own_mount_namespace(), "enter a mount namespace");
     }

@@ -14,6 +14,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
@@ -64,13 +65,13 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, std::string path
                                                api::StorageService& service) {
     TRY(remove_stale(path));
     Fd listener = TRY(listen_unix(path));
-    std::unique_ptr<Server> server(new Server(loop, std::move(path), std::move(listener), service));
+    std::unique_ptr<Server> server(new Server(loop, std::move(path), service));
     if (::chmod(server->path_.c_str(), kPrivate) != 0) {
         return Error::from_errno(errno, "chmod '" + server->path_ + "'");
     }
     Server* const self = server.get();
-    server->watch_ = TRY(loop.watch(server->listener_.ref(), EPOLLIN,
-                                    [self](std::uint32_t /*events*/) { self->on_clients(); }));
+    server->listener_ = TRY(Listener::create(
+        loop, std::move(listener), [self](Fd client) { self->on_client(std::move(client)); }));
     return server;
 }
 
@@ -78,22 +79,17 @@ Server::~Server() { close(); }
 
 void Server::close() {
     if (listener_) {
-        watch_.cancel();
         (void)::unlink(path_.c_str());  // a path that is gone is what we want
-        listener_ = Fd();
+        listener_.reset();
     }
 }
 
-void Server::on_clients() {
-    Result<Fd> client = accept_client(listener_.ref());
-    if (!client) {
-        return;  // level-triggered: whoever still waits is announced again
-    }
+void Server::on_client(Fd client) {
     if (clients_.size() == kClientsMax) {
         log::warn("a client was turned away, there are too many", {{"clients", clients_.size()}});
         return;
     }
-    if (const Result<void> added = add(*std::move(client)); !added) {
+    if (const Result<void> added = add(std::move(client)); !added) {
         log::warn("a client was turned away", {{"error", added.error().message()}});
     }
 }

@@ -6,6 +6,7 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/channel.h"
 #include "storage/api/storage_api.h"
@@ -37,16 +38,15 @@ public:
     void close();
 
 private:
-    Server(EventLoop& loop, std::string path, Fd listener, api::StorageService& service)
-        : loop_(loop), path_(std::move(path)), listener_(std::move(listener)), service_(service) {}
-    void on_clients();
+    Server(EventLoop& loop, std::string path, api::StorageService& service)
+        : loop_(loop), path_(std::move(path)), service_(service) {}
+    void on_client(Fd client);
     Result<void> add(Fd socket);
 
     EventLoop& loop_;
     std::string path_;
-    Fd listener_;
+    std::unique_ptr<Listener> listener_;
     api::StorageService& service_;
-    EventLoop::Watch watch_;
     std::list<std::shared_ptr<runtime::Channel>> clients_;
 };
 

@@ -1,4 +1,5 @@
 """What is wrong gets one clear line and leaves nothing behind."""
+import json
 import os
 import pathlib
 import shutil
@@ -144,6 +145,33 @@ class Options(NodeTest):
             for verb, status in (("run", 125), ("create", 2)):
                 self.refused(verb, "--scratch", value, "-b", bundle, "c1", status=status,
                              words=["'--scratch'", "16 to 65536"])
+
+
+    def test_R5_a_pod_that_cannot_be_is_refused_with_its_reason(self):
+        bundle = self.bundle(["true"])
+        self.refused("run", "--memory", "100000", "-b", bundle, "c1", status=125, words=["memory", "64 to 65536"])
+        self.refused("run", "--cpus", "9", "-b", bundle, "c1", status=125, words=["1 to 8"])
+
+    def test_R27_a_callers_limits_are_not_the_daemons(self):
+        bundle = self.bundle(["echo", "fine"])
+        command = self.command("run", "-b", bundle, "c1")
+        script = 'ulimit -S -f 100; ulimit -S -n 64; exec "$@"'
+        done = subprocess.run(["bash", "-c", script, "bash", *command], stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=support.PATIENCE_S, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, b"fine\n"), done.stderr)
+
+    def test_R28_an_environment_that_no_program_can_have(self):
+        bundle = self.bundle(["sh", "-c", "while :; do sleep 1; done"])
+        self.detached("run", "-d", "--memory", "96", "-b", bundle, "c1")
+        process = self.scratch / "process.json"
+
+        def exec_with(size):
+            env = ["PATH=/bin", *(f"V{number}=" + "x" * 99_990 for number in range(size // 100_000))]
+            process.write_text(json.dumps({"args": ["true"], "cwd": "/", "env": env}))
+            return ["exec", "-p", process, "c1"]
+        self.refused(*exec_with(3_950_000), status=125, words=["arguments and environment", "2097152"])
+        self.call(*exec_with(1_900_000), expect=0)
+        self.call("delete", "-f", "c1", expect=0)
 
 
 class Clients(NodeTest):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import signal
+import socket
 import subprocess
 import termios
 import threading
@@ -356,6 +357,107 @@ class Detached(NodeTest):
         self.assertEqual(self.call("list", "-q", expect=0).stdout, b"one\n")
         self.call("delete", "-f", "one", expect=0)
         self.assertEqual(self.call("list", "-q", expect=0).stdout, b"")
+
+
+class Creating(NodeTest):
+    """What is seen of a container, and what becomes of it, while it is being created."""
+
+    def creating(self, **more):
+        """A `create` in progress, whose machine boots."""
+        bundle = self.bundle(["sh", "-c", "while :; do sleep 1; done"], **more)
+        with open(self.scratch / "create.log", "ab") as log:
+            create = subprocess.Popen(self.command("create", "-b", bundle, "c1"), stdin=subprocess.DEVNULL,
+                                      stdout=log, stderr=log)
+        self.addCleanup(create.wait, support.PATIENCE_S)
+        program = "qemu-system" if support.ISOLATION == "tcg" else "pepita-vmm"
+        support.wait_until(lambda: (self.root / "c1/state.json").exists(), "the container appears")
+        support.wait_until(lambda: self.child_of_shim("c1", program), "its machine runs")
+        return create
+
+    def log(self):
+        return (self.scratch / "create.log").read_text(errors="replace")
+
+    def test_R1_delete_with_force_ends_it_and_leaves_nothing(self):
+        create = self.creating()
+        self.refused("delete", "c1", words=["being created"])
+        self.call("delete", "-f", "c1", expect=0)
+        # At once, not in the end: the name can be taken by another.
+        self.assertEqual(self.ids(), [])
+        self.assertEqual([found for found in support.Census(self.root).left - self.before
+                          if "process" in found and "pepita-run" not in found], [])
+        self.assertEqual(create.wait(support.PATIENCE_S), 1)
+        self.assertIn("killed while it was being created", self.log())
+
+    def test_R2_state_and_list_show_it(self):
+        create = self.creating()
+        self.assertEqual(self.state("c1")["status"], "creating")
+        listed = json.loads(self.call("list", "-f", "json", expect=0).stdout)
+        self.assertEqual([(entry["id"], entry["status"]) for entry in listed], [("c1", "creating")])
+        self.assertEqual(create.wait(support.PATIENCE_S), 0, self.log())
+        self.assertEqual(self.state("c1")["status"], "created")
+        self.call("delete", "-f", "c1", expect=0)
+
+    def test_R3_killing_the_stand_in_fails_the_create(self):
+        create = self.creating()
+        os.kill(self.state_file("c1")["pid"], signal.SIGKILL)
+        self.assertEqual(create.wait(support.PATIENCE_S), 1)
+        self.assertIn("killed while it was being created", self.log())
+        self.assertEqual(self.ids(), [])
+
+    def test_R4_killing_the_shim_and_the_client_leaves_a_free_name(self):
+        create = self.creating()
+        create.kill()
+        os.kill(self.state_file("c1")["shim"]["pid"], signal.SIGKILL)
+        create.wait(support.PATIENCE_S)
+        bundle = self.bundle(["echo", "again"], name="second")
+        self.assertEqual(self.call("run", "-b", bundle, "c1", expect=0).stdout, b"again\n")
+        self.assertEqual(self.ids(), [])
+
+    def test_R4_killing_the_shim_is_told_by_the_client(self):
+        create = self.creating()
+        os.kill(self.state_file("c1")["shim"]["pid"], signal.SIGKILL)
+        self.assertEqual(create.wait(support.PATIENCE_S), 1)
+        self.assertIn("killed by signal 9 (SIGKILL)", self.log())
+        self.assertEqual(self.ids(), [])
+
+
+class HostsView(NodeTest):
+    """What tools of the host find by the pid of a container."""
+
+    def test_R10_the_stand_in_has_empty_namespaces_and_the_cgroup_that_is_named(self):
+        place = f"/pepita-it-{os.getpid()}/c1"
+
+        def edit(config):
+            config["linux"]["cgroupsPath"] = place
+        self.addCleanup(self.remove_parents, place)
+        self.started(["sh", "-c", "while :; do sleep 1; done"], edit=edit)
+        state = self.state_file("c1")
+        pid = state["pid"]
+        for kind in ("mnt", "net", "pid", "ipc", "uts", "cgroup"):
+            self.assertNotEqual(os.readlink(f"/proc/{pid}/ns/{kind}"), os.readlink(f"/proc/self/ns/{kind}"), kind)
+        entered = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "-o", "link"], capture_output=True,
+                                 text=True, check=True).stdout
+        self.assertEqual(len(entered.splitlines()), 1, entered)  # lo
+        self.assertEqual(os.listdir(f"/proc/{pid}/root"), ["proc"])
+        processes = [pid, state["shim"]["pid"], state["vmm"]["pid"], self.child_of_shim("c1", "pepita-vmm")]
+        for process in processes:
+            groups = pathlib.Path(f"/proc/{process}/cgroup").read_text().splitlines()
+            self.assertEqual([line for line in groups if not line.endswith(place)], [], process)
+        self.call("delete", "-f", "c1", expect=0)
+        left = [str(path) for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/{place.lstrip('/')}")]
+        self.assertEqual(left, [])
+
+    def test_X8_nobody_listens_where_init_was_ready(self):
+        self.started(["sh", "-c", "while :; do sleep 1; done"])
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, self.assertRaises(ConnectionRefusedError):
+            client.connect(str(self.root / "c1/machine/vsock.sock_1024"))
+        self.call("delete", "-f", "c1", expect=0)
+
+    @staticmethod
+    def remove_parents(place):
+        for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/{place.split('/')[1]}"):
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 class Exec(NodeTest):

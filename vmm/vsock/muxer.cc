@@ -11,6 +11,7 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/uapi/virtio_vsock.h"
@@ -31,19 +32,15 @@ constexpr std::size_t kBatchMax = 16;
 
 }  // namespace
 
-Muxer::Muxer(EventLoop& loop, Fd listener, Options options, OnOutput on_output)
-    : loop_(loop),
-      listener_(std::move(listener)),
-      options_(std::move(options)),
-      on_output_(std::move(on_output)) {}
+Muxer::Muxer(EventLoop& loop, Options options, OnOutput on_output)
+    : loop_(loop), options_(std::move(options)), on_output_(std::move(on_output)) {}
 
 Result<std::unique_ptr<Muxer>> Muxer::create(EventLoop& loop, Fd listener, Options options,
                                              OnOutput on_output) {
-    std::unique_ptr<Muxer> muxer(
-        new Muxer(loop, std::move(listener), std::move(options), std::move(on_output)));
-    muxer->listening_ =
-        TRY(loop.watch(muxer->listener_.ref(), EPOLLIN,
-                       [self = muxer.get()](std::uint32_t) { self->accept_clients(); }),
+    std::unique_ptr<Muxer> muxer(new Muxer(loop, std::move(options), std::move(on_output)));
+    muxer->listener_ =
+        TRY(Listener::create(loop, std::move(listener),
+                             [self = muxer.get()](Fd client) { self->greet(std::move(client)); }),
             "vsock listener");
     return muxer;
 }

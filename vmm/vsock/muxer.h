@@ -13,6 +13,7 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/uapi/virtio_vsock.h"
 #include "kernel-abi/virtio/chain.h"
@@ -81,11 +82,9 @@ private:
         EventLoop::Watch watch;
     };
 
-    Muxer(EventLoop& loop, Fd listener, Options options, OnOutput on_output);
+    Muxer(EventLoop& loop, Options options, OnOutput on_output);
 
     // muxer_clients.cc: the host's side.
-    void accept_clients();
-    void pause_listening();
     void greet(Fd socket);
     void on_greeter(std::uint64_t id);
     void connect_to_guest(Fd socket, std::uint32_t guest_port);
@@ -112,11 +111,9 @@ private:
     void remove(Link& link);
 
     EventLoop& loop_;
-    Fd listener_;
     Options options_;
     OnOutput on_output_;
-    EventLoop::Watch listening_;
-    EventLoop::Timer listen_again_;
+    std::unique_ptr<Listener> listener_;
 
     std::map<std::uint64_t, Greeter> greeters_;  // by age
     std::uint64_t next_id_ = 1;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,7 +13,6 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
-#include "kernel-abi/sys/socket.h"
 #include "vmm/vsock/connection.h"
 #include "vmm/vsock/handshake.h"
 #include "vmm/vsock/link.h"
@@ -26,33 +24,10 @@
 namespace pepita::vmm::vsock {
 namespace {
 
-constexpr int kAcceptsPerEvent = 16;
-constexpr std::chrono::milliseconds kListenPause{100};
-
 /// Ports of host clients begin at 2^30, as Firecracker's do.
 constexpr std::uint32_t kHostPortFirst = 1U << 30U;
 
 }  // namespace
-
-void Muxer::accept_clients() {
-    for (int i = 0; i < kAcceptsPerEvent; ++i) {
-        Result<Fd> client = accept_client(listener_.ref());
-        if (client) {
-            greet(std::move(*client));
-            continue;
-        }
-        const int why = client.error().sys_errno();
-        if (why != EAGAIN && why != ECONNABORTED && why != EINTR) {
-            pause_listening();  // no descriptors left: trying again at once helps nobody
-        }
-        return;
-    }
-}
-
-void Muxer::pause_listening() {
-    listening_.set_events(0);
-    listen_again_ = loop_.after(kListenPause, [this] { listening_.set_events(EPOLLIN); });
-}
 
 void Muxer::greet(Fd socket) {
     if (greeters_.size() >= options_.handshakes_max) {

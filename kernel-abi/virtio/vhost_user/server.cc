@@ -14,6 +14,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
@@ -22,9 +23,6 @@
 
 namespace pepita::virtio {
 namespace {
-
-/// Until a client is tried again that could not be taken (no descriptors left).
-constexpr std::chrono::milliseconds kPause{100};
 
 Error taken(const std::string& path, const std::string& why) {
     return {Code::AlreadyExists, "socket '" + path + "' is taken: " + why};
@@ -82,15 +80,23 @@ Result<std::unique_ptr<VhostUserServer>> VhostUserServer::create(EventLoop& loop
 Result<void> VhostUserServer::listen() {
     const std::string& path = options_.socket;
     TRY(remove_stale(path));
-    listener_ = TRY(listen_unix(path, options_.mode));
+    Fd listener = TRY(listen_unix(path, options_.mode));
     struct stat status{};
     if (::lstat(path.c_str(), &status) != 0) {
         return Error::from_errno(errno, "socket '" + path + "'");
     }
     file_system_ = status.st_dev;
     inode_ = status.st_ino;
-    watch_ = TRY(loop_.watch(listener_.ref(), EPOLLIN, [this](std::uint32_t) { on_client(); }),
-                 "socket '", path, "'");
+    listener_ =
+        TRY(Listener::create(
+                loop_, std::move(listener), [this](Fd client) { on_client(std::move(client)); },
+                {.accept = nullptr,
+                 .on_pause =
+                     [this](const Error& why) {
+                         log::warn("no front end can be accepted for now",
+                                   {{"socket", options_.socket}, {"error", why.message()}});
+                     }}),
+            "socket '", path, "'");
     return {};
 }
 
@@ -103,18 +109,8 @@ VhostUserServer::~VhostUserServer() {
     }
 }
 
-void VhostUserServer::on_client() {
-    Result<Fd> client = accept_client(listener_.ref());
-    if (!client) {
-        if (client.error().sys_errno() != EAGAIN && client.error().sys_errno() != ECONNABORTED) {
-            log::warn("no front end can be taken for now",
-                      {{"socket", options_.socket}, {"error", client.error().message()}});
-            watch_.set_events(0);
-            pause_ = loop_.after(kPause, [this] { watch_.set_events(EPOLLIN); });
-        }
-        return;
-    }
-    auto transport = VhostUserTransport::create(loop_, *std::move(client), device_,
+void VhostUserServer::on_client(Fd client) {
+    auto transport = VhostUserTransport::create(loop_, std::move(client), device_,
                                                 [this](const Error& why) { on_gone(why); },
                                                 {.tracks_in_flight = true});
     if (!transport) {
@@ -123,7 +119,7 @@ void VhostUserServer::on_client() {
         return;
     }
     transport_ = *std::move(transport);
-    watch_.set_events(0);
+    listener_->suspend();
 }
 
 void VhostUserServer::on_gone(const Error& why) {
@@ -131,7 +127,7 @@ void VhostUserServer::on_gone(const Error& why) {
         log::warn("front end dropped", {{"socket", options_.socket}, {"error", why.message()}});
     }
     transport_.reset();
-    watch_.set_events(EPOLLIN);
+    listener_->resume();
 }
 
 }  // namespace pepita::virtio

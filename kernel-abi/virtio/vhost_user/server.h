@@ -8,6 +8,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/virtio/device.h"
 #include "kernel-abi/virtio/vhost_user/back_end.h"
@@ -40,7 +41,7 @@ private:
     VhostUserServer(EventLoop& loop, Device& device, Options options)
         : loop_(loop), device_(device), options_(std::move(options)) {}
     Result<void> listen();
-    void on_client();
+    void on_client(Fd client);
     void on_gone(const Error& why);
 
     EventLoop& loop_;
@@ -48,9 +49,7 @@ private:
     Options options_;
     dev_t file_system_ = 0;  // of the socket, and its inode
     ino_t inode_ = 0;
-    Fd listener_;
-    EventLoop::Watch watch_;
-    EventLoop::Timer pause_;
+    std::unique_ptr<Listener> listener_;
     std::unique_ptr<VhostUserTransport> transport_;
 };
 

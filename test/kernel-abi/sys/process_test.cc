@@ -3,9 +3,13 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -83,6 +87,91 @@ TEST(Spawn, NothingElseIsInherited) {
     auto child = spawn(shell("ls /proc/self/fd | wc -l | grep -qx 4"));  // 0 1 2, and ls's own
     ASSERT_TRUE(child.has_value());
     EXPECT_EQ(child->reap().value, 0);
+}
+
+TEST(Spawn, R27_ADaemonsChildIgnoresAndBlocksNothing) {
+    sigset_t all;
+    sigset_t before;
+    ASSERT_EQ(::sigfillset(&all), 0);
+    ASSERT_EQ(::sigprocmask(SIG_SETMASK, &all, &before), 0);
+    const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+    SpawnOptions options = shell("grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -d '\\t\\n' >&3");
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const Fd out(ends[0]);
+    Fd in(ends[1]);
+    options.fds = {{.fd = in.ref(), .number = 3}};
+    auto child = spawn(std::move(options));
+    (void)::signal(SIGXFSZ, handler);
+    ASSERT_EQ(::sigprocmask(SIG_SETMASK, &before, nullptr), 0);
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(child->reap(), ChildExit{});
+    std::array<char, 128> text{};
+    const ssize_t size = ::read(out.ref().number(), text.data(), text.size());
+    EXPECT_EQ(std::string(text.data(), static_cast<std::size_t>(size)),
+              "SigBlk:0000000000000000SigIgn:0000000000000000");
+}
+
+TEST(Spawn, R27_ASignalHasItsName) {
+    EXPECT_EQ(to_string(ChildExit{.by_signal = true, .value = SIGXFSZ}),
+              "killed by signal 25 (SIGXFSZ)");
+    EXPECT_EQ(to_string(ChildExit{.by_signal = true, .value = 40}), "killed by signal 40");
+    EXPECT_EQ(to_string(ChildExit{.by_signal = false, .value = 3}), "exit status 3");
+}
+
+TEST(Limits, R27_AreRaisedAsFarAsTheyCan) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const rlimit low{.rlim_cur = 4096, .rlim_max = 1U << 20U};
+        rlimit now{};
+        bool raised = ::setrlimit(RLIMIT_FSIZE, &low) == 0;
+        reset_limits();
+        raised = raised && ::getrlimit(RLIMIT_FSIZE, &now) == 0 && now.rlim_cur >= low.rlim_max;
+        ::_exit(raised ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+}
+
+// The child is in prepare(), before PR_SET_PDEATHSIG, when its parent is killed.
+TEST(Spawn, R6_AChildWhoseParentDiedBeforePdeathsigEnds) {
+    constexpr int kFar = 60;    // above all that is open here
+    std::array<int, 2> hold{};  // open for writing in the parent alone
+    std::array<int, 2> alive{};
+    ASSERT_EQ(::pipe2(hold.data(), O_CLOEXEC), 0);
+    ASSERT_EQ(::pipe2(alive.data(), O_CLOEXEC), 0);
+    const pid_t parent = ::fork();
+    if (parent == 0) {
+        (void)::close(alive[0]);
+        SpawnOptions options;
+        options.arguments = {"child"};
+        options.fds = {{.fd = FdRef(alive[1]), .number = kFar}};
+        options.instead_of_exec = [] {
+            (void)!::write(kFar, "ran", 3);
+            (void)::pause();
+        };
+        options.prepare = [&]() -> Result<void> {
+            char byte = 'p';
+            (void)!::write(kFar, &byte, 1);
+            (void)::close(hold[1]);  // inherited: with it the end would not come
+            (void)!::read(hold[0], &byte, 1);
+            return {};
+        };
+        (void)spawn(std::move(options)).has_value();
+        ::_exit(0);
+    }
+    (void)::close(hold[1]);
+    (void)::close(alive[1]);
+    char byte = 0;
+    ASSERT_EQ(::read(alive[0], &byte, 1), 1);  // it is in prepare()
+    ASSERT_EQ(::kill(parent, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(parent, &status, 0), parent);
+    // The end of the child is the end of the pipe; one that lives on would say "ran".
+    EXPECT_EQ(::read(alive[0], &byte, 1), 0);
+    (void)::close(hold[0]);
+    (void)::close(alive[0]);
 }
 
 TEST(Child, ThatOutlivesUsGoesOnWhenItsParentIsOver) {

@@ -24,7 +24,7 @@ namespace pepita::runtime::cli {
 namespace {
 
 Proxy start() {
-    auto proxy = start_proxy();
+    auto proxy = start_proxy({});
     EXPECT_TRUE(proxy.has_value()) << proxy.error().message();
     return *std::move(proxy);
 }

@@ -1,0 +1,479 @@
+#include "shim/pod.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>  // mkdtemp
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+#include "runtime/guest_api.h"
+#include "runtime/pod_spec.h"
+#include "runtime/state.h"
+#include "runtime/task_api.h"
+#include "test/support/fake_microvm.h"
+
+namespace pepita::shim {
+namespace {
+
+using runtime::ContainerStatus;
+using runtime::TaskStatus;
+using std::chrono::seconds;
+
+constexpr const char* kConfig = R"({"ociVersion": "1.0.2", "root": {"path": "rootfs"},
+    "process": {"cwd": "/", "args": ["sh"], "env": [], "user": {"uid": 0, "gid": 0}}, "linux": {}})";
+
+/// An answer that may not have come yet.
+template <typename T>
+using Answer = std::shared_ptr<std::optional<Result<T>>>;
+
+// The test plays the clients, the machine and the guest.
+class PodTest : public testing::Test {
+protected:
+    void SetUp() override {
+        if (::geteuid() != 0) {
+            GTEST_SKIP() << "needs root to give a directory to the machine's user";
+        }
+        ASSERT_NE(::mkdtemp(scratch_.data()), nullptr);
+        std::filesystem::create_directories(scratch_ + "/bundle/rootfs");
+        std::ofstream(scratch_ + "/bundle/config.json") << kConfig;
+        spec_.name = "a";
+        spec_.root = scratch_ + "/state";
+        spec_.isolation = runtime::IsolationChoice::Tcg;
+        spec_.boot_deadline = seconds(60);
+    }
+    void TearDown() override {
+        pod_.reset();
+        settle();
+        std::error_code ignored;
+        std::filesystem::remove_all(scratch_, ignored);
+    }
+
+    /// Turns the loop until nothing is left to do.
+    void settle() {
+        for (int round = 0; round < 30; ++round) {
+            ASSERT_TRUE(loop_->run_once(std::chrono::milliseconds(0)).has_value());
+        }
+    }
+    template <typename T, typename Ask>
+    Answer<T> ask(Ask request) {
+        auto answer = std::make_shared<std::optional<Result<T>>>();
+        request(runtime::OnResult<T>(
+            [answer](Result<T> result) { answer->emplace(std::move(result)); }));
+        settle();
+        return answer;
+    }
+    Answer<std::uint32_t> create(const std::string& id, runtime::TaskIo io = {}) {
+        io.proxy_pid = 4711;
+        return ask<std::uint32_t>([&](auto done) {
+            pod_->create(
+                {.id = id, .bundle = scratch_ + "/bundle", .io = std::move(io), .pod = spec_},
+                std::move(done));
+        });
+    }
+    Answer<runtime::TaskStarted> start(const std::string& id, const std::string& exec = "") {
+        return ask<runtime::TaskStarted>(
+            [&](auto done) { pod_->start({.container = id, .exec = exec}, std::move(done)); });
+    }
+    Answer<void> kill(const std::string& id, std::uint32_t signal = SIGKILL) {
+        return ask<void>([&](auto done) {
+            pod_->kill({.container = id, .exec = ""}, signal, false, std::move(done));
+        });
+    }
+    Answer<runtime::TaskExit> wait(const std::string& id, const std::string& exec = "") {
+        return ask<runtime::TaskExit>(
+            [&](auto done) { pod_->wait({.container = id, .exec = exec}, std::move(done)); });
+    }
+    Answer<runtime::TaskExit> remove(const std::string& id) {
+        return ask<runtime::TaskExit>(
+            [&](auto done) { pod_->remove({.container = id, .exec = ""}, std::move(done)); });
+    }
+    Answer<void> exec(const std::string& id, const std::string& exec_id) {
+        return ask<void>([&](auto done) {
+            runtime::ProcessSpec process;
+            process.args = {"sh"};
+            pod_->exec(
+                {.id = {.container = id, .exec = exec_id}, .process = std::move(process), .io = {}},
+                std::move(done));
+        });
+    }
+    Answer<void> shut_down() {
+        return ask<void>([&](auto done) { pod_->shutdown(true, std::move(done)); });
+    }
+    TaskStatus status(const std::string& id) {
+        const auto state = ask<runtime::TaskState>(
+            [&](auto done) { pod_->state({.container = id, .exec = ""}, std::move(done)); });
+        return state->value().value().status;
+    }
+    void come_up() {
+        machine_.come_up();
+        settle();
+    }
+    /// A container that runs, in a pod that is up.
+    void run(const std::string& id) {
+        const auto created = create(id);
+        if (!machine_.is_up) {
+            come_up();
+        }
+        ASSERT_EQ(created->value().value(), 4711U);
+        ASSERT_TRUE(start(id)->value().has_value());
+    }
+    ContainerStatus status_on_disk(const std::string& id) const {
+        const auto directory = open_file((spec_.root + "/" + id).c_str(), O_RDONLY | O_DIRECTORY);
+        return runtime::read_state(directory.value().ref()).value().status;
+    }
+    bool exists(const std::string& name) const {
+        struct stat about{};
+        return ::lstat((spec_.root + "/" + name).c_str(), &about) == 0;
+    }
+    bool nothing_is_left() const {
+        return pod_->is_over() && !machine_.callbacks && std::filesystem::is_empty(spec_.root);
+    }
+
+    std::string scratch_ = "/tmp/pepita-pod-XXXXXX";
+    runtime::PodSpec spec_;
+    std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+    test::FakeClock clock_;
+    test::FakeMachine machine_{*loop_};
+    int over_ = 0;
+    std::unique_ptr<Pod> pod_ =
+        std::make_unique<Pod>(*loop_, clock_, test::FakeMicrovm::starter(machine_),
+                              Pod::Callbacks{.on_begin = [](const runtime::PodSpec& /*spec*/) {},
+                                             .on_client = [](Fd /*client*/) {},
+                                             .on_over = [this] { ++over_; }});
+};
+
+TEST_F(PodTest, OneContainerFromCreateToDelete) {
+    const auto created = create("a");
+    EXPECT_EQ(machine_.first_root.value().path, scratch_ + "/bundle/rootfs");
+    EXPECT_EQ(machine_.first_root.value().scratch, 1024_MiB);
+    EXPECT_FALSE(created->has_value());
+    come_up();
+    EXPECT_EQ(created->value().value(), 4711U);
+    EXPECT_EQ(machine_.guest.specs.at("a").root.disk->serial, "root");
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Created);
+    EXPECT_TRUE(start("a")->value().has_value());
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Running);
+    const auto exit = wait("a");
+    EXPECT_FALSE(exit->has_value());
+    machine_.guest.exit({.container = "a", .exec = ""}, 3);
+    settle();
+    EXPECT_EQ(exit->value().value().exit_status, 3U);
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Stopped);
+    EXPECT_FALSE(pod_->is_over());
+    EXPECT_EQ(remove("a")->value().value().exit_status, 3U);
+    EXPECT_EQ(machine_.shutdowns, 1);
+    EXPECT_TRUE(nothing_is_left());
+    EXPECT_GT(over_, 0);
+}
+
+TEST_F(PodTest, R2_AContainerIsCreatingFromTheFirstMoment) {
+    (void)create("a");
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Creating);
+    EXPECT_EQ(status("a"), TaskStatus::Unknown);
+    machine_.guest.holds_create = true;
+    come_up();
+    EXPECT_EQ(status("a"), TaskStatus::Unknown);
+    EXPECT_EQ(start("a")->value().error().message(), "container is being created");
+    EXPECT_EQ(remove("a")->value().error().message(), "container is being created");
+    machine_.guest.answer_creates();
+    settle();
+    EXPECT_EQ(status("a"), TaskStatus::Created);
+}
+
+TEST_F(PodTest, R5_APodThatCannotBeginAnswersCreateWithItsReason) {
+    spec_.memory_mib = 100'000;
+    const auto created = create("a");
+    EXPECT_EQ(created->value().error().message(),
+              "memory 100000: must be a whole number from 64 to 65536");
+    EXPECT_TRUE(pod_->is_useless());
+    EXPECT_FALSE(exists("a"));
+}
+
+TEST_F(PodTest, R5_AMachineThatCannotStartLeavesNothing) {
+    machine_.start_error = "no kernel";
+    EXPECT_EQ(create("a")->value().error().message(), "no kernel");
+    EXPECT_TRUE(pod_->is_useless());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, R5_WithoutAPodNothingCanBeCreated) {
+    const auto created = ask<std::uint32_t>([&](auto done) {
+        pod_->create({.id = "a", .bundle = scratch_ + "/bundle", .io = {}, .pod = {}},
+                     std::move(done));
+    });
+    EXPECT_EQ(created->value().error().code(), Code::FailedPrecondition);
+    EXPECT_TRUE(pod_->is_useless());
+}
+
+TEST_F(PodTest, R1_KillDuringCreateEndsItAndAnswersWhenNothingIsLeft) {
+    const auto created = create("a");
+    machine_.boot();
+    machine_.powers_off = false;
+    const auto killed = kill("a");
+    EXPECT_FALSE(killed->has_value());
+    EXPECT_FALSE(created->has_value());
+    machine_.end("killed");
+    settle();
+    EXPECT_TRUE(killed->value().has_value());
+    EXPECT_EQ(created->value().error().message(), "killed while it was being created");
+    EXPECT_TRUE(nothing_is_left());
+    EXPECT_TRUE(pod_->is_useless());
+}
+
+TEST_F(PodTest, R1_KillWhileTheGuestCreatesEndsIt) {
+    machine_.guest.holds_create = true;
+    const auto created = create("a");
+    come_up();
+    EXPECT_TRUE(kill("a")->value().has_value());
+    EXPECT_EQ(created->value().error().code(), Code::Aborted);
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, R1_ShutdownDuringCreateEndsIt) {
+    const auto created = create("a");
+    EXPECT_TRUE(shut_down()->value().has_value());
+    EXPECT_EQ(created->value().error().message(), "the pod was stopped");
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, R3_TheStandInsDeathDuringCreateEndsIt) {
+    auto [ours, theirs] = *socket_pair();
+    runtime::TaskIo io;
+    io.proxy = std::move(theirs);
+    const auto created = create("a", std::move(io));
+    machine_.boot();
+    { const Fd dies = std::move(ours); }
+    settle();
+    EXPECT_EQ(created->value().error().message(), "killed while it was being created");
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, OtherSignalsWaitForTheContainer) {
+    (void)create("a");
+    EXPECT_EQ(kill("a", SIGTERM)->value().error().message(), "container is being created");
+}
+
+TEST_F(PodTest, AGuestThatDoesNotAnswerIsKilledAtTheDeadline) {
+    const auto created = create("a");
+    clock_.advance(seconds(1000));  // the disks may take their time
+    machine_.boot();
+    clock_.advance(seconds(59));
+    EXPECT_TRUE(machine_.kills.empty());
+    clock_.advance(seconds(1));
+    settle();
+    EXPECT_EQ(created->value().error().message(), "the guest did not answer within 60 s");
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, AGuestThatDoesNotPowerOffIsKilled) {
+    run("a");
+    machine_.powers_off = false;
+    machine_.guest.exit({.container = "a", .exec = ""}, 0);
+    settle();
+    const auto removed = remove("a");
+    clock_.advance(std::chrono::milliseconds(9999));
+    EXPECT_TRUE(machine_.kills.empty());
+    EXPECT_EQ(remove("a")->value().error().message(), "container is being deleted");
+    clock_.advance(std::chrono::milliseconds(1));
+    settle();
+    EXPECT_TRUE(removed->value().has_value());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, AMicrovmThatEndsStopsItsContainers) {
+    run("a");
+    const auto exit = wait("a");
+    machine_.end("the guest kernel panicked");
+    settle();
+    EXPECT_EQ(exit->value().error().message(), "the microVM ended: the guest kernel panicked");
+    EXPECT_EQ(status("a"), TaskStatus::Stopped);
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Stopped);
+    EXPECT_EQ(kill("a")->value().error().message(), "container not running");
+    EXPECT_EQ(create("b")->value().error().message(), "the pod has ended");
+    EXPECT_EQ(remove("a")->value().value().exit_status, 255U);
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, AMicrovmThatEndsDuringCreateFailsItWithTheReason) {
+    const auto created = create("a");
+    machine_.boot();
+    machine_.end("qemu: exit status 1: no such option");
+    settle();
+    EXPECT_EQ(created->value().error().message(), "qemu: exit status 1: no such option");
+    EXPECT_TRUE(pod_->is_useless());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ARunningContainerIsNotDeleted) {
+    run("a");
+    EXPECT_EQ(remove("a")->value().error().message(), "container is running; kill it first");
+    EXPECT_EQ(remove("ghost")->value().error().code(), Code::NotFound);
+}
+
+TEST_F(PodTest, ContainersComeAndGoInAnyOrder) {
+    run("a");
+    run("b");
+    EXPECT_EQ(machine_.added_roots.size(), 1U);
+    EXPECT_EQ(machine_.guest.specs.at("b").root.disk->serial, "root1");
+    EXPECT_EQ(create("b")->value().error().code(), Code::AlreadyExists);
+    EXPECT_EQ(status_on_disk("b"), ContainerStatus::Running);
+    // The first one goes, the pod and the second stay.
+    EXPECT_TRUE(kill("a")->value().has_value());
+    EXPECT_EQ(remove("a")->value().value().exit_status, 137U);
+    EXPECT_FALSE(exists("a/state.json"));
+    EXPECT_EQ(status("b"), TaskStatus::Running);
+    EXPECT_EQ(machine_.shutdowns, 0);
+    // Its name can be used again.
+    run("a");
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Running);
+    EXPECT_TRUE(kill("b")->value().has_value());
+    EXPECT_EQ(remove("b")->value().value().exit_status, 137U);
+    EXPECT_FALSE(exists("b"));
+    EXPECT_TRUE(kill("a")->value().has_value());
+    EXPECT_TRUE(remove("a")->value().has_value());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ASecondContainerMayComeWhileTheFirstBoots) {
+    const auto first = create("a");
+    const auto second = create("b");
+    come_up();
+    EXPECT_TRUE(first->value().has_value());
+    EXPECT_TRUE(second->value().has_value());
+    EXPECT_EQ(machine_.guest.specs.at("a").root.disk->serial, "root");
+    EXPECT_EQ(machine_.guest.specs.at("b").root.disk->serial, "root1");
+}
+
+TEST_F(PodTest, OneOfTwoIsKilledWhileTheyBoot) {
+    const auto first = create("a");
+    const auto second = create("b");
+    EXPECT_TRUE(kill("a")->value().has_value());
+    EXPECT_FALSE(first->value().has_value());
+    come_up();
+    EXPECT_TRUE(second->value().has_value());
+    EXPECT_FALSE(machine_.guest.specs.contains("a"));
+}
+
+TEST_F(PodTest, KillDuringTheSecondCreateUndoesThatAlone) {
+    run("a");
+    machine_.guest.holds_create = true;
+    const auto second = create("b");
+    const auto killed = kill("b");
+    EXPECT_FALSE(killed->has_value());
+    machine_.guest.answer_creates();
+    settle();
+    EXPECT_TRUE(killed->value().has_value());
+    EXPECT_FALSE(second->value().has_value());
+    EXPECT_EQ(machine_.guest.removed.back().container, "b");
+    EXPECT_FALSE(exists("b"));
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+}
+
+TEST_F(PodTest, ASecondContainerThatTheGuestRefusesLeavesTheFirstAlone) {
+    run("a");
+    machine_.guest.create_error = "no such program";
+    EXPECT_EQ(create("b")->value().error().message(), "no such program");
+    EXPECT_FALSE(exists("b"));
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+    machine_.guest.create_error.reset();
+    run("b");
+    EXPECT_TRUE(shut_down()->value().has_value());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, AMicrovmThatEndsFailsTheCreateAndStopsTheRest) {
+    run("a");
+    machine_.guest.holds_create = true;
+    const auto second = create("b");
+    machine_.end("the guest kernel panicked");
+    settle();
+    EXPECT_FALSE(second->value().has_value());
+    EXPECT_EQ(status("a"), TaskStatus::Stopped);
+    EXPECT_FALSE(exists("b"));
+    EXPECT_FALSE(pod_->is_over());
+    EXPECT_TRUE(remove("a")->value().has_value());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, APodWithoutContainersLivesUntilItIsStopped) {
+    spec_.name = "pod";
+    spec_.end = runtime::PodEnd::WhenStopped;
+    const auto begun = ask<void>([&](auto done) { pod_->begin(spec_, std::move(done)); });
+    EXPECT_FALSE(machine_.first_root.has_value());
+    EXPECT_FALSE(begun->has_value());
+    come_up();
+    EXPECT_TRUE(begun->value().has_value());
+    run("a");
+    EXPECT_TRUE(kill("a")->value().has_value());
+    EXPECT_TRUE(remove("a")->value().has_value());
+    EXPECT_FALSE(pod_->is_over());
+    run("a");
+    machine_.guest.create_error = "no";
+    EXPECT_FALSE(create("c")->value().has_value());
+    EXPECT_FALSE(pod_->is_over());
+    EXPECT_TRUE(shut_down()->value().has_value());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, APodThatCannotBootAnswersBegin) {
+    const auto begun = ask<void>([&](auto done) { pod_->begin(spec_, std::move(done)); });
+    machine_.boot();
+    machine_.end("the guest kernel panicked");
+    settle();
+    EXPECT_EQ(begun->value().error().message(), "the guest kernel panicked");
+    EXPECT_TRUE(pod_->is_useless());
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ExecsBelongToTheirContainer) {
+    run("a");
+    run("b");
+    EXPECT_TRUE(exec("a", "x")->value().has_value());
+    EXPECT_TRUE(exec("b", "x")->value().has_value());
+    EXPECT_EQ(exec("b", "x")->value().error().code(), Code::AlreadyExists);
+    EXPECT_TRUE(start("b", "x")->value().has_value());
+    const auto exit = wait("b", "x");
+    machine_.guest.exit({.container = "b", .exec = "x"}, 5);
+    settle();
+    EXPECT_EQ(exit->value().value().exit_status, 5U);
+    EXPECT_TRUE(kill("b")->value().has_value());
+    EXPECT_TRUE(remove("b")->value().has_value());
+    EXPECT_EQ(exec("b", "y")->value().error().code(), Code::NotFound);
+    EXPECT_TRUE(start("a", "x")->value().has_value());
+}
+
+TEST_F(PodTest, ANameThatIsTakenIsRefused) {
+    run("a");
+    test::FakeMachine other_machine(*loop_);
+    Pod other(*loop_, clock_, test::FakeMicrovm::starter(other_machine),
+              {.on_begin = [](const runtime::PodSpec& /*spec*/) {},
+               .on_client = [](Fd /*client*/) {},
+               .on_over = [] {}});
+    const auto created = ask<std::uint32_t>([&](auto done) {
+        other.create({.id = "a", .bundle = scratch_ + "/bundle", .io = {}, .pod = spec_},
+                     std::move(done));
+    });
+    EXPECT_EQ(created->value().error().message(), "container 'a' already exists");
+    EXPECT_TRUE(other.is_useless());
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Running);
+}
+
+}  // namespace
+}  // namespace pepita::shim
