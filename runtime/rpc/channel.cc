@@ -64,6 +64,7 @@ Channel::Channel(EventLoop& loop, Fd socket, Handlers handlers)
 Channel::~Channel() = default;
 
 Result<std::shared_ptr<Channel>> Channel::create(EventLoop& loop, Fd socket, Handlers handlers) {
+    api::silence_protobuf();
     std::shared_ptr<Channel> channel(new Channel(loop, std::move(socket), std::move(handlers)));
     Channel* self = channel.get();
     channel->watch_ = TRY(loop.watch(channel->socket_.ref(), EPOLLIN,

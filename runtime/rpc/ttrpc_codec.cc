@@ -1,5 +1,7 @@
 #include "runtime/rpc/ttrpc_codec.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +13,7 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/utf8.h"
 #include "runtime/rpc/ttrpc.pb.h"
 
 namespace pepita::runtime::api {
@@ -70,6 +73,8 @@ Result<Header> decode_header(std::span<const std::byte, kHeaderSize> bytes) {
     return header;
 }
 
+void silence_protobuf() { google::protobuf::SetLogHandler(nullptr); }
+
 std::string encode_request(const Request& request) {
     ttrpc::Request message;
     message.set_service(request.service);
@@ -113,7 +118,7 @@ std::string encode_response(const Result<std::string>& payload) {
         message.set_payload(*payload);
     } else {
         message.mutable_status()->set_code(std::to_underlying(payload.error().code()));
-        message.mutable_status()->set_message(payload.error().message());
+        message.mutable_status()->set_message(printable(payload.error().message()));
     }
     return message.SerializeAsString();
 }

@@ -40,6 +40,9 @@ struct Request {
     friend bool operator==(const Request&, const Request&) = default;
 };
 
+/// Keeps protobuf from writing to standard error, in the whole program: each failure is an Error.
+void silence_protobuf();
+
 std::string encode_request(const Request& request);
 /// Errors: DataLoss where the bytes are none.
 Result<Request> decode_request(std::string_view message);

@@ -83,5 +83,16 @@ TEST(PodSpec, R5_NamesWhatIsNoName) {
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vmm = ""; }), "");
 }
 
+TEST(PodSpec, R28_PathsNeedNotBeUtf8) {
+    testing::internal::CaptureStderr();
+    PodSpec spec;
+    spec.name = "a";
+    spec.root = "/srv/b\xff";
+    const auto decoded = decode_pod_spec(encode(spec));
+    ASSERT_TRUE(decoded.has_value()) << decoded.error().message();
+    EXPECT_EQ(*decoded, spec);
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 }  // namespace
 }  // namespace pepita::runtime

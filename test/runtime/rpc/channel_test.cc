@@ -105,6 +105,17 @@ TEST_F(ChannelTest, AnErrorKeepsItsCodeAndWords) {
     EXPECT_EQ(reply.error().message(), "container 'x' does not exist");
 }
 
+TEST_F(ChannelTest, R28_WordsThatAreNoUtf8AreShownInTheAnswer) {
+    testing::internal::CaptureStderr();
+    serve([](Channel::Call call) {
+        call.responder.respond(Error(Code::NotFound, "'/srv/b\xff' does not exist"));
+    });
+    const auto reply = call("");
+    EXPECT_EQ(reply.error().code(), Code::NotFound);
+    EXPECT_EQ(reply.error().message(), "'/srv/b\\xff' does not exist");
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST_F(ChannelTest, ADroppedCallIsAnswered) {
     serve([](const Channel::Call&) {});
     EXPECT_EQ(call("").error().code(), Code::Internal);
