@@ -56,8 +56,10 @@ std::vector<std::string> qemu_arguments(const MachineWish& wish) {
     add_vhost_user(arguments, "vsock", QemuFds::kVsockBackEnd, "vhost-user-vsock-pci");
     add_vhost_user(arguments, "entropy", QemuFds::kEntropyBackEnd, "vhost-user-rng-pci");
     if (wish.has_console) {
-        add(arguments, {"-chardev", "file,id=console,path=" + in_self(QemuFds::kConsole), "-serial",
-                        "chardev:console"});
+        // Through a set and not by /proc: QEMU's user may not open the file itself.
+        add(arguments,
+            {"-add-fd", "fd=" + std::to_string(QemuFds::kConsole) + ",set=1", "-chardev",
+             "file,id=console,append=on,path=/dev/fdset/1", "-serial", "chardev:console"});
     }
     return arguments;
 }

@@ -60,5 +60,11 @@ TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
     EXPECT_NE(with.find("console=ttyS0"), std::string::npos);
 }
 
+TEST(MachinePlan, R35_QemuAppendsToTheConsolesFileThatItNeedNotOpen) {
+    const std::string tcg =
+        text_of({.isolation = Isolation::Tcg, .has_console = true, .scratch = {}});
+    EXPECT_NE(tcg.find("file,id=console,append=on,path=/dev/fdset/1"), std::string::npos) << tcg;
+}
+
 }  // namespace
 }  // namespace pepita::shim
