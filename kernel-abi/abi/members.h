@@ -12,12 +12,12 @@
 // twice: the compiler compares it with our definition, compare() with the kernel's.
 namespace pepita::abi_check {
 
-template <std::size_t kCount>
+template <std::size_t Count>
 struct Layout {
     std::string_view name;
     std::size_t size;
     Length length;
-    std::array<ExpectedMember, kCount> members;
+    std::array<ExpectedMember, Count> members;
 };
 
 // Macros, because offsetof is one. `linux_name` is "" where Linux has no such type.
@@ -31,8 +31,8 @@ struct Layout {
         using Ours = type;                                         \
         static_assert(sizeof(Ours) == (bytes));                    \
         constexpr std::array members{__VA_ARGS__};                 \
-        return Layout<members.size()>{.name = linux_name,          \
-                                      .size = linux_bytes,         \
+        return Layout<members.size()>{.name = (linux_name),        \
+                                      .size = (linux_bytes),       \
                                       .length = Length::how_long,  \
                                       .members = members};         \
     }()
@@ -47,14 +47,14 @@ struct Layout {
 /// One that is not compared with the kernel's: Linux has no name for it, or other members there in
 /// other versions.
 #define OURS(member, at, bytes) PLACE(member, "", at, bytes, 0, 0)
-#define PLACE(member, linux_name, at, bytes, since_major, since_minor)                \
-    [] {                                                                              \
-        static_assert(offsetof(Ours, member) == (at));                                \
-        static_assert(sizeof(std::declval<Ours>().member) == (bytes));                \
-        return ExpectedMember{.name = linux_name,                                     \
-                              .offset = at,                                           \
-                              .size = bytes,                                          \
-                              .since = {.major = since_major, .minor = since_minor}}; \
+#define PLACE(member, linux_name, at, bytes, since_major, since_minor)                    \
+    [] {                                                                                  \
+        static_assert(offsetof(Ours, member) == (at));                                    \
+        static_assert(sizeof(std::declval<Ours>().member) == (bytes));                    \
+        return ExpectedMember{.name = (linux_name),                                       \
+                              .offset = (at),                                             \
+                              .size = (bytes),                                            \
+                              .since = {.major = (since_major), .minor = (since_minor)}}; \
     }()
 
 /// The table as compare() takes it. `layouts` has static storage.

@@ -94,12 +94,12 @@ NUMBER(UblkIoCommand::NeedGetData, UBLK_U_IO_NEED_GET_DATA);
 #endif
 
 TEST(UblkAbi, PlaceOfARegisteredBufferIsOneNumber) {
-    EXPECT_EQ(
-        to_sqe_address(
-            {.index = 0x1234, .flags = kUblkAutoBufRegFallback, .reserved0 = 0, .reserved1 = 0}),
-        0x11234U);
-    EXPECT_EQ(to_sqe_address({.index = 0, .flags = 0, .reserved0 = 0xab, .reserved1 = 0x89ab'cdef}),
-              0x89ab'cdef'ab00'0000U);
+    constexpr std::uint64_t with_fallback = to_sqe_address(
+        {.index = 0x1234, .flags = kUblkAutoBufRegFallback, .reserved0 = 0, .reserved1 = 0});
+    constexpr std::uint64_t reserved =
+        to_sqe_address({.index = 0, .flags = 0, .reserved0 = 0xab, .reserved1 = 0x89ab'cdef});
+    EXPECT_EQ(with_fallback, 0x11234U);
+    EXPECT_EQ(reserved, 0x89ab'cdef'ab00'0000U);
 }
 
 }  // namespace
