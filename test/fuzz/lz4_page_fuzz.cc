@@ -70,6 +70,9 @@ void encode(std::span<const std::byte> input) {
         input.empty() ? 0 : std::to_integer<std::size_t>(input[0]) * size / 256;
     std::vector<std::byte> small(less);
     CHECK(lz4_compress_page(page, small) == 0);
+    if (input.size() % 8 != 0) {
+        return;  // their encoders are slow, and not what is tested
+    }
     const auto length = static_cast<std::size_t>(
         LZ4_compress_default(chars(page), chars_of(block), kPageBytes, kRoom));
     check_both_decode(std::span(block).first(length), page);

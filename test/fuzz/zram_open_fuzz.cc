@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -6,9 +7,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <span>
+#include <map>
 #include <string>
-#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -23,6 +23,8 @@ namespace storage = pepita::storage;
 
 using Page = std::array<std::byte, 4096>;
 
+constexpr std::size_t kEnd = 48 * storage::zram::kFrameBytes;  // what lies behind is a hole
+
 void require(bool condition) {
     if (!condition) {
         std::abort();
@@ -31,9 +33,10 @@ void require(bool condition) {
 
 pepita::Fd memory_file() { return pepita::Fd(::memfd_create("fuzz", MFD_CLOEXEC)); }
 
-/// A small store of two volumes, as a killed process left it: its frames, and the file's size.
+/// A small store of two volumes, as a killed process left it: its pages that are no holes, by where
+/// they stand, and the file's size.
 struct Image {
-    std::vector<std::byte> bytes;
+    std::map<std::size_t, Page> pages;
     off_t size = 0;
 };
 
@@ -59,23 +62,33 @@ Image make_image() {
     }
     Image image;
     image.size = ::lseek(file.ref().number(), 0, SEEK_END);
-    // What lies behind is a hole.
-    const off_t last = 48 * static_cast<off_t>(storage::zram::kFrameBytes);
-    require(::lseek(file.ref().number(), last, SEEK_DATA) < 0);
-    image.bytes.resize(static_cast<std::size_t>(last));
-    require(::pread(file.ref().number(), image.bytes.data(), image.bytes.size(), 0) == last);
+    require(::lseek(file.ref().number(), kEnd, SEEK_DATA) < 0);
+    for (std::size_t at = 0; at < kEnd; at += sizeof(Page)) {
+        Page page{};
+        require(::pread(file.ref().number(), page.data(), page.size(), static_cast<off_t>(at)) ==
+                static_cast<ssize_t>(page.size()));
+        if (page != Page{}) {
+            image.pages[at] = page;
+        }
+    }
     return image;
 }
 
-/// Writes what is no hole.
-void write_out(const Image& image, std::span<const std::byte> bytes, pepita::FdRef file) {
-    static constexpr Page kHole{};
-    require(::ftruncate(file.number(), image.size) == 0);
-    for (std::size_t at = 0; at < bytes.size(); at += kHole.size()) {
-        if (std::memcmp(&bytes[at], kHole.data(), kHole.size()) != 0) {
-            require(::pwrite(file.number(), &bytes[at], kHole.size(), static_cast<off_t>(at)) ==
-                    static_cast<ssize_t>(kHole.size()));
+/// The file is the same one each time: to make its pages anew takes most of the time.
+void write_out(const Image& image, const std::map<std::size_t, Page>& changed, pepita::FdRef file) {
+    require(::fallocate(file.number(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, image.size) ==
+            0);
+    const auto write = [&](std::size_t at, const Page& page) {
+        require(::pwrite(file.number(), page.data(), page.size(), static_cast<off_t>(at)) ==
+                static_cast<ssize_t>(page.size()));
+    };
+    for (const auto& [at, page] : image.pages) {
+        if (!changed.contains(at)) {
+            write(at, page);
         }
+    }
+    for (const auto& [at, page] : changed) {
+        write(at, page);
     }
 }
 
@@ -112,16 +125,26 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::int8_t word;
         std::array<std::uint8_t, 4> bytes;
     };
-    std::vector<std::byte> bytes = kImage.bytes;
-    for (std::size_t at = 0; at + sizeof(Change) <= size; at += sizeof(Change)) {
+    static const pepita::Fd file = [] {
+        pepita::Fd made = memory_file();
+        require(::ftruncate(made.ref().number(), kImage.size) == 0);
+        return made;
+    }();
+    std::map<std::size_t, Page> changed;
+    for (std::size_t i = 0; i + sizeof(Change) <= size; i += sizeof(Change)) {
         Change change;
-        std::memcpy(&change, data + at, sizeof(change));
-        const std::size_t frame = change.frame % (bytes.size() / storage::zram::kFrameBytes);
+        std::memcpy(&change, data + i, sizeof(change));
+        const std::size_t frame = change.frame % (kEnd / storage::zram::kFrameBytes);
         const std::size_t begin = (frame + (change.word < 0 ? 1 : 0)) * storage::zram::kFrameBytes;
-        std::memcpy(bytes.data() + begin + change.word * 4, change.bytes.data(), 4);
+        const std::size_t place = begin + static_cast<std::size_t>(change.word * 4);
+        const std::size_t at = place / sizeof(Page) * sizeof(Page);
+        if (!changed.contains(at)) {
+            const auto found = kImage.pages.find(at);
+            changed[at] = found != kImage.pages.end() ? found->second : Page{};
+        }
+        std::memcpy(changed[at].data() + place % sizeof(Page), change.bytes.data(), 4);
     }
-    const pepita::Fd file = memory_file();
-    write_out(kImage, bytes, file.ref());
+    write_out(kImage, changed, file.ref());
     // A second time: what was put right is right.
     for (int round = 0; round < 2; ++round) {
         auto store = storage::ZramStore::open(*pepita::duplicate(file.ref()));

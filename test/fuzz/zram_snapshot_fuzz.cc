@@ -22,7 +22,7 @@ constexpr pepita::Pages kCapacity{512};
 
 /// A snapshot with these records, and checksums that are right: no input would come by them.
 std::vector<std::byte> sealed(std::span<const std::byte> records, std::uint64_t pages) {
-    zram::SnapshotHeader header{.capacity = kCapacity.value(), .sum = {}};
+    zram::SnapshotHeader header{.capacity = kCapacity.value(), .base = {}, .sum = {}};
     header.sum = zram::checksum(
         std::as_bytes(std::span(&header, 1)).first(offsetof(zram::SnapshotHeader, sum)));
     std::vector<std::byte> file;
