@@ -61,8 +61,8 @@ TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
 }
 
 TEST(MachinePlan, R35_QemuAppendsToTheConsolesFileThatItNeedNotOpen) {
-    const std::string tcg =
-        text_of({.isolation = Isolation::Tcg, .has_console = true, .scratch = {}});
+    const std::string tcg = text_of(
+        {.isolation = Isolation::Tcg, .has_console = true, .kernel_words = {}, .scratch = {}});
     EXPECT_NE(tcg.find("file,id=console,append=on,path=/dev/fdset/1"), std::string::npos) << tcg;
 }
 
