@@ -98,11 +98,16 @@ Result<std::vector<std::byte>> read_image(FdRef file) {
 
 /// Removes what was unpacked from images that were replaced since. Machines that run have it open.
 void remove_others(FdRef cache, const std::string& kept) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> entries(
-        ::fdopendir(::openat(cache.number(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), ::closedir);
+    Result<Fd> listing = open_at(cache, ".", O_RDONLY | O_DIRECTORY);
+    if (!listing) {
+        return;
+    }
+    const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(listing->ref().number()),
+                                                      ::closedir);
     if (!entries) {
         return;
     }
+    (void)listing->release();  // closedir() closes it
     while (const dirent* entry = ::readdir(entries.get())) {
         const std::string_view name = entry->d_name;
         if (name != kept && name.contains(kSuffix)) {
