@@ -111,9 +111,9 @@ class Guest(NodeTest):
         return data
 
     def test_guest_panic(self):
-        data = self.with_init(b"#!/bin/busybox sh\n/bin/busybox insmod /modules/pvpanic.ko\n"
-                              b"/bin/busybox insmod /modules/pvpanic_pci.ko\n"
-                              b"/bin/busybox insmod /modules/pvpanic_mmio.ko\nexit 1\n")
+        data = self.with_init(b"#!/bin/busybox sh\n"
+                              b"for module in $(/bin/busybox cat /etc/pepita/modules); do /bin/busybox insmod $module; done\n"
+                              b"exit 1\n")
         said = self.refused("run", "-b", self.bundle(["true"]), "c1", status=125, data=data)
         self.assertRegex(said, "panicked")
 

@@ -28,14 +28,6 @@ class Run(NodeTest):
         self.assertEqual(done.stdout.decode().strip(), release)
         self.assertNotEqual(release, os.uname().release)
 
-    def test_debian_12s_first_kernel(self):
-        data = support.BUILD / "data-6.1"
-        (data / "tmp").mkdir(exist_ok=True)
-        release = (data / "guest/kernel-release").read_text().strip()
-        self.assertTrue(release.startswith("6.1."), release)
-        done = self.call("run", "-b", self.bundle(["uname", "-r"]), "c1", expect=0, data=data)
-        self.assertEqual(done.stdout.decode().strip(), release)
-
     def test_auto_takes_kvm_where_that_runs_linux(self):
         usable = subprocess.run([os.environ["PEPITA_KVM_PROBE"]], stdout=subprocess.DEVNULL, check=False).returncode == 0
         if "PEPITA_IN_LAB" in os.environ:
