@@ -86,11 +86,12 @@ bool Thread::join_within(std::chrono::milliseconds time) {
     until.tv_sec += seconds.count();
     until.tv_nsec = (nanoseconds - seconds).count();
     const int failed = ::pthread_timedjoin_np(state_->thread, nullptr, &until);
-    CHECK(failed == 0 || failed == ETIMEDOUT);
-    if (failed == 0) {
-        state_.reset();
+    if (failed != 0) {
+        CHECK(failed == ETIMEDOUT);
+        return false;
     }
-    return failed == 0;
+    state_.reset();
+    return true;
 }
 
 void Thread::interrupt() const {

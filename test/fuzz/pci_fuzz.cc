@@ -135,7 +135,8 @@ void access(const AddressMap& map, std::uint64_t at, const Act& act) {
     if ((act.size & 0x80U) != 0) {
         map.read(at, part);
     } else {
-        store(bytes, act.value);
+        const std::uint64_t value = act.value;
+        store(bytes, value);
         map.write_on_loop(at, part);
     }
 }
@@ -154,9 +155,11 @@ void perform(Guest& guest, const Act& act) {
         case 3:  // where it may have put them
             access(guest.mmio, 0xc000'0000 + act.at % 0x10'0100, act);
             break;
-        case 4:
-            (void)guest.memory.write(virtio::GuestAddress{act.at % 0x4000}, act.value).has_value();
+        case 4: {
+            const std::uint64_t value = act.value;  // aligned, other than there
+            (void)guest.memory.write(virtio::GuestAddress{act.at % 0x4000}, value).has_value();
             break;
+        }
         case 5:
             for (const auto& [at, fd] : guest.kicks.fds) {
                 signal_eventfd(FdRef(fd));

@@ -35,9 +35,8 @@ BUGS = {
     "vsock-credit": Bug("vsock_device", "vmm/vsock/connection.cc",
                         "packet.length > kBufferSize - (received_ - forwarded_)",
                         "packet.length > kBufferSize"),
-    # A killed process's slots are believed.
-    "store-slot": Bug("zram_open", "storage/zram/shard_recovery.cc",
-                      "slot.size() > end - slot.offset ||", ""),
+    # What a killed process counted is believed.
+    "store-count": Bug("zram_open", "storage/zram/shard_recovery.cc", "slot.references = 0;", ""),
     # A match reaches back before the page.
     "lz4-offset": Bug("lz4_page", "storage/zram/lz4_page.cc",
                       "if (length.from == nullptr || offset - 1 >= limits.done(to) ||",

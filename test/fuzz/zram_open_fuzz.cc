@@ -108,6 +108,10 @@ void use(storage::ZramStore& store) {
     const storage::ZramUse its = store.use();
     require(its.used <= its.limit && its.sharing.payload <= its.used);
     for (const auto& volume : store.volumes()) {
+        require(volume->discard(pepita::Pages(0), volume->capacity()) == storage::IoStatus::Ok);
+    }
+    require(store.use().sharing == storage::ZramSharing{});  // each reference was somebody's
+    for (const auto& volume : store.volumes()) {
         require(store.remove(volume->name()).has_value());
     }
     require(store.use().sharing == storage::ZramSharing{});
