@@ -67,6 +67,43 @@ __kernel_timespec to_timespec(std::chrono::nanoseconds time) {
     return {.tv_sec = seconds.count(), .tv_nsec = (time - seconds).count()};
 }
 
+std::uint8_t code_of(IoRing::Operation operation) {
+    switch (operation) {
+        case IoRing::Operation::Nop:
+            return IORING_OP_NOP;
+        case IoRing::Operation::Readv:
+            return IORING_OP_READV;
+        case IoRing::Operation::Writev:
+            return IORING_OP_WRITEV;
+        case IoRing::Operation::Fsync:
+            return IORING_OP_FSYNC;
+        case IoRing::Operation::Fallocate:
+            return IORING_OP_FALLOCATE;
+    }
+    std::unreachable();
+}
+
+/// Restricts a ring that was created disabled, and enables it. What no restriction names is
+/// refused: flags of operations, and io_uring_register(2).
+Result<void> restrict(io_uring& ring, std::span<const IoRing::Operation> only) {
+    std::vector<io_uring_restriction> rules;
+    for (const IoRing::Operation operation : only) {
+        io_uring_restriction rule{};
+        rule.opcode = IORING_RESTRICTION_SQE_OP;
+        rule.sqe_op = code_of(operation);
+        rules.push_back(rule);
+    }
+    int failed =
+        ::io_uring_register_restrictions(&ring, rules.data(), static_cast<unsigned>(rules.size()));
+    if (failed == 0) {
+        failed = ::io_uring_enable_rings(&ring);
+    }
+    if (failed != 0) {
+        return Error::from_errno(-failed, "restrict an io_uring");
+    }
+    return {};
+}
+
 void set_file(io_uring_sqe& entry, IoRing::File file) {
     if (file.is_registered()) {
         entry.flags = static_cast<std::uint8_t>(entry.flags | IOSQE_FIXED_FILE);
@@ -175,7 +212,9 @@ struct IoRing::State {
 };
 
 Result<void> IoRing::open(State& state, const Options& options) {
-    const std::uint32_t size = options.entry_size == EntrySize::Bytes128 ? IORING_SETUP_SQE128 : 0U;
+    const std::uint32_t size =
+        (options.entry_size == EntrySize::Bytes128 ? IORING_SETUP_SQE128 : 0U) |
+        (options.only.empty() ? 0U : IORING_SETUP_R_DISABLED);
     const std::uint32_t cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     const std::uint32_t deferred =
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
@@ -193,6 +232,9 @@ Result<void> IoRing::open(State& state, const Options& options) {
         return setup_error(-failed);
     }
     state.is_open = true;
+    if (!options.only.empty()) {
+        return restrict(state.ring, options.only);
+    }
     if (options.issuer == Issuer::One) {
         // Spares the kernel a look at the descriptor table, which belongs to one thread too.
         (void)::io_uring_register_ring_fd(&state.ring);

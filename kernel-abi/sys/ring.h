@@ -46,10 +46,17 @@ public:
     enum class Issuer : std::uint8_t { Any, One };
     enum class Write : std::uint8_t { Cached, Synced };
 
+    /// Operations that a ring can be restricted to.
+    enum class Operation : std::uint8_t { Nop, Readv, Writev, Fsync, Fallocate };
+
     struct Options {
         std::uint32_t entries = 0;  // operations at most that are queued or in flight, 1 to 8192
         EntrySize entry_size = EntrySize::Bytes64;
         Issuer issuer = Issuer::Any;
+        /// The kernel refuses every other operation of this ring, every flag of an operation and
+        /// every registration with EACCES, for good. A seccomp filter does not see what a ring
+        /// does, so a process with a filter restricts its rings. Empty: no restriction.
+        std::span<const Operation> only = {};
     };
 
     /// What an operation works on: a descriptor, or one that was registered.

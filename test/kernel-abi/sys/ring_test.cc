@@ -421,6 +421,30 @@ TEST(IoRing, OfOneThreadWorksOnIt) {
     thread.join();
 }
 
+TEST(IoRing, X3_RestrictedTakesOnlyTheNamedOperations) {
+    const Fd file = file_with("text");
+    constexpr std::array only{IoRing::Operation::Nop, IoRing::Operation::Readv};
+    IoRing ring = *IoRing::create({.entries = 8, .only = only});
+    std::array<char, 4> text{};
+    const iovec piece{.iov_base = text.data(), .iov_len = text.size()};
+    ASSERT_TRUE(ring.nop(1));
+    ASSERT_TRUE(ring.readv(file.ref(), {&piece, 1}, 0, 2));
+    ASSERT_TRUE(ring.writev(file.ref(), {&piece, 1}, 0, 3));
+    ASSERT_TRUE(ring.fsync(file.ref(), 4));
+    ASSERT_TRUE(ring.accept(file.ref(), 5));
+    EXPECT_EQ(wait_for(ring, 5), (std::map<std::uint64_t, std::int32_t>{
+                                     {1, 0}, {2, 4}, {3, -EACCES}, {4, -EACCES}, {5, -EACCES}}));
+}
+
+TEST(IoRing, X3_RestrictedRegistersNothing) {
+    const Fd file = file_with("text");
+    constexpr std::array only{IoRing::Operation::Readv};
+    IoRing ring = *IoRing::create({.entries = 8, .only = only});
+    const FdRef files[] = {file.ref()};
+    EXPECT_EQ(ring.register_files(files).error().code(), Code::PermissionDenied);
+    EXPECT_EQ(ring.reserve_buffers(1).error().code(), Code::PermissionDenied);
+}
+
 TEST(IoRing, AbandonedDoesNotWait) {
     const Pipe pipe = make_pipe();
     IoRing ring = *IoRing::create(1);
