@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 
 namespace pepita::storage {
@@ -83,6 +84,9 @@ public:
 
     virtual Sectors capacity() const = 0;
     virtual Access access() const = 0;
+    /// Reads the size of what backs the device again; capacity() follows. A device that always
+    /// knows its size has nothing to do. Errors: the size can no disk have.
+    virtual Result<void> refresh() { return {}; }
     /// So many requests may be under way at once; one more is the caller's bug.
     virtual std::uint32_t depth() const = 0;
     /// What a RequestQueue in front of the device shall merge; nothing, where a request costs no

@@ -112,17 +112,19 @@ Result<Sectors> FileDevice::check(FdRef file, Access access) {
     return Sectors(size.value() / kSectorSize.value());
 }
 
-Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, EventLoop& loop) {
+Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, FileRing& ring) {
     const Sectors capacity = TRY(check(file.ref(), access));
-    IoRing ring = TRY(IoRing::create(kDepth));
     Memory memory = TRY(make_memory(file.ref()));
     const Parts parts{
         .access = access, .capacity = capacity, .is_in_memory = is_in_memory(file.ref())};
-    std::unique_ptr<FileDevice> device(
-        new FileDevice(std::move(file), parts, std::move(ring), std::move(memory)));
-    FileDevice* self = device.get();  // the watch ends before the device does
-    device->watch_ =
-        TRY(loop.watch(self->ring_.fd(), EPOLLIN, [self](std::uint32_t) { (void)self->poll(); }));
+    return std::unique_ptr<FileDevice>(
+        new FileDevice(std::move(file), parts, ring, std::move(memory)));
+}
+
+Result<std::unique_ptr<FileDevice>> FileDevice::create(Fd file, Access access, EventLoop& loop) {
+    std::unique_ptr<FileRing> ring = TRY(FileRing::create(loop));
+    std::unique_ptr<FileDevice> device = TRY(create(std::move(file), access, *ring));
+    device->own_ring_ = std::move(ring);
     return device;
 }
 
@@ -146,7 +148,7 @@ Result<FileDevice::Memory> FileDevice::make_memory(FdRef file) {
     return memory;
 }
 
-FileDevice::FileDevice(Fd file, const Parts& parts, IoRing ring, Memory memory)
+FileDevice::FileDevice(Fd file, const Parts& parts, FileRing& ring, Memory memory)
     : file_(std::move(file)),
       access_(parts.access),
       capacity_(parts.capacity),
@@ -154,13 +156,21 @@ FileDevice::FileDevice(Fd file, const Parts& parts, IoRing ring, Memory memory)
       memory_(std::move(memory)),
       zeros_(kZeroTimes, {.iov_base = memory_.zeros.bytes().data(), .iov_len = kZeroBytes}),
       slots_(kDepth),
-      ring_(std::move(ring)) {
+      ring_(ring),
+      user_(ring.add(*this)) {
     for (std::size_t at = 0; at < memory_.bounce.bytes().size(); at += kBounceBytes) {
         free_bounces_.push_back(memory_.bounce.bytes().subspan(at, kBounceBytes));
     }
     for (std::uint32_t i = kDepth; i > 0; --i) {
         free_.push_back(i - 1);
     }
+}
+
+FileDevice::~FileDevice() { ring_.remove(user_); }
+
+Result<void> FileDevice::refresh() {
+    capacity_ = TRY(check(file_.ref(), access_));
+    return {};
 }
 
 FileDevice::Slot& FileDevice::take_slot(Kind kind, std::uint64_t tag) {
@@ -247,35 +257,39 @@ void FileDevice::move_bytes(Kind kind, Sectors first, std::span<const Segment> s
 }
 
 void FileDevice::queue(const Slot& slot) {
-    const auto index = static_cast<std::uint64_t>(&slot - slots_.data());
-    if (is_in_memory_ && do_at_once(slot, index)) {
-        return;
+    const auto index = static_cast<std::uint32_t>(&slot - slots_.data());
+    if (!is_in_memory_ || !do_at_once(slot, index)) {
+        ring_.queue(user_, index);
     }
+}
+
+void FileDevice::put(IoRing& ring, std::uint32_t index, std::uint64_t tag) {
+    const Slot& slot = slots_[index];
     const std::span<const iovec> pieces = std::span(slot.pieces).subspan(slot.first_piece);
     bool is_queued = false;
     switch (slot.kind) {
         case Kind::Read:
-            is_queued = ring_.readv(file_.ref(), pieces, slot.offset, index);
+            is_queued = ring.readv(file_.ref(), pieces, slot.offset, tag);
             break;
         case Kind::Write:
-            is_queued = ring_.writev(file_.ref(), pieces, slot.offset, index);
+            is_queued = ring.writev(file_.ref(), pieces, slot.offset, tag);
             break;
         case Kind::Flush:
-            is_queued = ring_.fdatasync(file_.ref(), index);
+            is_queued = ring.fdatasync(file_.ref(), tag);
             break;
         case Kind::Discard:
         case Kind::WriteZeroes:
-            is_queued = queue_clear(slot, index);
+            is_queued = put_clear(ring, slot, tag);
             break;
         case Kind::Refusal:  // through the ring as well, so that no completion comes from a request
-            is_queued = ring_.nop(index);
+            is_queued = ring.nop(tag);
             break;
     }
-    CHECK(is_queued);  // the ring has an entry for every slot
+    CHECK(is_queued);  // the FileRing knows that there is room
 }
 
 /// False for what a worker thread is to do.
-bool FileDevice::do_at_once(const Slot& slot, std::uint64_t index) {
+bool FileDevice::do_at_once(const Slot& slot, std::uint32_t index) {
     ssize_t moved = 0;  // a flush has nothing to do: Linux mm/shmem.c, noop_fsync
     if (slot.kind == Kind::Read || slot.kind == Kind::Write) {
         if (slot.left > kAtOnceMax) {
@@ -290,17 +304,15 @@ bool FileDevice::do_at_once(const Slot& slot, std::uint64_t index) {
     } else if (slot.kind != Kind::Flush) {
         return false;
     }
-    IoRing::Completion done;
-    done.tag = index;
-    done.result = moved < 0 ? -errno : static_cast<std::int32_t>(moved);
-    done_at_once_.push_back(done);
+    done_at_once_.push_back(
+        {.slot = index, .result = moved < 0 ? -errno : static_cast<std::int32_t>(moved)});
     return true;
 }
 
-bool FileDevice::queue_clear(const Slot& slot, std::uint64_t index) {
+bool FileDevice::put_clear(IoRing& ring, const Slot& slot, std::uint64_t tag) const {
     const bool is_punched = slot.kind == Kind::Discard || slot.zeroing == Zeroing::PunchHole;
     const int mode = is_punched ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
-    return ring_.fallocate(file_.ref(), mode | FALLOC_FL_KEEP_SIZE, slot.offset, slot.left, index);
+    return ring.fallocate(file_.ref(), mode | FALLOC_FL_KEEP_SIZE, slot.offset, slot.left, tag);
 }
 
 /// Zeros from `offset` on, as a write like any other.
@@ -358,20 +370,20 @@ bool FileDevice::goes_on(Slot& slot) {
 }
 
 /// The one place where short transfers are dealt with: what is left of the request goes out again.
-void FileDevice::on_operation(const IoRing::Completion& operation) {
-    Slot& slot = slots_[operation.tag];
+void FileDevice::on_operation(std::uint32_t index, std::int32_t result) {
+    Slot& slot = slots_[index];
     const bool moves_bytes = slot.kind == Kind::Read || slot.kind == Kind::Write;
-    if (operation.result == -EINTR || operation.result == -EAGAIN) {
+    if (result == -EINTR || result == -EAGAIN) {
         queue(slot);
         return;
     }
-    if (operation.result == -EOPNOTSUPP && slot.kind == Kind::WriteZeroes) {
+    if (result == -EOPNOTSUPP && slot.kind == Kind::WriteZeroes) {
         const bool was_punched = slot.zeroing == Zeroing::PunchHole;
         zeroing_ = std::max(zeroing_, was_punched ? Zeroing::ZeroRange : Zeroing::Bytes);
         write_zeros(slot);
         return;
     }
-    std::uint64_t moved = operation.result > 0 ? static_cast<std::uint64_t>(operation.result) : 0;
+    std::uint64_t moved = result > 0 ? static_cast<std::uint64_t>(result) : 0;
     if (moves_bytes && moved > 0 && moved < slot.left) {
         slot.offset += moved;
         slot.left -= moved;
@@ -387,19 +399,19 @@ void FileDevice::on_operation(const IoRing::Completion& operation) {
     }
     if (moves_bytes && moved == slot.left) {
         if (!goes_on(slot)) {
-            finish(operation.tag, IoStatus::Ok);
+            finish(index, IoStatus::Ok);
         }
         return;
     }
     // Nothing moved: a file that was cut short behind our back.
     const bool fails = moves_bytes || slot.kind == Kind::Refusal;
-    const std::int32_t error = fails && operation.result >= 0 ? -EIO : operation.result;
-    finish(operation.tag, status_of(error));
+    const std::int32_t error = fails && result >= 0 ? -EIO : result;
+    finish(index, status_of(error));
 }
 
-void FileDevice::finish(std::uint64_t slot, IoStatus status) {
+void FileDevice::finish(std::uint32_t slot, IoStatus status) {
     done_.push_back({.tag = slots_[slot].tag, .status = status});
-    free_.push_back(static_cast<std::uint32_t>(slot));
+    free_.push_back(slot);
     if (slots_[slot].bounce.empty()) {
         return;
     }
@@ -412,12 +424,14 @@ void FileDevice::finish(std::uint64_t slot, IoStatus status) {
 }
 
 bool FileDevice::poll() {
-    if (ring_.under_way() > 0) {
-        ring_.reap([this](const IoRing::Completion& operation) { on_operation(operation); });
-    }
+    ring_.reap(user_);
+    return tell();
+}
+
+bool FileDevice::tell() {
     for (std::size_t i = 0; i < done_at_once_.size(); ++i) {  // the rests of short transfers join
-        const IoRing::Completion operation = done_at_once_[i];
-        on_operation(operation);
+        const DoneAtOnce done = done_at_once_[i];
+        on_operation(done.slot, done.result);
     }
     done_at_once_.clear();
     submit();  // their other rests
@@ -431,16 +445,12 @@ bool FileDevice::poll() {
     return true;
 }
 
-void FileDevice::submit() {
-    // What can fail here beyond our own mistakes is the kernel's memory, and that we do not
-    // survive.
-    CHECK(ring_.submit().has_value());
-}
+void FileDevice::submit() { ring_.submit(); }
 
 void FileDevice::drain() {
-    while (!done_at_once_.empty() || ring_.under_way() > 0) {
-        if (done_at_once_.empty()) {
-            CHECK(ring_.wait().has_value());
+    while (!done_at_once_.empty() || !done_.empty() || ring_.under_way(user_) > 0) {
+        if (done_at_once_.empty() && done_.empty()) {
+            ring_.wait();
         }
         (void)poll();
     }

@@ -17,6 +17,7 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/file/alignment.h"
+#include "storage/file_ring.h"
 #include "storage/segment_cursor.h"
 
 namespace pepita::storage {
@@ -31,23 +32,26 @@ namespace pepita::storage {
 ///
 /// A file that was opened with O_DIRECT is read and written past the page cache. What a guest asks
 /// with memory that is not aligned as the file wants goes through memory of ours, in pieces.
-class FileDevice final : public BlockDevice {
+class FileDevice final : public BlockDevice, private FileRing::User {
 public:
     static constexpr std::uint32_t kDepth = 256;
 
-    /// `loop` outlives the device and is where completions come from.
-    /// Errors: InvalidArgument where `file` is neither a regular file nor a block device, is empty,
-    /// is no whole number of sectors long, or was opened for appending; Unsupported where it was
-    /// opened with O_DIRECT and takes that not at all, or not for single sectors; PermissionDenied
-    /// where it was not opened for what `access` says; IoRing::create()'s, PageBuffer::create()'s.
+    /// `ring`, which other devices may use too, outlives the device; completions come from its
+    /// loop. Errors: InvalidArgument where `file` is neither a regular file nor a block device, is
+    /// empty, is no whole number of sectors long, or was opened for appending; Unsupported where it
+    /// was opened with O_DIRECT and takes that not at all, or not for single sectors;
+    /// PermissionDenied where it was not opened for what `access` says; PageBuffer::create()'s.
+    static Result<std::unique_ptr<FileDevice>> create(Fd file, Access access, FileRing& ring);
+    /// With a ring of its own. `loop` outlives the device. Errors: FileRing::create()'s too.
     static Result<std::unique_ptr<FileDevice>> create(Fd file, Access access, EventLoop& loop);
 
     /// Whether create() would take the file, and how large it is then. Errors: as create()'s.
     static Result<Sectors> check(FdRef file, Access access);
-    ~FileDevice() override = default;
+    ~FileDevice() override;
 
     Sectors capacity() const override { return capacity_; }
     Access access() const override { return access_; }
+    Result<void> refresh() override;
     std::uint32_t depth() const override { return kDepth; }
     /// An operation of the kernel's costs about as much as the 4 KiB that it moves
     /// (test/bench/storage/merge_bench.cc).
@@ -63,11 +67,15 @@ public:
     void drain() override;
 
 private:
+    void put(IoRing& ring, std::uint32_t slot, std::uint64_t tag) override;
+    void on_operation(std::uint32_t index, std::int32_t result) override;
+    void on_turn() override { (void)tell(); }
+
     enum class Kind : std::uint8_t { Read, Write, Flush, Discard, WriteZeroes, Refusal };
     /// How zeros are written: the first that the file does, and then always that.
     enum class Zeroing : std::uint8_t { PunchHole, ZeroRange, Bytes };
-    /// One place in the slab; its index is the operation's tag in the ring. Free only after the
-    /// kernel gave the operation back.
+    /// One place in the slab; its index names the operation in the ring. Free only after the kernel
+    /// gave the operation back.
     struct Slot {
         Kind kind = Kind::Refusal;
         std::uint64_t tag = 0;
@@ -95,20 +103,20 @@ private:
         bool is_in_memory;
     };
 
-    FileDevice(Fd file, const Parts& parts, IoRing ring, Memory memory);
+    FileDevice(Fd file, const Parts& parts, FileRing& ring, Memory memory);
     static Result<Memory> make_memory(FdRef file);
     Slot& take_slot(Kind kind, std::uint64_t tag);
     void move_bytes(Kind kind, Sectors first, std::span<const Segment> segments, std::uint64_t tag);
     void queue(const Slot& slot);
-    bool do_at_once(const Slot& slot, std::uint64_t index);
-    void on_operation(const IoRing::Completion& operation);
+    bool do_at_once(const Slot& slot, std::uint32_t index);
     void clear(Kind kind, Sectors first, Sectors count, std::uint64_t tag);
-    bool queue_clear(const Slot& slot, std::uint64_t index);
+    bool put_clear(IoRing& ring, const Slot& slot, std::uint64_t tag) const;
     void write_zeros(Slot& slot);
     void next_zeros(Slot& slot);
     void next_bounce(Slot& slot);
     bool goes_on(Slot& slot);
-    void finish(std::uint64_t slot, IoStatus status);
+    void finish(std::uint32_t slot, IoStatus status);
+    bool tell();
 
     Fd file_;
     Access access_;
@@ -122,10 +130,16 @@ private:
     OnComplete listener_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
-    std::vector<IoRing::Completion> done_at_once_;  // what the ring had nothing to do with
+    /// What the ring had nothing to do with.
+    struct DoneAtOnce {
+        std::uint32_t slot;
+        std::int32_t result;
+    };
+    std::vector<DoneAtOnce> done_at_once_;
     std::vector<IoCompletion> done_;
-    IoRing ring_;  // after what its operations refer to: its destructor waits for them
-    EventLoop::Watch watch_;
+    std::unique_ptr<FileRing> own_ring_;  // or none: it is shared
+    FileRing& ring_;
+    FileRing::UserId user_;
 };
 
 }  // namespace pepita::storage

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 
@@ -19,6 +20,7 @@ public:
 
     Sectors capacity() const override { return device_->capacity(); }
     Access access() const override { return Access::ReadOnly; }
+    Result<void> refresh() override { return device_->refresh(); }
     std::uint32_t depth() const override { return device_->depth(); }
     MergeLimits merge_limits() const override { return device_->merge_limits(); }
     void set_listener(OnComplete listener) override {

@@ -271,6 +271,16 @@ TEST_P(AnyFileTest, MergedRequestsMoveTheSameBytes) {
 INSTANTIATE_TEST_SUITE_P(FileSystems, AnyFileTest, testing::Values("/var/tmp", "/dev/shm"));
 
 // io_uring has a worker thread do what a file system cannot be asked for without waiting.
+TEST_F(FileDeviceTest, RefreshFollowsTheFile) {
+    ASSERT_EQ(::ftruncate(file_.ref().number(), 2 * kSize), 0);
+    EXPECT_EQ(device_->capacity(), Sectors(kSize / 512));
+    ASSERT_TRUE(device_->refresh().has_value());
+    EXPECT_EQ(device_->capacity(), Sectors(2 * kSize / 512));
+    ASSERT_EQ(::ftruncate(file_.ref().number(), 100), 0);
+    EXPECT_EQ(device_->refresh().error().code(), Code::InvalidArgument);
+    EXPECT_EQ(device_->capacity(), Sectors(2 * kSize / 512));
+}
+
 TEST_F(FileDeviceTest, AFileInMemoryTakesNoOtherThread) {
     const auto threads = [] {
         return std::ranges::distance(std::filesystem::directory_iterator("/proc/self/task"),
