@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/tag_set.h"
@@ -77,6 +78,8 @@ public:
     ~RequestQueue() = default;
 
     const BlockDevice& device() const { return *device_; }
+    /// BlockDevice::refresh().
+    Result<void> refresh() { return device_->refresh(); }
     const Statistics& statistics() const { return statistics_; }
     /// Requests started whose end was not told yet.
     std::uint32_t under_way() const { return under_way_; }

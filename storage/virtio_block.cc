@@ -164,12 +164,14 @@ void VirtioBlock::reset() {
     next_turn_.cancel();
 }
 
-void VirtioBlock::resized() {
+Result<void> VirtioBlock::resized() {
+    TRY(requests_.refresh());
     const std::uint64_t before =
         std::exchange(config_.capacity, requests_.device().capacity().value());
     if (config_.capacity != before && notifier_ != nullptr) {
         notifier_->config_changed();
     }
+    return {};
 }
 
 /// Until the storage has nothing to tell any more, and no queue has both chains and room, or the

@@ -61,8 +61,9 @@ public:
     void kick(std::uint16_t queue) override;
     void reset() override;
 
-    /// The driver is told of the storage's capacity, where it has changed.
-    void resized();
+    /// Reads the storage's size again, and notifies the driver if it has changed. Errors:
+    /// BlockDevice::refresh()'s.
+    Result<void> resized();
 
 private:
     enum class Phase : std::uint8_t {

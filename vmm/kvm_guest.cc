@@ -19,7 +19,8 @@
 #include "vmm/bus/ioapic.h"
 #include "vmm/bus/pci_host.h"
 #include "vmm/bus/virtio_pci.h"
-#include "vmm/device_set.h"
+#include "vmm/device_config.h"
+#include "vmm/devices/kind.h"
 #include "vmm/legacy/reset.h"
 #include "vmm/legacy/serial.h"
 #include "vmm/machine.h"
@@ -28,8 +29,6 @@
 
 namespace pepita::vmm {
 namespace {
-
-FdRef borrow(InheritedFd fd) { return FdRef(std::to_underlying(fd)); }
 
 constexpr PciHost::Windows kPciWindows{
     .memory32 = {.start = layout::kMmio32Start, .size = layout::kMmio32Size},
@@ -44,66 +43,127 @@ Result<void> write_acpi(const virtio::GuestMemory& memory, const AcpiOptions& op
 
 }  // namespace
 
-/// Members in the order of their needs: what stands below uses what stands above.
+/// Members in the order of their needs: each uses what is declared above it.
 struct KvmGuest::Parts {
-    explicit Parts(std::unique_ptr<Machine> made) : machine(std::move(made)) {}
+    Parts(const DeviceSurroundings& lent, std::unique_ptr<Machine> made)
+        : around(lent), machine(std::move(made)) {}
 
+    struct Attached {
+        std::string id;
+        MadeDevice made;
+        virtio::PciTransport* transport = nullptr;  // the bus owns it
+        PciAddress address{};
+    };
+    std::vector<Attached>::iterator find(std::string_view id) {
+        return std::ranges::find(devices, id, &Attached::id);
+    }
+
+    DeviceSurroundings around;
+    Fd console_file;
     std::unique_ptr<Machine> machine;
     Ioapic ioapic{*machine};
     EndPorts end_ports{[this](ExitReason reason) { machine->end(reason); }};
     std::unique_ptr<Serial> serial;
-    std::vector<ConfiguredDevice> devices;
+    std::vector<Attached> devices;
     PciHost pci{machine->mmio(), kPciWindows};
 };
 
 KvmGuest::KvmGuest(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-// Devices go while no vCPU runs: nobody calls them, nothing reads what they leave.
+// Devices are destroyed while no vCPU runs: nothing calls them, nothing reads what they leave.
 KvmGuest::~KvmGuest() { parts_->machine->stop(); }
 
-Result<std::unique_ptr<KvmGuest>> KvmGuest::create(EventLoop& loop, const MachineConfig& config) {
+Result<std::unique_ptr<KvmGuest>> KvmGuest::create(const DeviceSurroundings& around,
+                                                   MachineConfig config) {
     CHECK(config.kvm.has_value());
-    const KvmConfig& kvm = *config.kvm;
-    auto parts = std::make_unique<Parts>(TRY(
-        Machine::create(loop, {.kvm = borrow(kvm.kvm), .memory = kvm.memory, .vcpus = kvm.vcpus})));
+    KvmConfig& kvm = *config.kvm;
+    auto parts = std::make_unique<Parts>(
+        around,
+        TRY(Machine::create(around.loop,
+                            {.kvm = kvm.kvm.fd.ref(), .memory = kvm.memory, .vcpus = kvm.vcpus})));
     Machine& machine = *parts->machine;
 
     TRY(machine.mmio().add(layout::kIoapicStart, layout::kIoapicSize, parts->ioapic));
     TRY(machine.mmio().add(layout::kEcamStart, layout::kEcamSize, parts->pci.ecam()));
     TRY(parts->end_ports.attach(machine.ports()));
     if (kvm.console) {
+        parts->console_file = std::move(kvm.console->fd);
         Ioapic& ioapic = parts->ioapic;
-        parts->serial = TRY(Serial::create(loop, borrow(*kvm.console),
+        parts->serial = TRY(Serial::create(around.loop, parts->console_file.ref(),
                                            [&ioapic](Ioapic::Level level) {
                                                ioapic.set_pin(layout::kSerialPin, level);
                                            }),
                             "console");
         TRY(machine.ports().add(layout::kSerialPort, layout::kSerialPorts, *parts->serial));
     }
-
-    parts->devices = TRY(make_devices(loop, config));
-    for (const ConfiguredDevice& configured : parts->devices) {
-        const PciTransport::Surroundings surroundings{
-            .loop = loop, .memory = machine.memory(), .messages = machine, .kicks = machine};
-        auto transport =
-            TRY(PciTransport::create(*configured.device, surroundings), configured.name);
-        (void)TRY(parts->pci.add(std::move(transport)), configured.name);
+    std::unique_ptr<KvmGuest> guest(new KvmGuest(std::move(parts)));
+    for (DeviceConfig& device : config.devices) {
+        (void)TRY(guest->attach(std::move(device)));
     }
 
     TRY(write_acpi(machine.memory(), {.vcpus = kvm.vcpus, .has_serial = kvm.console.has_value()}));
     const BootSource source{
-        .kernel = borrow(kvm.kernel),
-        .initrd = kvm.initrd ? std::optional(borrow(*kvm.initrd)) : std::nullopt,
+        .kernel = kvm.kernel.fd.ref(),
+        .initrd = kvm.initrd ? std::optional(kvm.initrd->fd.ref()) : std::nullopt,
         .command_line = kvm.command_line};
     const BootEntry entry = TRY(load_pvh(machine.memory(), source), "load kernel");
     TRY(machine.set_entry(entry.entry, entry.start_info));
-    return std::unique_ptr<KvmGuest>(new KvmGuest(std::move(parts)));
+    return guest;
 }
 
 Result<void> KvmGuest::start(Machine::OnEnd on_end) {
     return parts_->machine->start(sandbox::enter_vcpu, std::move(on_end));
 }
 
-void KvmGuest::resume() { parts_->machine->resume(); }
+void KvmGuest::boot() { parts_->machine->resume(); }
+
+Result<std::string> KvmGuest::attach(DeviceConfig device) {
+    Parts& parts = *parts_;
+    if (device.front_end) {
+        return Error(Code::InvalidArgument, "'vhost-user' is for devices without --machine");
+    }
+    if (parts.find(device.id) != parts.devices.end()) {
+        return Error(Code::AlreadyExists, name_of(device) + ": the id is used already");
+    }
+    const std::string name = name_of(device);
+    MadeDevice made = TRY(make_device(device, parts.around));
+    const virtio::PciTransport::Surroundings surroundings{.loop = parts.around.loop,
+                                                          .memory = parts.machine->memory(),
+                                                          .messages = *parts.machine,
+                                                          .kicks = *parts.machine};
+    auto transport = TRY(virtio::PciTransport::create(*made.device, surroundings), name);
+    virtio::PciTransport* const borrowed = transport.get();
+    const PciAddress address = TRY(parts.pci.add(std::move(transport)), name);
+    parts.devices.push_back({.id = std::move(device.id),
+                             .made = std::move(made),
+                             .transport = borrowed,
+                             .address = address});
+    return to_string(address);
+}
+
+Result<void> KvmGuest::detach(std::string_view id) {
+    const auto found = parts_->find(id);
+    if (found == parts_->devices.end()) {
+        return Error(Code::NotFound, "no device '" + std::string(id) + "'");
+    }
+    if (found->transport->is_in_use()) {
+        return Error(Code::FailedPrecondition, "the guest's driver uses '" + std::string(id) + "'");
+    }
+    TRY(parts_->pci.remove(found->address));
+    parts_->devices.erase(found);
+    return {};
+}
+
+Result<void> KvmGuest::resize(std::string_view id, std::optional<Bytes> size) {
+    const auto found = parts_->find(id);
+    if (found == parts_->devices.end()) {
+        return Error(Code::NotFound, "no device '" + std::string(id) + "'");
+    }
+    return resize_device(found->made, id, size);
+}
+
+void KvmGuest::pause(OnDone done) { parts_->machine->pause(std::move(done)); }
+
+Result<void> KvmGuest::resume() { return parts_->machine->unpause(); }
 
 }  // namespace pepita::vmm

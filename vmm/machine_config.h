@@ -1,93 +1,95 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "vmm/device_config.h"
 
 namespace pepita::vmm {
 
-/// The number of a descriptor that pepita-vmm inherits. Not owned by the config.
-enum class InheritedFd : int {};
-
-enum class Access : std::uint8_t { ReadWrite, ReadOnly };
-
-/// A disk whose written pages are in a compressed store of pepita-vmm's own, and which begins as a
-/// file that is never written.
-struct StoreConfig {
-    static constexpr std::uint64_t kSizeMaxMib = 65'536;
-    Bytes size;  // of the disk, 1 MiB to 64 GiB, whole MiB; the file may be shorter
-
-    friend bool operator==(const StoreConfig&, const StoreConfig&) = default;
-};
-
-/// A raw file as virtio-blk, or what a store makes of it. Devices are enumerated by the guest in
-/// the order of the list.
-struct DiskConfig {
-    InheritedFd file{};
-    Access access = Access::ReadWrite;      // a store is written
-    std::string serial;                     // virtio-blk ID, 1 to 20 bytes of [A-Za-z0-9._-]
-    std::optional<InheritedFd> vhost_user;  // a connected front end; in-process without
-    std::optional<StoreConfig> store;
-
-    friend bool operator==(const DiskConfig&, const DiskConfig&) = default;
-};
-
-/// virtio-vsock with Firecracker's protocol on the host's side.
-struct VsockConfig {
-    std::uint32_t guest_cid = 3;
-    InheritedFd listener{};  // host clients connect here and say "CONNECT <port>\n"
-    /// A guest that connects to host port N reaches the unix socket "<guest_prefix>_N", a path
-    /// relative to pepita-vmm's working directory.
-    std::string guest_prefix;
-    std::optional<InheritedFd> vhost_user;
-
-    friend bool operator==(const VsockConfig&, const VsockConfig&) = default;
-};
-
-struct EntropyConfig {
-    std::optional<InheritedFd> vhost_user;
-
-    friend bool operator==(const EntropyConfig&, const EntropyConfig&) = default;
-};
-
 /// A KVM machine. Absent where pepita-vmm only serves devices over vhost-user.
 struct KvmConfig {
-    InheritedFd kvm{};     // open("/dev/kvm")
-    InheritedFd kernel{};  // an uncompressed ELF vmlinux with a PVH entry
-    std::optional<InheritedFd> initrd;
-    std::string command_line;
-    Bytes memory = 512_MiB;   // 16 MiB to 64 GiB, whole MiB
-    std::uint32_t vcpus = 1;  // 1 to 8
-    /// Where the serial console writes, for debugging. Without it there is no serial port.
-    std::optional<InheritedFd> console;
+    static constexpr Bytes kMemoryMin = 16_MiB;
+    static constexpr Bytes kMemoryMax{std::uint64_t{64} << 30U};
+    static constexpr std::uint32_t kVcpusMax = 8;
 
-    friend bool operator==(const KvmConfig&, const KvmConfig&) = default;
+    NumberedFd kvm;     // open("/dev/kvm")
+    NumberedFd kernel;  // an uncompressed ELF vmlinux with a PVH entry
+    std::optional<NumberedFd> initrd;
+    std::string command_line;
+    Bytes memory = 512_MiB;  // whole MiB
+    std::uint32_t vcpus = 1;
+    /// Where the serial console writes, for debugging. Without it there is no serial port.
+    std::optional<NumberedFd> console;
 };
 
-/// All that pepita-vmm is told. A value: no descriptor is owned here.
+/// All that pepita-vmm is told at its start. It owns the descriptors that it names.
 struct MachineConfig {
-    std::optional<KvmConfig> kvm;
-    std::vector<DiskConfig> disks;
-    std::optional<VsockConfig> vsock;
-    std::optional<EntropyConfig> entropy;
+    static constexpr std::size_t kDevicesMax = 62;
 
-    friend bool operator==(const MachineConfig&, const MachineConfig&) = default;
+    std::optional<KvmConfig> kvm;
+    std::vector<DeviceConfig> devices;  // in the order in which a guest enumerates them
+    /// A connected SOCK_SEQPACKET socket on which ControlRequests come.
+    std::optional<NumberedFd> control;
 };
 
 /// The command line that makes pepita-vmm this machine, program name excluded:
-///   --kvm 3 --kernel 4 --initrd 5 --memory-mib 512 --vcpus 1 --command-line '...' [--console 2]
-///   --disk file=6,serial=rootfs[,read-only][,vhost-user=9]
-///   --disk store=1024,base=12,serial=scratch[,vhost-user=9]
-///   --vsock cid=3,listener=7,prefix=vsock.sock[,vhost-user=9]  --entropy [vhost-user=9|pci]
+///   --machine kvm=3,kernel=4,initrd=5,memory-mib=512,vcpus=1,command-line=...[,console=2]
+///   --device disk,id=root,fd=6,read-only[,vhost-user=9]
+///   --device disk,id=scratch,fd=12,store=1024
+///   --device vsock,id=vsock,fd=7,cid=3,prefix=vsock.sock  --device entropy,id=rng  --control 8
 std::vector<std::string> to_arguments(const MachineConfig& config);
 
-/// The other way round. Errors: InvalidArgument naming the option and what is wrong with it.
+/// The reverse. The descriptors have numbers alone, see claim_fds(). Errors: InvalidArgument naming
+/// the option and what is wrong with it.
 Result<MachineConfig> parse_arguments(std::span<const std::string> arguments);
+
+/// What may be requested of a running pepita-vmm. One message on the control socket is one request,
+/// a line of the same grammar; the reply is one line, "ok", "ok ADDRESS" or "error REASON".
+///   --device disk,id=data,fd=0    attaches; `fd` counts the descriptors that came with the line.
+///                                 The reply has the PCI address, unless the device serves a front
+///                                 end. The guest finds it when it rescans its bus.
+///   --detach data                 refused while the guest's driver uses the device
+///   --resize id=data              the disk has the size of its file from now on
+///   --pause  --resume             of the vCPUs
+struct DetachRequest {
+    std::string id;
+};
+struct ResizeRequest {
+    std::string id;
+    std::optional<Bytes> size;  // whole MiB; for a device whose size is its own
+};
+struct PauseRequest {};
+struct ResumeRequest {};
+using ControlRequest =
+    std::variant<DeviceConfig, DetachRequest, ResizeRequest, PauseRequest, ResumeRequest>;
+inline constexpr std::size_t kControlLineMax = 4096;
+
+std::string to_line(const ControlRequest& request);
+/// Errors: InvalidArgument naming the option.
+Result<ControlRequest> parse_line(std::string_view line);
+
+/// Each descriptor that `config` names.
+void for_each_fd(MachineConfig& config, const std::function<void(NumberedFd&)>& call);
+
+/// Owner of the descriptor with a number that a line names; an Fd that is not open where there is
+/// none. Called once for each number.
+using FdSource = std::function<Fd(int number)>;
+
+/// Fills in the descriptors of a parsed text. Errors: InvalidArgument where a number is named
+/// twice, or `source` has none for it.
+Result<void> claim_fds(MachineConfig& config, const FdSource& source);
+Result<void> claim_fds(DeviceConfig& device, const FdSource& source);
 
 /// How a machine ended; pepita-vmm's exit status.
 enum class ExitReason : std::uint8_t {

@@ -1,37 +1,78 @@
 #include "vmm/served_devices.h"
 
+#include <algorithm>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
-#include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
 #include "kernel-abi/virtio/vhost_user/back_end.h"
-#include "vmm/device_set.h"
+#include "vmm/device_config.h"
+#include "vmm/devices/kind.h"
 #include "vmm/machine_config.h"
 
 namespace pepita::vmm {
+namespace {
 
-Result<std::unique_ptr<ServedDevices>> ServedDevices::create(EventLoop& loop,
-                                                             const MachineConfig& config,
-                                                             OnEnd on_end) {
-    std::unique_ptr<ServedDevices> served(new ServedDevices(std::move(on_end)));
-    served->devices_ = TRY(make_devices(loop, config));
-    for (ConfiguredDevice& configured : served->devices_) {
-        auto on_gone = [&self = *served, name = configured.name](const Error& why) {
-            if (why.code() != Code::Unavailable) {
-                log::error("front end dropped", {{"device", name}, {"error", why.message()}});
-                return self.on_end_(ExitReason::InternalError);
-            }
-            self.on_end_(ExitReason::FrontEndGone);
-        };
-        served->transports_.push_back(
-            TRY(virtio::VhostUserTransport::create(loop, std::move(configured.front_end),
-                                                   *configured.device, std::move(on_gone)),
-                configured.name));
-    }
-    return served;
+Error no_device(std::string_view id) {
+    return {Code::NotFound, "no device '" + std::string(id) + "'"};
 }
+
+Error no_machine() { return {Code::Unsupported, "the vCPUs are not in this process"}; }
+
+}  // namespace
+
+std::vector<ServedDevices::Served>::iterator ServedDevices::find(std::string_view id) {
+    return std::ranges::find(devices_, id, &Served::id);
+}
+
+Result<std::string> ServedDevices::attach(DeviceConfig device) {
+    if (!device.front_end) {
+        return Error(Code::InvalidArgument, "'vhost-user' is missing, and there is no --machine");
+    }
+    if (find(device.id) != devices_.end()) {
+        return Error(Code::AlreadyExists, name_of(device) + ": the id is used already");
+    }
+    const std::string name = name_of(device);
+    MadeDevice made = TRY(make_device(device, around_));
+    auto on_gone = [this, name](const Error& why) {
+        if (why.code() != Code::Unavailable) {
+            log::error("front end dropped", {{"device", name}, {"error", why.message()}});
+            return on_end_(ExitReason::InternalError);
+        }
+        on_end_(ExitReason::FrontEndGone);
+    };
+    auto transport =
+        TRY(virtio::VhostUserTransport::create(around_.loop, std::move(device.front_end->fd),
+                                               *made.device, std::move(on_gone)),
+            name);
+    devices_.push_back(
+        {.id = std::move(device.id), .made = std::move(made), .transport = std::move(transport)});
+    return std::string();
+}
+
+Result<void> ServedDevices::detach(std::string_view id) {
+    const auto found = find(id);
+    if (found == devices_.end()) {
+        return no_device(id);
+    }
+    devices_.erase(found);
+    return {};
+}
+
+Result<void> ServedDevices::resize(std::string_view id, std::optional<Bytes> size) {
+    const auto found = find(id);
+    return found == devices_.end() ? no_device(id) : resize_device(found->made, id, size);
+}
+
+void ServedDevices::pause(OnDone done) { done(no_machine()); }
+
+Result<void> ServedDevices::resume() { return no_machine(); }
 
 }  // namespace pepita::vmm

@@ -2,14 +2,21 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "storage/file_ring.h"
+#include "vmm/control.h"
+#include "vmm/device_config.h"
+#include "vmm/devices/kind.h"
 #include "vmm/kvm_guest.h"
 #include "vmm/machine_config.h"
 #include "vmm/sandbox.h"
@@ -18,38 +25,56 @@
 namespace pepita::vmm {
 namespace {
 
-/// The filter comes last of all that is prepared, and before anything a guest could say.
-Result<ExitReason> run(const MachineConfig& config) {
+/// The filter comes last of all that is prepared, and before anything a guest could do.
+Result<ExitReason> run(MachineConfig config) {
     const std::unique_ptr<EventLoop> loop = TRY(EventLoop::create());
+    // One for all disks, also those that are attached later.
+    const std::unique_ptr<storage::FileRing> files = TRY(storage::FileRing::create(*loop));
+    const DeviceSurroundings around{.loop = *loop, .files = *files};
     ExitReason reason = ExitReason::InternalError;
     const auto on_end = [&](ExitReason why) {
         reason = why;
         loop->stop();
     };
+    std::optional<NumberedFd> control_socket = std::move(config.control);
     std::unique_ptr<KvmGuest> guest;
     std::unique_ptr<ServedDevices> served;
     if (config.kvm) {
-        guest = TRY(KvmGuest::create(*loop, config));
+        guest = TRY(KvmGuest::create(around, std::move(config)));
         TRY(guest->start(on_end));
     } else {
-        served = TRY(ServedDevices::create(*loop, config, on_end));
+        served = std::make_unique<ServedDevices>(around, on_end);
+        for (DeviceConfig& device : config.devices) {
+            (void)TRY(served->attach(std::move(device)));
+        }
+    }
+    std::unique_ptr<Control> control;
+    if (control_socket) {
+        DeviceHost& host = guest ? static_cast<DeviceHost&>(*guest) : *served;
+        control = TRY(Control::create(*loop, std::move(control_socket->fd), host), "control");
     }
     TRY(sandbox::enter_device_loop());
     if (guest) {
-        guest->resume();
+        guest->boot();
     }
     TRY(loop->run());
     return reason;
 }
 
+Result<MachineConfig> read_config(std::span<const std::string> arguments) {
+    MachineConfig config = TRY(parse_arguments(arguments));
+    TRY(claim_fds(config, [](int number) { return Fd(number); }));
+    return config;
+}
+
 ExitReason vmm_main(std::span<const std::string> arguments) {
     (void)::signal(SIGPIPE, SIG_IGN);
-    const Result<MachineConfig> config = parse_arguments(arguments);
+    Result<MachineConfig> config = read_config(arguments);
     if (!config) {
         log::error("bad command line", {{"error", config.error().message()}});
         return ExitReason::Usage;
     }
-    const Result<ExitReason> reason = run(*config);
+    const Result<ExitReason> reason = run(*std::move(config));
     if (!reason) {
         log::error("machine not started", {{"error", reason.error().message()}});
         return ExitReason::InternalError;

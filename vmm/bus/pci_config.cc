@@ -21,6 +21,9 @@ PciConfig::PciConfig(const Identity& identity) {
     set(pci::kRevision, 4, (identity.class_code << 8U) | identity.revision);
     set(pci::kSubsystemVendorId, 2, identity.subsystem_vendor);
     set(pci::kSubsystemId, 2, identity.subsystem);
+    // A guest looks for functions 1 to 7 that are added later only where function 0 had this bit
+    // when it was first seen (Linux drivers/pci/probe.c, next_fn).
+    set(pci::kHeaderType, 1, pci::kHeaderMultifunction);
     allow(pci::kCommand, 2, pci::kCommandBusMaster | pci::kCommandInterruptDisable);
     allow(pci::kCacheLineSize, 1, 0xff);
     allow(pci::kInterruptLine, 1, 0xff);

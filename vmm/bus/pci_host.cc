@@ -1,17 +1,22 @@
 #include "vmm/bus/pci_host.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "kernel-abi/sys/adaptive_mutex.h"
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/thread_annotations.h"
 #include "kernel-abi/virtio/guest_memory.h"
+#include "kernel-abi/sys/units.h"
 #include "vmm/bus/address_map.h"
 #include "vmm/bus/pci_config.h"
 #include "vmm/bus/pci_function.h"
@@ -19,6 +24,8 @@
 namespace pepita::vmm {
 
 namespace {
+
+constexpr std::size_t kFunctionsPerDevice = 8;
 
 // The generic host bridge that Linux has no quirk for.
 constexpr PciConfig::Identity kHostBridge{
@@ -44,42 +51,80 @@ private:
 
 }  // namespace
 
-PciHost::PciHost(AddressMap& mmio, const Windows& windows)
-    : mmio_(mmio), windows_(windows), next_bar_(windows.memory64.start) {
-    slots_.push_back(std::make_unique<Slot>(std::make_unique<HostBridge>()));
+std::string to_string(PciAddress address) {
+    const unsigned device = std::to_underlying(address) / kFunctionsPerDevice;
+    const unsigned function = std::to_underlying(address) % kFunctionsPerDevice;
+    constexpr std::string_view digits = "0123456789abcdef";
+    return std::string("0000:00:") + digits[device / 16] + digits[device % 16] + "." +
+           digits[function];
+}
+
+PciHost::PciHost(AddressMap& mmio, const Windows& windows) : mmio_(mmio), windows_(windows) {
+    CHECK(windows.memory64.size >= kFunctionsMax * kBarMax.value());
+    slots_[0] = std::make_unique<Slot>(std::make_unique<HostBridge>());
     const AdaptiveLock lock(mutex_);
     functions_[0] = slots_[0]->function.get();
 }
 
 PciHost::~PciHost() {
     for (const std::unique_ptr<Slot>& slot : slots_) {
-        unmap(*slot);
-    }
-}
-
-Result<PciSlot> PciHost::add(std::unique_ptr<PciFunction> function) {
-    if (slots_.size() == kSlots) {
-        return Error(Code::ResourceExhausted, "no PCI slot is free");
-    }
-    if (const std::uint64_t size = function->bar().size.value(); size != 0) {
-        const std::uint64_t start = (next_bar_ + size - 1) & ~(size - 1);
-        if (!windows_.memory64.contains(start, size)) {
-            return Error(Code::ResourceExhausted, "the 64-bit PCI window is full");
+        if (slot) {
+            unmap(*slot);
         }
-        function->set_bar_address(start);
-        next_bar_ = start + size;
     }
-    slots_.push_back(std::make_unique<Slot>(std::move(function)));
-    const AdaptiveLock lock(mutex_);
-    functions_[slots_.size() - 1] = slots_.back()->function.get();
-    return PciSlot{static_cast<std::uint8_t>(slots_.size() - 1)};
 }
 
-// `at` as ECAM has it: device in bits 15 to 19, function in 12 to 14, register below.
+std::optional<std::size_t> PciHost::free_place() const {
+    for (std::size_t place = 0; place < kFunctionsMax; place += kFunctionsPerDevice) {
+        if (!slots_.at(place)) {
+            return place;
+        }
+    }
+    const auto free = std::ranges::find_if(slots_, [](const auto& slot) { return !slot; });
+    return free == slots_.end() ? std::nullopt
+                                : std::optional(static_cast<std::size_t>(free - slots_.begin()));
+}
+
+Result<PciAddress> PciHost::add(std::unique_ptr<PciFunction> function) {
+    const std::optional<std::size_t> place = free_place();
+    if (!place) {
+        return Error(Code::ResourceExhausted, "the PCI bus is full");
+    }
+    const Bytes size = function->bar().size;
+    CHECK(size <= kBarMax);
+    if (size.value() != 0) {
+        function->set_bar_address(windows_.memory64.start + *place * kBarMax.value());
+    }
+    slots_.at(*place) = std::make_unique<Slot>(std::move(function));
+    const AdaptiveLock lock(mutex_);
+    functions_.at(*place) = slots_.at(*place)->function.get();
+    return PciAddress{static_cast<std::uint8_t>(*place)};
+}
+
+Result<void> PciHost::remove(PciAddress address) {
+    const std::size_t place = std::to_underlying(address);
+    CHECK(slots_.at(place) != nullptr);
+    if (place % kFunctionsPerDevice == 0) {
+        const auto others = std::span(slots_).subspan(place + 1, kFunctionsPerDevice - 1);
+        if (std::ranges::any_of(others, [](const auto& slot) { return slot != nullptr; })) {
+            return Error(Code::FailedPrecondition,
+                         to_string(address) + " has other functions beside it");
+        }
+    }
+    {
+        const AdaptiveLock lock(mutex_);
+        functions_.at(place) = nullptr;
+    }
+    unmap(*slots_.at(place));
+    slots_.at(place) = nullptr;
+    remap();  // another may have waited for its addresses
+    return {};
+}
+
+// `at` as ECAM has it: device and function in bits 12 to 19, register below.
 PciFunction* PciHost::function_at(std::uint64_t at) const {
-    const std::uint64_t device = at >> 15U;
-    const std::uint64_t number = (at >> 12U) & 7U;
-    return number == 0 && device < functions_.size() ? functions_[device] : nullptr;
+    const std::uint64_t place = at >> 12U;
+    return place < functions_.size() ? functions_.at(place) : nullptr;
 }
 
 std::optional<std::uint64_t> PciHost::wanted(const Slot& slot) const {
@@ -96,13 +141,13 @@ std::optional<std::uint64_t> PciHost::wanted(const Slot& slot) const {
 // All slots, not the written one alone: what leaves its place may let another come in.
 void PciHost::remap() {
     for (const std::unique_ptr<Slot>& slot : slots_) {
-        if (slot->mapped != wanted(*slot)) {
+        if (slot && slot->mapped != wanted(*slot)) {
             unmap(*slot);
         }
     }
     for (const std::unique_ptr<Slot>& slot : slots_) {
-        const std::optional<std::uint64_t> start = wanted(*slot);
-        if (!slot->mapped && start &&
+        const std::optional<std::uint64_t> start = slot ? wanted(*slot) : std::nullopt;
+        if (start && !slot->mapped &&
             mmio_.add(*start, slot->function->bar().size.value(), *slot).has_value()) {
             slot->mapped = start;
             slot->function->bar_mapped(virtio::GuestAddress{*start});

@@ -58,6 +58,9 @@ public:
     PciTransport(PciTransport&&) = delete;
     PciTransport& operator=(PciTransport&&) = delete;
 
+    /// Whether a driver holds the device: from DRIVER_OK to its reset. Thread: the device loop's.
+    bool is_in_use() const { return is_started_; }
+
     void read_config(std::uint64_t offset, std::span<std::byte> into) override;
     void write_config(std::uint64_t offset, std::span<const std::byte> from) override;
     PciBar bar() override;

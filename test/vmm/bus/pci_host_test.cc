@@ -27,7 +27,9 @@ namespace pci = abi::pci;
 constexpr std::uint64_t kEcam = 0xe000'0000;
 constexpr std::uint64_t kBarSize = 0x4000;
 constexpr PciHost::Windows kWindows{.memory32 = {.start = 0xc000'0000, .size = 0x1000'0000},
-                                    .memory64 = {.start = 0x20'0000'0000, .size = 0x10'0000}};
+                                    .memory64 = {.start = 0x20'0000'0000, .size = 0x1000'0000}};
+
+constexpr std::uint64_t kFirstBar = kWindows.memory64.start + PciHost::kBarMax.value();
 
 // Answers reads of its BAR with its own mark; remembers the last write.
 class FakeFunction final : public PciFunction {
@@ -72,8 +74,13 @@ protected:
     FakeFunction* add(std::uint8_t mark, Bytes bar = Bytes(kBarSize)) {
         auto function = std::make_unique<FakeFunction>(mark, bar);
         FakeFunction* borrowed = function.get();
-        EXPECT_TRUE(host_.add(std::move(function)).has_value());
+        last_ = host_.add(std::move(function)).value();
         return borrowed;
+    }
+    void add_many(int count) {
+        for (int i = 0; i < count; ++i) {
+            add(1);
+        }
     }
     std::uint64_t read(std::uint64_t at, std::size_t size) const {
         std::array<std::byte, 8> bytes{};
@@ -102,6 +109,7 @@ protected:
 
     AddressMap mmio_;
     PciHost host_{mmio_, kWindows};
+    PciAddress last_{};
 };
 
 TEST_F(PciHostTest, HostBridgeIsDeviceZeroAndTheRestIsEmpty) {
@@ -117,26 +125,67 @@ TEST_F(PciHostTest, OtherFunctionsOfADeviceAreEmpty) {
     EXPECT_EQ(config(1, (1U << 12U) + pci::kVendorId, 2), 0xffffU);
 }
 
-TEST_F(PciHostTest, ThirtyOneFunctionsFitAndNoMore) {
-    for (int i = 0; i < 31; ++i) {
-        add(1);
-    }
+TEST_F(PciHostTest, FunctionsOfTheirOwnDeviceComeBeforeOthers) {
+    add_many(31);
+    EXPECT_EQ(to_string(last_), "0000:00:1f.0");
     EXPECT_EQ(config(31, pci::kVendorId, 2), 0x1234U);
+    add(1);
+    EXPECT_EQ(to_string(last_), "0000:00:00.1");
+    EXPECT_EQ(config(0, (1U << 12U) + pci::kVendorId, 2), 0x1234U);
+}
+
+TEST_F(PciHostTest, ABusHas255FunctionsBesideItsBridgeAndNoMore) {
+    add_many(255);
+    EXPECT_EQ(to_string(last_), "0000:00:1f.7");
     EXPECT_EQ(host_.add(std::make_unique<FakeFunction>(1)).error().code(), Code::ResourceExhausted);
 }
 
-TEST_F(PciHostTest, WindowThatIsFullRefusesAFunction) {
-    add(1, Bytes(0x8'0000));
-    add(2, Bytes(0x8'0000));
-    EXPECT_EQ(host_.add(std::make_unique<FakeFunction>(3)).error().code(), Code::ResourceExhausted);
+TEST_F(PciHostTest, EveryFunctionZeroSaysThatOthersMayCome) {
+    add(1);
+    EXPECT_EQ(config(0, pci::kHeaderType, 1), pci::kHeaderMultifunction);
+    EXPECT_EQ(config(1, pci::kHeaderType, 1), pci::kHeaderMultifunction);
+}
+
+TEST_F(PciHostTest, ARemovedFunctionAnswersNowhereAndItsPlaceIsUsedAgain) {
+    add(1);
+    enable(1);
+    ASSERT_TRUE(host_.remove(last_).has_value());
+    EXPECT_EQ(config(1, pci::kVendorId, 2), 0xffffU);
+    EXPECT_EQ(read(kFirstBar, 1), 0xffU);
+    add(2);
+    EXPECT_EQ(to_string(last_), "0000:00:01.0");
+    enable(1);
+    EXPECT_EQ(read(kFirstBar, 1), 2U);
+}
+
+TEST_F(PciHostTest, ARemovedFunctionFreesTheAddressesThatAnotherWaitsFor) {
+    add(1);
+    enable(1);
+    const PciAddress first = last_;
+    const FakeFunction* second = add(2);
+    move_bar(2, kFirstBar);
+    enable(2);
+    EXPECT_EQ(second->mapped_at, std::nullopt);
+    ASSERT_TRUE(host_.remove(first).has_value());
+    EXPECT_EQ(second->mapped_at, kFirstBar);
+}
+
+TEST_F(PciHostTest, FunctionZeroStaysWhileOthersAreBesideIt) {
+    add(1);
+    const PciAddress zero = last_;
+    add_many(30 + 7 + 1);
+    EXPECT_EQ(to_string(last_), "0000:00:01.1");
+    EXPECT_EQ(host_.remove(zero).error().code(), Code::FailedPrecondition);
+    ASSERT_TRUE(host_.remove(last_).has_value());
+    EXPECT_TRUE(host_.remove(zero).has_value());
 }
 
 TEST_F(PciHostTest, BarsArePresetApartAndAligned) {
     add(1, Bytes(0x1000));
     add(2, Bytes(0x4000));
-    EXPECT_EQ(config(1, pci::kBar0, 4), pci::kBarMemory64);
+    EXPECT_EQ(config(1, pci::kBar0, 4), 0x10'0000U | pci::kBarMemory64);
     EXPECT_EQ(config(1, pci::kBar1, 4), 0x20U);
-    EXPECT_EQ(config(2, pci::kBar0, 4), 0x4000U | pci::kBarMemory64);
+    EXPECT_EQ(config(2, pci::kBar0, 4), 0x20'0000U | pci::kBarMemory64);
 }
 
 TEST_F(PciHostTest, AllOnesInABarGiveItsSize) {
@@ -150,12 +199,12 @@ TEST_F(PciHostTest, AllOnesInABarGiveItsSize) {
 
 TEST_F(PciHostTest, BarAnswersOnlyWithMemorySpaceEnabled) {
     FakeFunction* function = add(7);
-    EXPECT_EQ(read(kWindows.memory64.start, 1), 0xffU);
+    EXPECT_EQ(read(kFirstBar, 1), 0xffU);
     enable(1);
-    EXPECT_EQ(read(kWindows.memory64.start, 1), 7U);
-    EXPECT_EQ(function->mapped_at, kWindows.memory64.start);
+    EXPECT_EQ(read(kFirstBar, 1), 7U);
+    EXPECT_EQ(function->mapped_at, kFirstBar);
     set_config(1, pci::kCommand, 0, 2);
-    EXPECT_EQ(read(kWindows.memory64.start, 1), 0xffU);
+    EXPECT_EQ(read(kFirstBar, 1), 0xffU);
     EXPECT_EQ(function->mapped_at, std::nullopt);
 }
 
@@ -165,7 +214,7 @@ TEST_F(PciHostTest, BarMovesWhenBothHalvesAreWritten) {
     move_bar(1, 0xc000'8000);
     EXPECT_EQ(function->mapped_at, 0xc000'8000U);
     EXPECT_EQ(read(0xc000'8000, 1), 7U);
-    EXPECT_EQ(read(kWindows.memory64.start, 1), 0xffU);
+    EXPECT_EQ(read(kFirstBar, 1), 0xffU);
 }
 
 TEST_F(PciHostTest, BarOutsideTheWindowsAnswersNowhere) {
@@ -173,7 +222,7 @@ TEST_F(PciHostTest, BarOutsideTheWindowsAnswersNowhere) {
     enable(1);
     // Below a window, across its end, over the ECAM, at the top of the address space.
     for (const std::uint64_t at :
-         {std::uint64_t{0x10'0000}, kWindows.memory64.start + 0x10'0000, std::uint64_t{kEcam},
+         {std::uint64_t{0x10'0000}, kWindows.memory64.start + 0x1000'0000, std::uint64_t{kEcam},
           ~std::uint64_t{0}, kWindows.memory32.start - kBarSize}) {
         move_bar(1, at);
         EXPECT_EQ(function->mapped_at, std::nullopt) << at;
@@ -185,22 +234,22 @@ TEST_F(PciHostTest, OverlappedBarAnswersAsSoonAsItsPlaceIsFree) {
     FakeFunction* first = add(1);
     FakeFunction* second = add(2);
     enable(1);
-    move_bar(2, kWindows.memory64.start);
+    move_bar(2, kFirstBar);
     enable(2);
     EXPECT_EQ(second->mapped_at, std::nullopt);
-    EXPECT_EQ(read(kWindows.memory64.start, 1), 1U);
+    EXPECT_EQ(read(kFirstBar, 1), 1U);
     move_bar(1, 0xc000'0000);
     EXPECT_EQ(first->mapped_at, 0xc000'0000U);
-    EXPECT_EQ(second->mapped_at, kWindows.memory64.start);
+    EXPECT_EQ(second->mapped_at, kFirstBar);
 }
 
 TEST_F(PciHostTest, AccessAcrossTheEndOfABarReachesNobody) {
     FakeFunction* function = add(1);
     enable(1);
-    write(kWindows.memory64.start + kBarSize - 2, 1, 4);
+    write(kFirstBar + kBarSize - 2, 1, 4);
     EXPECT_EQ(function->written_at, std::nullopt);
-    EXPECT_EQ(read(kWindows.memory64.start + kBarSize - 2, 4), 0xffff'ffffU);
-    write(kWindows.memory64.start + kBarSize - 2, 1, 2);
+    EXPECT_EQ(read(kFirstBar + kBarSize - 2, 4), 0xffff'ffffU);
+    write(kFirstBar + kBarSize - 2, 1, 2);
     EXPECT_EQ(function->written_at, kBarSize - 2);
 }
 
@@ -242,11 +291,11 @@ TEST(PciHost, LeavesNothingInTheMap) {
         ASSERT_TRUE(host.add(std::make_unique<FakeFunction>(1)).has_value());
         std::array<std::byte, 2> command{std::byte{pci::kCommandMemory}, std::byte{0}};
         host.ecam().write_on_loop((1U << 15U) + pci::kCommand, command);
-        mmio.read(kWindows.memory64.start, command);
+        mmio.read(kFirstBar, command);
         EXPECT_EQ(command[0], std::byte{1});
     }
     std::array<std::byte, 1> byte{};
-    mmio.read(kWindows.memory64.start, byte);
+    mmio.read(kFirstBar, byte);
     EXPECT_EQ(byte[0], std::byte{0xff});
 }
 

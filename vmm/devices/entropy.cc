@@ -1,0 +1,28 @@
+#include "vmm/devices/entropy.h"
+
+#include <array>
+#include <memory>
+
+#include "kernel-abi/sys/result.h"
+#include "vmm/device_config.h"
+#include "vmm/devices/kind.h"
+#include "vmm/virtio/entropy/device.h"
+
+namespace pepita::vmm {
+namespace {
+
+Result<MadeDevice> make(DeviceConfig& /*device*/, const DeviceSurroundings& around) {
+    return MadeDevice{.device = std::make_unique<virtio::Entropy>(around.loop), .resize = {}};
+}
+
+}  // namespace
+
+constinit const DeviceKindRow kEntropyKind = {.name = "entropy",
+                                              .fds = 0,
+                                              .qemu_device = "vhost-user-rng-pci",
+                                              .defaults = default_kind<EntropyConfig>,
+                                              .parse = parse_fields<kCommonDeviceRules>,
+                                              .print = print_fields<kCommonDeviceRules>,
+                                              .make = make};
+
+}  // namespace pepita::vmm
