@@ -10,11 +10,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,6 +29,9 @@
 #include "kernel-abi/sys/socket.h"
 #include "shim/jail.h"
 #include "shim/machine_plan.h"
+#include "shim/qmp.h"
+#include "shim/vmm_control.h"
+#include "vmm/device_config.h"
 #include "vmm/machine_config.h"
 
 namespace pepita::shim {
@@ -45,6 +51,32 @@ Result<Fd> message_file(const char* name) {
         return Error::from_errno(errno, "prepare message file");
     }
     return file;
+}
+
+PassedFd passed(const vmm::NumberedFd& fd) { return {.fd = fd.fd.ref(), .number = fd.number}; }
+
+// A guest that was told to let go has done so before; QEMU itself takes less than a second.
+constexpr std::chrono::seconds kRemovalDeadline(10);
+
+/// A reply whose text says nothing more.
+VmmControl::OnReply without_text(Machine::OnDone done) {
+    return [done = std::move(done)](Result<std::string> reply) mutable {
+        done(reply ? Result<void>() : Result<void>(std::move(reply).error()));
+    };
+}
+
+/// A -device argument, "driver,key=number", as members of device_add's arguments.
+std::string members_of(std::string_view device) {
+    std::string text = R"("driver":")" + std::string(device.substr(0, device.find(','))) + "\"";
+    for (std::size_t comma = device.find(','); comma != std::string_view::npos;
+         comma = device.find(',', comma + 1)) {
+        const std::string_view option =
+            device.substr(comma + 1, device.find(',', comma + 1) - comma - 1);
+        const std::size_t equals = option.find('=');
+        text.append(",\"").append(option.substr(0, equals)).append("\":");
+        text.append(option.substr(equals + 1));
+    }
+    return text;
 }
 
 std::string last_line(FdRef messages) {
@@ -97,15 +129,15 @@ Machine::~Machine() = default;
 
 int Machine::pid() const { return (qemu_ ? qemu_ : vmm_)->child.pid(); }
 
-Result<void> Machine::start_vmm(const MachinePlan& plan, const MachinePaths& paths,
-                                std::vector<PassedFd> fds) {
+Result<void> Machine::start_vmm(vmm::MachineConfig& config, const MachinePaths& paths) {
     Fd messages = TRY(message_file("pepita-vmm"));
     const Fd program = TRY(open_file(paths.vmm.c_str(), O_RDONLY));
     SpawnOptions options;
     options.executable = program.ref();
-    options.arguments = vmm::to_arguments(plan.vmm);
+    options.arguments = vmm::to_arguments(config);
     options.arguments.insert(options.arguments.begin(), "pepita-vmm");
-    options.fds = std::move(fds);
+    vmm::for_each_fd(config,
+                     [&options](vmm::NumberedFd& fd) { options.fds.push_back(passed(fd)); });
     options.fds.push_back({.fd = messages.ref(), .number = 2});
     options.namespaces = jail_namespaces();
     options.prepare = [directory = paths.directory, user = jail_user(::getpid())] {
@@ -121,15 +153,16 @@ Result<void> Machine::start_vmm(const MachinePlan& plan, const MachinePaths& pat
     return {};
 }
 
-Result<void> Machine::start_qemu(const MachinePlan& plan, const MachinePaths& paths,
-                                 std::vector<PassedFd> fds) {
+Result<void> Machine::start_qemu(const QemuPlan& plan, const MachinePaths& paths) {
     Fd messages = TRY(message_file("qemu"));
     SpawnOptions options;
     options.path = paths.qemu;
-    options.arguments = plan.qemu_arguments;
+    options.arguments = plan.arguments;
     options.arguments.insert(options.arguments.begin(), paths.qemu);
     options.environment = {"PATH=/usr/bin:/bin"};
-    options.fds = std::move(fds);
+    std::ranges::transform(plan.files, std::back_inserter(options.fds), passed);
+    std::ranges::transform(plan.back_ends, std::back_inserter(options.fds), passed);
+    options.fds.push_back(passed(plan.qmp));
     options.fds.push_back({.fd = messages.ref(), .number = 2});
     options.namespaces = jail_namespaces() & ~static_cast<std::uint64_t>(CLONE_NEWPID);
     options.prepare = [user = jail_user(::getpid())] { return drop_privileges(user); };
@@ -142,58 +175,38 @@ Result<void> Machine::start_qemu(const MachinePlan& plan, const MachinePaths& pa
     return {};
 }
 
-Result<void> Machine::watch(EventLoop& loop, Process& process) {
-    process.watch = TRY(loop.watch(process.child.pidfd(), EPOLLIN,
-                                   [this, &process](std::uint32_t) { on_exit(process); }));
+Result<void> Machine::watch(Process& process) {
+    process.watch = TRY(loop_.watch(process.child.pidfd(), EPOLLIN,
+                                    [this, &process](std::uint32_t) { on_exit(process); }));
     return {};
 }
 
-Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, const MachinePlan& plan,
-                                                MachineFiles files, const MachinePaths& paths,
-                                                OnEnd on_end) {
-    std::unique_ptr<Machine> machine(new Machine(std::move(on_end)));
-    std::vector<PassedFd> for_vmm{
-        {.fd = files.root_disk.ref(), .number = VmmFds::kRootDisk},
-        {.fd = files.vsock_listener.ref(), .number = VmmFds::kVsockListener}};
-    if (files.scratch_base) {
-        for_vmm.push_back({.fd = files.scratch_base.ref(), .number = VmmFds::kScratchBase});
-    }
-    if (plan.qemu_arguments.empty()) {
-        for_vmm.push_back({.fd = files.kvm.ref(), .number = VmmFds::kKvm});
-        for_vmm.push_back({.fd = files.kernel.ref(), .number = VmmFds::kKernel});
-        for_vmm.push_back({.fd = files.initrd.ref(), .number = VmmFds::kInitrd});
-        if (files.console) {
-            for_vmm.push_back({.fd = files.console.ref(), .number = VmmFds::kConsole});
+Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, MachinePlan plan,
+                                                const MachinePaths& paths, OnEnd on_end) {
+    std::unique_ptr<Machine> machine(new Machine(loop, std::move(on_end)));
+    auto [control, control_end] = TRY(message_socket_pair());
+    machine->control_ = TRY(VmmControl::create(loop, std::move(control)));
+    plan.vmm.control->fd = std::move(control_end);
+    Fd qmp;
+    if (plan.qemu) {
+        for (std::size_t i = 0; i < plan.vmm.devices.size(); ++i) {
+            auto [front, back] = TRY(socket_pair());
+            plan.vmm.devices[i].front_end->fd = std::move(front);
+            plan.qemu->back_ends[i].fd = std::move(back);
         }
-        TRY(machine->start_vmm(plan, paths, std::move(for_vmm)));
-        TRY(machine->watch(loop, *machine->vmm_));
-        return machine;
+        std::tie(qmp, plan.qemu->qmp.fd) = TRY(socket_pair());
     }
-    const auto [disk_front, disk_back] = TRY(socket_pair());
-    const auto [scratch_front, scratch_back] = TRY(socket_pair());
-    const auto [vsock_front, vsock_back] = TRY(socket_pair());
-    const auto [entropy_front, entropy_back] = TRY(socket_pair());
-    for_vmm.push_back({.fd = disk_front.ref(), .number = VmmFds::kDiskFrontEnd});
-    for_vmm.push_back({.fd = vsock_front.ref(), .number = VmmFds::kVsockFrontEnd});
-    for_vmm.push_back({.fd = entropy_front.ref(), .number = VmmFds::kEntropyFrontEnd});
-    if (files.scratch_base) {
-        for_vmm.push_back({.fd = scratch_front.ref(), .number = VmmFds::kScratchFrontEnd});
+    TRY(machine->start_vmm(plan.vmm, paths));
+    TRY(machine->watch(*machine->vmm_));
+    if (plan.qemu) {
+        TRY(machine->start_qemu(*plan.qemu, paths));
+        TRY(machine->watch(*machine->qemu_));
+        machine->qmp_ = TRY(Qmp::create(
+            loop, std::move(qmp),
+            [self = machine.get()](const std::string& event, const std::string& device) {
+                self->on_event(event, device);
+            }));
     }
-    TRY(machine->start_vmm(plan, paths, std::move(for_vmm)));
-    std::vector<PassedFd> for_qemu{{.fd = files.kernel.ref(), .number = QemuFds::kKernel},
-                                   {.fd = files.initrd.ref(), .number = QemuFds::kInitrd},
-                                   {.fd = disk_back.ref(), .number = QemuFds::kDiskBackEnd},
-                                   {.fd = vsock_back.ref(), .number = QemuFds::kVsockBackEnd},
-                                   {.fd = entropy_back.ref(), .number = QemuFds::kEntropyBackEnd}};
-    if (files.scratch_base) {
-        for_qemu.push_back({.fd = scratch_back.ref(), .number = QemuFds::kScratchBackEnd});
-    }
-    if (files.console) {
-        for_qemu.push_back({.fd = files.console.ref(), .number = QemuFds::kConsole});
-    }
-    TRY(machine->start_qemu(plan, paths, std::move(for_qemu)));
-    TRY(machine->watch(loop, *machine->vmm_));
-    TRY(machine->watch(loop, *machine->qemu_));
     return machine;
 }
 
@@ -235,6 +248,173 @@ MachineEnd Machine::how_it_ended() const {
     }
     return {.is_power_off = qemu_->exit == ChildExit{},
             .reason = qemu_reason(qemu_->exit, qemu_->messages.ref())};
+}
+
+Machine::Slot* Machine::take_slot(const std::string& device) {
+    for (std::size_t bridge = 0; bridge < kHotplugBridges.size(); ++bridge) {
+        for (std::size_t number = 1; number <= kSlotsPerBridge; ++number) {
+            const bool is_taken = std::ranges::any_of(slots_, [&](const Slot& slot) {
+                return slot.bridge == bridge && slot.number == number;
+            });
+            if (!is_taken) {
+                return &slots_.emplace_back(Slot{bridge, number, device});
+            }
+        }
+    }
+    return nullptr;
+}
+
+void Machine::free_slot(const std::string& device) {
+    std::erase_if(slots_, [&device](const Slot& slot) { return slot.device == device; });
+}
+
+void Machine::attach(vmm::DeviceConfig device, OnAttached done) {
+    if (!qmp_) {
+        return control_->request(std::move(device), std::move(done));
+    }
+    auto sockets = socket_pair();
+    if (!sockets) {
+        return done(std::move(sockets).error());
+    }
+    auto& [front, back] = *sockets;
+    device.front_end.emplace().fd = std::move(front);
+    const std::string id = device.id;
+    const std::string_view driver = vmm::qemu_device_of(device);
+    control_->request(std::move(device),
+                      [this, id, driver, back_end = std::move(back),
+                       done = std::move(done)](Result<std::string> served) mutable {
+                          if (!served) {
+                              return done(std::move(served));
+                          }
+                          plug(id, driver, std::move(back_end), std::move(done));
+                      });
+}
+
+/// pepita-vmm serves the device: QEMU gets the other end of its socket, and a device that uses it.
+/// A failure undoes what was done before, in the reverse order.
+void Machine::plug(const std::string& id, std::string_view device, Fd back_end, OnAttached done) {
+    const std::string name = qemu_id(id);
+    const auto give_up = [this, id](OnAttached failed, Error why) {
+        free_slot(id);
+        control_->request(vmm::DetachRequest{id},
+                          [failed = std::move(failed), why = std::move(why)](
+                              const Result<std::string>&) mutable { failed(std::move(why)); });
+    };
+    const Slot* slot = take_slot(id);
+    if (slot == nullptr) {
+        return give_up(std::move(done),
+                       Error(Code::ResourceExhausted, "no PCI slot for a device is free"));
+    }
+    const std::string add_device = "{" + members_of(device) + R"(,"id":")" + name +
+                                   R"(","chardev":")" + name + R"(","bus":")" +
+                                   kHotplugBridges.at(slot->bridge) + R"(","addr":")" +
+                                   std::to_string(slot->number) + R"("})";
+    qmp_->execute(
+        "getfd", R"({"fdname":")" + name + R"("})", [](const Result<void>&) {},
+        std::move(back_end));
+    qmp_->execute(
+        "chardev-add",
+        R"({"id":")" + name +
+            R"(","backend":{"type":"socket","data":{"server":false,"addr":{"type":"fd","data":{"str":")" +
+            name + R"("}}}}})",
+        [this, name, add_device, give_up, done = std::move(done)](Result<void> added) mutable {
+            if (!added) {
+                return give_up(std::move(done), std::move(added).error());
+            }
+            qmp_->execute(
+                "device_add", add_device,
+                [this, name, give_up, done = std::move(done)](Result<void> plugged) mutable {
+                    if (plugged) {
+                        return done(std::string());
+                    }
+                    qmp_->execute("chardev-remove", R"({"id":")" + name + R"("})",
+                                  [](const Result<void>&) {});
+                    give_up(std::move(done), std::move(plugged).error());
+                });
+        });
+}
+
+void Machine::detach(std::string id, OnDone done) {
+    if (qmp_) {
+        return unplug(std::move(id), std::move(done));
+    }
+    control_->request(vmm::DetachRequest{std::move(id)}, without_text(std::move(done)));
+}
+
+void Machine::unplug(std::string id, OnDone done) {
+    const auto is_it = [&id](const auto& it) { return it == id; };
+    if (std::ranges::none_of(slots_, is_it, &Slot::device)) {
+        return done(Error(Code::NotFound, "no device '" + id + "' was attached"));
+    }
+    if (std::ranges::any_of(removals_, is_it, &Removal::id)) {
+        return done(Error(Code::FailedPrecondition, "'" + id + "' is being detached"));
+    }
+    const std::string name = qemu_id(id);
+    removals_.push_back({.id = std::move(id), .done = std::move(done), .deadline = {}});
+    qmp_->execute("device_del", R"({"id":")" + name + R"("})", [this, name](Result<void> asked) {
+        const auto removal =
+            std::ranges::find(removals_, name, [](const Removal& it) { return qemu_id(it.id); });
+        if (removal == removals_.end()) {
+            return;  // DEVICE_DELETED came before the reply
+        }
+        if (!asked) {
+            return abandon_removal(name, std::move(asked).error());
+        }
+        removal->deadline = loop_.after(kRemovalDeadline, [this, name] {
+            abandon_removal(name, Error(Code::DeadlineExceeded, "the guest does not let go of it"));
+        });
+    });
+}
+
+void Machine::abandon_removal(const std::string& name, Error why) {
+    const auto removal =
+        std::ranges::find(removals_, name, [](const Removal& it) { return qemu_id(it.id); });
+    OnDone done = std::move(removal->done);
+    removals_.erase(removal);
+    done(std::move(why));
+}
+
+/// QEMU's device is gone: its chardev and what pepita-vmm has for it follow. pepita-vmm first,
+/// which takes the end of a front end whose device is attached for the end of QEMU.
+void Machine::on_event(const std::string& event, const std::string& device) {
+    const auto removal =
+        std::ranges::find(removals_, device, [](const Removal& it) { return qemu_id(it.id); });
+    if (event != "DEVICE_DELETED" || removal == removals_.end()) {
+        return;
+    }
+    const std::string id = removal->id;
+    OnDone done = std::move(removal->done);
+    removals_.erase(removal);
+    control_->request(vmm::DetachRequest{id}, [this, id, done = std::move(done)](
+                                                  Result<std::string> detached) mutable {
+        if (!detached) {
+            return done(std::move(detached).error());
+        }
+        qmp_->execute("chardev-remove", R"({"id":")" + qemu_id(id) + R"("})",
+                      [this, id, done = std::move(done)](Result<void> removed) mutable {
+                          free_slot(id);
+                          done(std::move(removed));
+                      });
+    });
+}
+
+void Machine::resize(std::string id, OnDone done) {
+    control_->request(vmm::ResizeRequest{.id = std::move(id), .size = {}},
+                      without_text(std::move(done)));
+}
+
+void Machine::pause(OnDone done) {
+    if (qmp_) {
+        return qmp_->execute("stop", "", std::move(done));
+    }
+    control_->request(vmm::PauseRequest{}, without_text(std::move(done)));
+}
+
+void Machine::resume(OnDone done) {
+    if (qmp_) {
+        return qmp_->execute("cont", "", std::move(done));
+    }
+    control_->request(vmm::ResumeRequest{}, without_text(std::move(done)));
 }
 
 }  // namespace pepita::shim

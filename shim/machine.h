@@ -1,27 +1,24 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "shim/machine_plan.h"
+#include "shim/qmp.h"
+#include "shim/vmm_control.h"
+#include "vmm/device_config.h"
+#include "vmm/machine_config.h"
 
 namespace pepita::shim {
-
-/// The open files a machine is given; each goes to the process that needs it and is closed here.
-struct MachineFiles {
-    Fd kvm;     // where pepita-vmm runs the guest itself
-    Fd kernel;  // vmlinux
-    Fd initrd;
-    Fd root_disk;
-    Fd scratch_base;  // or none
-    Fd vsock_listener;
-    Fd console;  // or none
-};
 
 struct MachinePaths {
     std::string vmm;        // the program pepita-vmm, static
@@ -42,9 +39,8 @@ public:
 
     /// `on_end` is called once, when every process is over; the machine may go in that call.
     /// Errors: a program that cannot be started, by name.
-    static Result<std::unique_ptr<Machine>> start(EventLoop& loop, const MachinePlan& plan,
-                                                  MachineFiles files, const MachinePaths& paths,
-                                                  OnEnd on_end);
+    static Result<std::unique_ptr<Machine>> start(EventLoop& loop, MachinePlan plan,
+                                                  const MachinePaths& paths, OnEnd on_end);
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
     Machine(Machine&&) = delete;
@@ -57,6 +53,21 @@ public:
     /// Ends it now. on_end follows.
     void kill();
 
+    /// Gets an Error with the reason of pepita-vmm or QEMU. It may not destroy the machine.
+    using OnDone = std::move_only_function<void(Result<void>)>;
+    using OnAttached = std::move_only_function<void(Result<std::string>)>;
+
+    /// Attaches a device while the guest runs; the guest finds it by a rescan. `done` gets its PCI
+    /// address in the guest, or "" with TCG, where QEMU chooses it.
+    void attach(vmm::DeviceConfig device, OnAttached done);
+    /// Detaches a device that was attached, once the guest has released it: with KVM one that is
+    /// still in use is refused, with TCG it is not.
+    void detach(std::string id, OnDone done);
+    /// The disk has the size of its file from now on.
+    void resize(std::string id, OnDone done);
+    void pause(OnDone done);
+    void resume(OnDone done);
+
 private:
     struct Process {
         const char* name;
@@ -66,18 +77,39 @@ private:
         ChildExit exit;
         bool is_over = false;
     };
-    explicit Machine(OnEnd on_end) : on_end_(std::move(on_end)) {}
-    Result<void> start_vmm(const MachinePlan& plan, const MachinePaths& paths,
-                           std::vector<PassedFd> fds);
-    Result<void> start_qemu(const MachinePlan& plan, const MachinePaths& paths,
-                            std::vector<PassedFd> fds);
-    Result<void> watch(EventLoop& loop, Process& process);
+    Machine(EventLoop& loop, OnEnd on_end) : loop_(loop), on_end_(std::move(on_end)) {}
+    /// A slot behind one of kHotplugBridges, and the device in it.
+    struct Slot {
+        std::size_t bridge;
+        std::size_t number;
+        std::string device;
+    };
+    /// A device that QEMU asked the guest to let go.
+    struct Removal {
+        std::string id;
+        OnDone done;
+        EventLoop::Timer deadline;
+    };
+    Result<void> start_vmm(vmm::MachineConfig& config, const MachinePaths& paths);
+    Result<void> start_qemu(const QemuPlan& plan, const MachinePaths& paths);
+    Result<void> watch(Process& process);
+    Slot* take_slot(const std::string& device);
+    void free_slot(const std::string& device);
+    void plug(const std::string& id, std::string_view device, Fd back_end, OnAttached done);
+    void unplug(std::string id, OnDone done);
+    void on_event(const std::string& event, const std::string& device);
+    void abandon_removal(const std::string& name, Error why);
     void on_exit(Process& process);
     MachineEnd how_it_ended() const;
 
+    EventLoop& loop_;
     OnEnd on_end_;
     std::unique_ptr<Process> vmm_;
     std::unique_ptr<Process> qemu_;  // with TCG
+    std::unique_ptr<VmmControl> control_;
+    std::unique_ptr<Qmp> qmp_;  // with TCG
+    std::vector<Slot> slots_;
+    std::vector<Removal> removals_;
 };
 
 }  // namespace pepita::shim

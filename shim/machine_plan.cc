@@ -5,21 +5,18 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
 #include "shim/kernel_command_line.h"
+#include "vmm/device_config.h"
 #include "vmm/machine_config.h"
 
 namespace pepita::shim {
 namespace {
 
-using vmm::InheritedFd;
-
-std::string command_line(const MachineWish& wish) {
-    return kernel_command_line({.isolation = wish.isolation,
-                                .has_console = wish.has_console,
-                                .guest_words = wish.kernel_words});
-}
+// Standard error is 2; the first that is free.
+constexpr int kFirstNumber = 3;
 
 std::string in_self(int number) { return "/proc/self/fd/" + std::to_string(number); }
 
@@ -27,12 +24,6 @@ void add(std::vector<std::string>& arguments, std::vector<std::string> more) {
     for (std::string& argument : more) {
         arguments.push_back(std::move(argument));
     }
-}
-
-void add_vhost_user(std::vector<std::string>& arguments, const std::string& name, int number,
-                    const std::string& device) {
-    add(arguments, {"-chardev", "socket,id=" + name + ",fd=" + std::to_string(number), "-device",
-                    device + ",chardev=" + name});
 }
 
 std::vector<std::string> qemu_arguments(const MachineWish& wish) {
@@ -45,68 +36,98 @@ std::vector<std::string> qemu_arguments(const MachineWish& wish) {
          // vhost-user: the devices' process maps the guest's memory.
          "-object", "memory-backend-memfd,id=ram,size=" + mebibytes + "M,share=on", "-no-reboot",
          "-action", "panic=exit-failure", "-device", "pvpanic-pci", "-sandbox",
-         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-kernel",
-         in_self(QemuFds::kKernel), "-initrd", in_self(QemuFds::kInitrd), "-append",
-         command_line(wish)});
-    add_vhost_user(arguments, "disk", QemuFds::kDiskBackEnd, "vhost-user-blk-pci,num-queues=1");
-    if (wish.scratch) {
-        add_vhost_user(arguments, "scratch", QemuFds::kScratchBackEnd,
-                       "vhost-user-blk-pci,num-queues=1");
-    }
-    add_vhost_user(arguments, "vsock", QemuFds::kVsockBackEnd, "vhost-user-vsock-pci");
-    add_vhost_user(arguments, "entropy", QemuFds::kEntropyBackEnd, "vhost-user-rng-pci");
-    if (wish.has_console) {
-        // Through a set and not by /proc: QEMU's user may not open the file itself.
-        add(arguments,
-            {"-add-fd", "fd=" + std::to_string(QemuFds::kConsole) + ",set=1", "-chardev",
-             "file,id=console,append=on,path=/dev/fdset/1", "-serial", "chardev:console"});
-    }
+         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
     return arguments;
+}
+
+QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
+                   const std::vector<vmm::DeviceConfig>& devices) {
+    QemuPlan plan{.arguments = qemu_arguments(wish), .files = {}, .qmp = {}, .back_ends = {}};
+    int next = kFirstNumber;
+    const auto pass = [&plan, &next](Fd& file) {
+        plan.files.push_back({.number = next, .fd = std::move(file)});
+        return in_self(next++);
+    };
+    add(plan.arguments, {"-kernel", pass(wish.kernel)});
+    add(plan.arguments, {"-initrd", pass(wish.initrd)});
+    add(plan.arguments, {"-append", command_line});
+    plan.qmp.number = next++;
+    add(plan.arguments, {"-chardev", "socket,id=qmp,fd=" + std::to_string(plan.qmp.number), "-mon",
+                         "chardev=qmp,mode=control"});
+    for (const vmm::DeviceConfig& device : devices) {
+        const int number = next++;
+        plan.back_ends.push_back({.number = number, .fd = {}});
+        const std::string id = qemu_id(device.id);
+        add(plan.arguments,
+            {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number), "-device",
+             std::string(vmm::qemu_device_of(device)) + ",id=" + id + ",chardev=" + id});
+    }
+    for (const char* bridge : kHotplugBridges) {
+        add(plan.arguments, {"-device", std::string("pcie-pci-bridge,id=") + bridge});
+    }
+    if (wish.console) {
+        // Through a set and not by /proc: QEMU's user may not open the file itself.
+        plan.files.push_back({.number = next, .fd = std::move(wish.console)});
+        add(plan.arguments, {"-add-fd", "fd=" + std::to_string(next) + ",set=1", "-chardev",
+                             "file,id=console,append=on,path=/dev/fdset/1", "-serial",
+                             "chardev:console"});
+    }
+    return plan;
 }
 
 }  // namespace
 
-MachinePlan plan_machine(const MachineWish& wish) {
-    vmm::DiskConfig disk{.file = InheritedFd{VmmFds::kRootDisk},
-                         .access = vmm::Access::ReadOnly,
-                         .serial = kRootDiskSerial,
-                         .vhost_user = {},
-                         .store = {}};
-    vmm::DiskConfig scratch{.file = InheritedFd{VmmFds::kScratchBase},
-                            .access = vmm::Access::ReadWrite,
-                            .serial = kScratchDiskSerial,
-                            .vhost_user = {},
-                            .store = vmm::StoreConfig{.size = wish.scratch.value_or(Bytes(0))}};
-    vmm::VsockConfig vsock{.guest_cid = 3,
-                           .listener = InheritedFd{VmmFds::kVsockListener},
-                           .guest_prefix = kVsockName,
-                           .vhost_user = {}};
-    vmm::EntropyConfig entropy;
+std::vector<vmm::DeviceConfig> boot_devices(BootFiles files) {
+    std::vector<vmm::DeviceConfig> devices;
+    const auto add_device = [&devices](const char* id, vmm::DeviceKind kind, Fd file) {
+        vmm::DeviceConfig& device = devices.emplace_back();
+        device.id = id;
+        device.kind = std::move(kind);
+        if (file) {
+            device.fds.push_back({.number = -1, .fd = std::move(file)});
+        }
+    };
+    add_device(kRootDiskSerial,
+               vmm::DiskConfig{.access = vmm::Access::ReadOnly, .store = std::nullopt},
+               std::move(files.root));
+    if (files.scratch_size) {
+        add_device(kScratchDiskSerial,
+                   vmm::DiskConfig{.access = vmm::Access::ReadWrite, .store = files.scratch_size},
+                   std::move(files.scratch));
+    }
+    add_device("vsock", vmm::VsockConfig{.guest_cid = 3, .guest_prefix = kVsockName},
+               std::move(files.vsock));
+    add_device("entropy", vmm::EntropyConfig{}, Fd());
+    return devices;
+}
+
+std::string qemu_id(const std::string& device) { return "device-" + device; }
+
+MachinePlan plan_machine(MachineWish wish) {
+    std::string command_line = kernel_command_line({.isolation = wish.isolation,
+                                                    .has_console = static_cast<bool>(wish.console),
+                                                    .guest_words = wish.kernel_words});
     MachinePlan plan;
+    plan.vmm.devices = std::move(wish.devices);
+    plan.vmm.control.emplace();
     if (wish.isolation == Isolation::Tcg) {
-        disk.vhost_user = InheritedFd{VmmFds::kDiskFrontEnd};
-        scratch.vhost_user = InheritedFd{VmmFds::kScratchFrontEnd};
-        vsock.vhost_user = InheritedFd{VmmFds::kVsockFrontEnd};
-        entropy.vhost_user = InheritedFd{VmmFds::kEntropyFrontEnd};
-        plan.qemu_arguments = qemu_arguments(wish);
+        plan.qemu = plan_qemu(wish, command_line, plan.vmm.devices);
+        for (vmm::DeviceConfig& device : plan.vmm.devices) {
+            device.front_end.emplace();
+        }
     } else {
-        plan.vmm.kvm = vmm::KvmConfig{.kvm = InheritedFd{VmmFds::kKvm},
-                                      .kernel = InheritedFd{VmmFds::kKernel},
-                                      .initrd = InheritedFd{VmmFds::kInitrd},
-                                      .command_line = command_line(wish),
-                                      .memory = wish.memory,
-                                      .vcpus = wish.vcpus,
-                                      .console = {}};
-        if (wish.has_console) {
-            plan.vmm.kvm->console = InheritedFd{VmmFds::kConsole};
+        vmm::KvmConfig& kvm = plan.vmm.kvm.emplace();
+        kvm.kvm.fd = std::move(wish.kvm);
+        kvm.kernel.fd = std::move(wish.kernel);
+        kvm.initrd.emplace().fd = std::move(wish.initrd);
+        kvm.command_line = std::move(command_line);
+        kvm.memory = wish.memory;
+        kvm.vcpus = wish.vcpus;
+        if (wish.console) {
+            kvm.console.emplace().fd = std::move(wish.console);
         }
     }
-    plan.vmm.disks.push_back(std::move(disk));
-    if (wish.scratch) {
-        plan.vmm.disks.push_back(std::move(scratch));
-    }
-    plan.vmm.vsock = std::move(vsock);
-    plan.vmm.entropy = entropy;
+    vmm::number_fds(plan.vmm, kFirstNumber);
     return plan;
 }
 

@@ -1,62 +1,70 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
+#include "vmm/device_config.h"
 #include "vmm/machine_config.h"
 
 namespace pepita::shim {
 
-/// What a machine is made from. Plain values.
+/// What a machine is made from. It owns the files.
 struct MachineWish {
     Isolation isolation = Isolation::Kvm;
     Bytes memory = 512_MiB;
     std::uint32_t vcpus = 1;
-    bool has_console = false;
-    std::string kernel_words;      // what the guest's kernel wants on its command line
-    std::optional<Bytes> scratch;  // quota of the writable layer; none: there is no such disk
-};
-
-/// The numbers that descriptors have in the machine's processes.
-struct VmmFds {
-    static constexpr int kKvm = 3;
-    static constexpr int kKernel = 4;
-    static constexpr int kInitrd = 5;
-    static constexpr int kRootDisk = 6;
-    static constexpr int kVsockListener = 7;
-    static constexpr int kConsole = 8;
-    static constexpr int kDiskFrontEnd = 9;
-    static constexpr int kVsockFrontEnd = 10;
-    static constexpr int kEntropyFrontEnd = 11;
-    static constexpr int kScratchBase = 12;
-    static constexpr int kScratchFrontEnd = 13;
-};
-struct QemuFds {
-    static constexpr int kKernel = 3;
-    static constexpr int kInitrd = 4;
-    static constexpr int kConsole = 5;
-    static constexpr int kDiskBackEnd = 6;
-    static constexpr int kVsockBackEnd = 7;
-    static constexpr int kEntropyBackEnd = 8;
-    static constexpr int kScratchBackEnd = 9;
+    std::string kernel_words;  // what the guest's kernel wants on its command line
+    Fd kvm;                    // /dev/kvm, for Isolation::Kvm
+    Fd kernel;                 // vmlinux
+    Fd initrd;
+    Fd console;  // or none
+    std::vector<vmm::DeviceConfig> devices;
 };
 
 inline constexpr const char* kRootDiskSerial = "root";
 inline constexpr const char* kScratchDiskSerial = "scratch";
 inline constexpr const char* kVsockName = "vsock.sock";  // in the machine's own directory
 
-/// The processes of one machine. With KVM it is pepita-vmm alone; with TCG pepita-vmm serves the
-/// devices and QEMU drives them over vhost-user.
+/// What every guest has from its start.
+struct BootFiles {
+    Fd root;                            // a disk that is never written
+    Fd scratch;                         // what the scratch disk begins as; or none
+    std::optional<Bytes> scratch_size;  // quota of the writable layer; none: there is no such disk
+    Fd vsock;                           // a listening socket
+};
+std::vector<vmm::DeviceConfig> boot_devices(BootFiles files);
+
+/// QEMU's bridges with the slots for devices that come later: its root bus cannot take any.
+inline constexpr std::array<const char*, 2> kHotplugBridges{"hotplug0", "hotplug1"};
+inline constexpr std::size_t kSlotsPerBridge = 31;  // 1 to 31
+
+/// QEMU's name for what it has for a device: of the chardev and the device itself.
+std::string qemu_id(const std::string& device);
+
+/// QEMU, which runs the guest, while pepita-vmm serves the devices.
+struct QemuPlan {
+    std::vector<std::string> arguments;  // without the program's name
+    std::vector<vmm::NumberedFd> files;  // kernel, initrd and console
+    vmm::NumberedFd qmp;                 // a socket
+    std::vector<vmm::NumberedFd>
+        back_ends;  // a socket for each device; the devices have the others
+};
+
+/// The processes of one machine. With KVM it is pepita-vmm alone. The sockets between the processes
+/// have numbers alone: Machine::start() makes them.
 struct MachinePlan {
     vmm::MachineConfig vmm;
-    std::vector<std::string> qemu_arguments;  // empty with KVM; without the program's name
+    std::optional<QemuPlan> qemu;
 };
 
 /// Pure: the same wish gives the same plan.
-MachinePlan plan_machine(const MachineWish& wish);
+MachinePlan plan_machine(MachineWish wish);
 
 }  // namespace pepita::shim

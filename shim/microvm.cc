@@ -55,7 +55,7 @@ constexpr const char* kPacking = "pack the root file system";
 constexpr const char* kFormatting = "make the scratch disk";
 
 // The limits of a pod are those of its machine.
-static_assert(runtime::PodSpec::kScratchMibMax == vmm::StoreConfig::kSizeMaxMib);
+static_assert(runtime::PodSpec::kScratchMibMax == vmm::DiskConfig::kStoreMax.value() >> 20U);
 
 /// The pepita-vmm that belongs to the running pepita-shim: beside it, or where the build has it.
 Result<std::string> find_vmm() {
@@ -203,32 +203,31 @@ Result<void> MachineMicrovm::start_machine() {
     const std::string kernels = spec_.data + "/kernels";
     TRY(make_directory(kernels, 0700));
     const std::string vmm = spec_.vmm.empty() ? TRY(find_vmm()) : spec_.vmm;
-    MachineFiles files;
-    files.kernel = TRY(vmm::open_vmlinux(guest + "/vmlinuz", kernels), "guest kernel");
-    files.initrd = TRY(open_file((guest + "/initramfs.cpio").c_str(), O_RDONLY));
-    files.root_disk = std::move(root_image_);
-    files.scratch_base = std::move(scratch_image_);
+    MachineWish wish;
+    wish.isolation = isolation_;
+    wish.memory = Bytes(spec_.memory_mib << 20U);
+    wish.vcpus = static_cast<std::uint32_t>(spec_.vcpus);
+    wish.kernel_words = TRY(read_guest_words(guest + "/command-line"));
+    wish.kernel = TRY(vmm::open_vmlinux(guest + "/vmlinuz", kernels), "guest kernel");
+    wish.initrd = TRY(open_file((guest + "/initramfs.cpio").c_str(), O_RDONLY));
+    if (isolation_ == Isolation::Kvm) {
+        wish.kvm = TRY(open_file("/dev/kvm", O_RDWR));
+    }
+    if (!spec_.guest_console.empty()) {
+        wish.console = TRY(open_console(spec_.guest_console));
+    }
     const JailUser user = jail_user(::getpid());
-    files.vsock_listener = TRY(directory_.listen_in_machine(kVsockName, user));
+    Fd vsock = TRY(directory_.listen_in_machine(kVsockName, user));
+    wish.devices = boot_devices({.root = std::move(root_image_),
+                                 .scratch = std::move(scratch_image_),
+                                 .scratch_size = scratch_size_,
+                                 .vsock = std::move(vsock)});
     const std::string ready_name =
         std::string(kVsockName) + "_" + std::to_string(runtime::kHostReadyPort);
     ready_ = TRY(ReadyListener::create(loop_, TRY(directory_.listen_in_machine(ready_name, user)),
                                        [this] { on_ready(); }));
-    if (isolation_ == Isolation::Kvm) {
-        files.kvm = TRY(open_file("/dev/kvm", O_RDWR));
-    }
-    if (!spec_.guest_console.empty()) {
-        files.console = TRY(open_console(spec_.guest_console));
-    }
-    const MachinePlan plan =
-        plan_machine({.isolation = isolation_,
-                      .memory = Bytes(spec_.memory_mib << 20U),
-                      .vcpus = static_cast<std::uint32_t>(spec_.vcpus),
-                      .has_console = static_cast<bool>(files.console),
-                      .kernel_words = TRY(read_guest_words(guest + "/command-line")),
-                      .scratch = scratch_size_});
     machine_ =
-        TRY(Machine::start(loop_, plan, std::move(files),
+        TRY(Machine::start(loop_, plan_machine(std::move(wish)),
                            {.vmm = vmm, .qemu = spec_.qemu, .directory = directory_.machine_path()},
                            [this](const MachineEnd& end) { on_machine_end(end); }));
     callbacks_.on_boot();

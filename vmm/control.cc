@@ -84,14 +84,7 @@ void Control::serve(std::string_view line, std::vector<Fd> fds) {
                      [this](const ResizeRequest& it) {
                          reply(without_text(host_.resize(it.id, it.size)));
                      },
-                     [this](const PauseRequest& /*it*/) {
-                         // Until the answer no other request is read.
-                         watch_.set_events(0);
-                         host_.pause([this](Result<void> outcome) {
-                             watch_.set_events(EPOLLIN);
-                             reply(without_text(std::move(outcome)));
-                         });
-                     },
+                     [this](const PauseRequest& /*it*/) { reply(without_text(host_.pause())); },
                      [this](const ResumeRequest& /*it*/) { reply(without_text(host_.resume())); }},
                *request);
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,8 +18,6 @@ namespace pepita::vmm {
 /// Thread: the device loop's.
 class DeviceHost {
 public:
-    using OnDone = std::move_only_function<void(Result<void>)>;
-
     DeviceHost() = default;
     DeviceHost(const DeviceHost&) = delete;
     DeviceHost& operator=(const DeviceHost&) = delete;
@@ -37,8 +34,9 @@ public:
     virtual Result<void> detach(std::string_view id) = 0;
     /// Errors: NotFound; InvalidArgument for a device without such a size.
     virtual Result<void> resize(std::string_view id, std::optional<Bytes> size) = 0;
-    /// `done` is called when no vCPU executes the guest. Errors: Unsupported without vCPUs.
-    virtual void pause(OnDone done) = 0;
+    /// Returns when no vCPU executes the guest. Errors: FailedPrecondition if that is so already;
+    /// Unsupported without vCPUs.
+    virtual Result<void> pause() = 0;
     virtual Result<void> resume() = 0;
 };
 

@@ -11,7 +11,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 #include "vmm/devices/disk.h"
 #include "vmm/devices/entropy.h"
 #include "vmm/devices/kind.h"

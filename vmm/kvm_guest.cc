@@ -51,7 +51,7 @@ struct KvmGuest::Parts {
     struct Attached {
         std::string id;
         MadeDevice made;
-        virtio::PciTransport* transport = nullptr;  // the bus owns it
+        PciTransport* transport = nullptr;  // the bus owns it
         PciAddress address{};
     };
     std::vector<Attached>::iterator find(std::string_view id) {
@@ -65,6 +65,7 @@ struct KvmGuest::Parts {
     EndPorts end_ports{[this](ExitReason reason) { machine->end(reason); }};
     std::unique_ptr<Serial> serial;
     std::vector<Attached> devices;
+    bool is_paused = false;
     PciHost pci{machine->mmio(), kPciWindows};
 };
 
@@ -127,12 +128,12 @@ Result<std::string> KvmGuest::attach(DeviceConfig device) {
     }
     const std::string name = name_of(device);
     MadeDevice made = TRY(make_device(device, parts.around));
-    const virtio::PciTransport::Surroundings surroundings{.loop = parts.around.loop,
-                                                          .memory = parts.machine->memory(),
-                                                          .messages = *parts.machine,
-                                                          .kicks = *parts.machine};
-    auto transport = TRY(virtio::PciTransport::create(*made.device, surroundings), name);
-    virtio::PciTransport* const borrowed = transport.get();
+    const PciTransport::Surroundings surroundings{.loop = parts.around.loop,
+                                                  .memory = parts.machine->memory(),
+                                                  .messages = *parts.machine,
+                                                  .kicks = *parts.machine};
+    auto transport = TRY(PciTransport::create(*made.device, surroundings), name);
+    PciTransport* const borrowed = transport.get();
     const PciAddress address = TRY(parts.pci.add(std::move(transport)), name);
     parts.devices.push_back({.id = std::move(device.id),
                              .made = std::move(made),
@@ -162,8 +163,20 @@ Result<void> KvmGuest::resize(std::string_view id, std::optional<Bytes> size) {
     return resize_device(found->made, id, size);
 }
 
-void KvmGuest::pause(OnDone done) { parts_->machine->pause(std::move(done)); }
+Result<void> KvmGuest::pause() {
+    if (std::exchange(parts_->is_paused, true)) {
+        return Error(Code::FailedPrecondition, "the machine is paused already");
+    }
+    parts_->machine->pause();
+    return {};
+}
 
-Result<void> KvmGuest::resume() { return parts_->machine->unpause(); }
+Result<void> KvmGuest::resume() {
+    if (!std::exchange(parts_->is_paused, false)) {
+        return Error(Code::FailedPrecondition, "the machine is not paused");
+    }
+    parts_->machine->resume();
+    return {};
+}
 
 }  // namespace pepita::vmm

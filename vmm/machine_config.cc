@@ -14,7 +14,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 #include "vmm/boot/layout.h"
 #include "vmm/device_config.h"
 #include "vmm/devices/kind.h"
@@ -251,6 +251,16 @@ void for_each_fd(MachineConfig& config, const std::function<void(NumberedFd&)>& 
     if (config.control) {
         call(*config.control);
     }
+}
+
+int number_fds(MachineConfig& config, int first) {
+    for_each_fd(config, [&first](NumberedFd& fd) { fd.number = first++; });
+    return first;
+}
+
+int number_fds(DeviceConfig& device, int first) {
+    for_each_fd(device, [&first](NumberedFd& fd) { fd.number = first++; });
+    return first;
 }
 
 Result<void> claim_fds(MachineConfig& config, const FdSource& source) {

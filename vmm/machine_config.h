@@ -82,6 +82,10 @@ Result<ControlRequest> parse_line(std::string_view line);
 /// Each descriptor that `config` names.
 void for_each_fd(MachineConfig& config, const std::function<void(NumberedFd&)>& call);
 
+/// Gives the descriptors the numbers from `first` on. Returns the number behind the last.
+int number_fds(MachineConfig& config, int first);
+int number_fds(DeviceConfig& device, int first);
+
 /// Owner of the descriptor with a number that a line names; an Fd that is not open where there is
 /// none. Called once for each number.
 using FdSource = std::function<Fd(int number)>;

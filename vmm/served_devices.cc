@@ -71,7 +71,7 @@ Result<void> ServedDevices::resize(std::string_view id, std::optional<Bytes> siz
     return found == devices_.end() ? no_device(id) : resize_device(found->made, id, size);
 }
 
-void ServedDevices::pause(OnDone done) { done(no_machine()); }
+Result<void> ServedDevices::pause() { return no_machine(); }
 
 Result<void> ServedDevices::resume() { return no_machine(); }
 

@@ -34,7 +34,7 @@ public:
     Result<std::string> attach(DeviceConfig device) override;
     Result<void> detach(std::string_view id) override;
     Result<void> resize(std::string_view id, std::optional<Bytes> size) override;
-    void pause(OnDone done) override;
+    Result<void> pause() override;
     Result<void> resume() override;
 
 private:

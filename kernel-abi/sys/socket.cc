@@ -147,13 +147,21 @@ Result<Fd> accept_client(FdRef listener) {
     return fd;
 }
 
-Result<std::pair<Fd, Fd>> socket_pair() {
+namespace {
+
+Result<std::pair<Fd, Fd>> pair_of(int type) {
     std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
         return Error::from_errno(errno, "socketpair");
     }
     return std::pair(Fd(ends[0]), Fd(ends[1]));
 }
+
+}  // namespace
+
+Result<std::pair<Fd, Fd>> socket_pair() { return pair_of(SOCK_STREAM); }
+
+Result<std::pair<Fd, Fd>> message_socket_pair() { return pair_of(SOCK_SEQPACKET); }
 
 Result<std::size_t> send_some(FdRef socket, std::span<const std::byte> bytes,
                               std::span<const FdRef> fds) {

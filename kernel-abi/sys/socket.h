@@ -38,6 +38,9 @@ Result<Fd> accept_client(FdRef listener);
 /// Two connected unix stream sockets, non-blocking.
 Result<std::pair<Fd, Fd>> socket_pair();
 
+/// The same of SOCK_SEQPACKET: a message is sent and received as a whole, with its descriptors.
+Result<std::pair<Fd, Fd>> message_socket_pair();
+
 // Neither of the two waits, also where the socket is somebody else's too, who may make it wait.
 
 /// Sends bytes and, beside the first of them, descriptors. Returns the count of bytes taken.

@@ -1,10 +1,14 @@
 #include "shim/machine_plan.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
 #include "test/support/golden.h"
@@ -12,6 +16,22 @@
 
 namespace pepita::shim {
 namespace {
+
+Fd some_file() { return *open_file("/dev/null", O_RDONLY); }
+
+MachineWish wish(Isolation isolation, std::optional<Bytes> scratch) {
+    MachineWish made{.isolation = isolation, .kernel_words = "their.word=1"};
+    made.kernel = some_file();
+    made.initrd = some_file();
+    if (isolation == Isolation::Kvm) {
+        made.kvm = some_file();
+    }
+    made.devices = boot_devices({.root = some_file(),
+                                 .scratch = scratch ? some_file() : Fd(),
+                                 .scratch_size = scratch,
+                                 .vsock = some_file()});
+    return made;
+}
 
 std::string lines(const std::string& title, const std::vector<std::string>& words) {
     std::string text = title + "\n";
@@ -21,43 +41,47 @@ std::string lines(const std::string& title, const std::vector<std::string>& word
     return text;
 }
 
-std::string text_of(const MachineWish& wish) {
-    const MachinePlan plan = plan_machine(wish);
+std::string text_of(MachineWish wish) {
+    const MachinePlan plan = plan_machine(std::move(wish));
     return lines("pepita-vmm", vmm::to_arguments(plan.vmm)) +
-           (plan.qemu_arguments.empty() ? "" : lines("qemu", plan.qemu_arguments));
+           (plan.qemu ? lines("qemu", plan.qemu->arguments) : "");
 }
 
 TEST(MachinePlan, KvmIsOneProcess) {
-    test::expect_golden("shim/machine_plan_kvm.txt", text_of({.isolation = Isolation::Kvm,
-                                                              .memory = 512_MiB,
-                                                              .vcpus = 4,
-                                                              .kernel_words = {},
-                                                              .scratch = 1024_MiB}));
+    MachineWish kvm = wish(Isolation::Kvm, 1024_MiB);
+    kvm.vcpus = 4;
+    test::expect_golden("shim/machine_plan_kvm.txt", text_of(std::move(kvm)));
 }
 
 TEST(MachinePlan, TcgDrivesTheSameDevicesOverVhostUser) {
-    test::expect_golden("shim/machine_plan_tcg.txt", text_of({.isolation = Isolation::Tcg,
-                                                              .memory = 256_MiB,
-                                                              .vcpus = 1,
-                                                              .kernel_words = {},
-                                                              .scratch = 64_MiB}));
+    MachineWish tcg = wish(Isolation::Tcg, 64_MiB);
+    tcg.memory = 256_MiB;
+    test::expect_golden("shim/machine_plan_tcg.txt", text_of(std::move(tcg)));
 }
 
 TEST(MachinePlan, AScratchDiskIsThereOnlyWhenAskedFor) {
     for (const Isolation isolation : {Isolation::Kvm, Isolation::Tcg}) {
-        EXPECT_EQ(
-            text_of({.isolation = isolation, .kernel_words = {}, .scratch = {}}).find("scratch"),
-            std::string::npos);
+        EXPECT_EQ(text_of(wish(isolation, std::nullopt)).find("scratch"), std::string::npos);
     }
 }
 
 TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
-    const std::string without =
-        text_of({.isolation = Isolation::Kvm, .kernel_words = {}, .scratch = {}});
-    EXPECT_EQ(without.find("console"), std::string::npos);
-    const std::string with = text_of(
-        {.isolation = Isolation::Kvm, .has_console = true, .kernel_words = {}, .scratch = {}});
-    EXPECT_NE(with.find("console=ttyS0"), std::string::npos);
+    EXPECT_EQ(text_of(wish(Isolation::Kvm, std::nullopt)).find("console"), std::string::npos);
+    MachineWish with = wish(Isolation::Kvm, std::nullopt);
+    with.console = some_file();
+    const std::string text = text_of(std::move(with));
+    EXPECT_NE(text.find("console=ttyS0"), std::string::npos);
+    EXPECT_NE(text.find(",console="), std::string::npos);
+}
+
+// The plan's own files come with their numbers; sockets are made when the processes start.
+TEST(MachinePlan, EachFileHasANumberOfItsOwnInItsProcess) {
+    const MachinePlan plan = plan_machine(wish(Isolation::Tcg, 64_MiB));
+    ASSERT_TRUE(plan.qemu.has_value());
+    EXPECT_EQ(plan.qemu->files.size(), 2U);
+    EXPECT_EQ(plan.qemu->back_ends.size(), plan.vmm.devices.size());
+    EXPECT_TRUE(static_cast<bool>(plan.vmm.devices[0].fds[0].fd));
+    EXPECT_FALSE(static_cast<bool>(plan.vmm.devices[0].front_end->fd));
 }
 
 TEST(MachinePlan, R35_QemuAppendsToTheConsolesFileThatItNeedNotOpen) {

@@ -65,6 +65,12 @@ Code if_equal(std::uint32_t address, std::uint32_t value, const Code& then) {
     return code + Code{{0x75, static_cast<std::uint8_t>(then.bytes.size())}} + then;  // jne
 }
 
+Code repeat(const Code& body) {
+    CHECK(body.bytes.size() <= 126);
+    const auto back = static_cast<std::uint8_t>(0x100 - (body.bytes.size() + 2));
+    return body + Code{{0xeb, back}};  // jmp
+}
+
 Code store(std::uint32_t address, std::uint32_t value) {
     Code code{{0xc7, 0x05}};  // mov dword [address], value
     append32(code, address);

@@ -34,6 +34,8 @@ Code halt();
 Code triple_fault();
 /// `then` where the 32-bit word at `address` is `value`, else on to what follows.
 Code if_equal(std::uint32_t address, std::uint32_t value, const Code& then);
+/// `body` for ever, unless it jumps or ends the machine.
+Code repeat(const Code& body);
 Code store(std::uint32_t address, std::uint32_t value);
 
 /// An ELF kernel in a memfd that is nothing but `code`, entered at its first instruction.

@@ -1,46 +1,30 @@
 #include "vmm/machine_config.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "vmm/device_config.h"
 
 namespace pepita::vmm {
 namespace {
 
-MachineConfig full() {
-    return {.kvm = KvmConfig{.kvm = InheritedFd{3},
-                             .kernel = InheritedFd{4},
-                             .initrd = InheritedFd{5},
-                             .command_line = "console=ttyS0 quiet",
-                             .memory = 768_MiB,
-                             .vcpus = 4,
-                             .console = InheritedFd{2}},
-            .disks = {{.file = InheritedFd{6},
-                       .access = Access::ReadOnly,
-                       .serial = "rootfs",
-                       .vhost_user = {},
-                       .store = {}},
-                      {.file = InheritedFd{7},
-                       .access = Access::ReadWrite,
-                       .serial = "a.B_c-9",
-                       .vhost_user = {},
-                       .store = {}},
-                      {.file = InheritedFd{9},
-                       .access = Access::ReadWrite,
-                       .serial = "scratch",
-                       .vhost_user = {},
-                       .store = StoreConfig{.size = 1024_MiB}}},
-            .vsock = VsockConfig{.guest_cid = 3,
-                                 .listener = InheritedFd{8},
-                                 .guest_prefix = "vsock.sock",
-                                 .vhost_user = {}},
-            .entropy = EntropyConfig{.vhost_user = {}}};
-}
+constexpr const char* kMachine = "--machine kvm=3,kernel=4";
+constexpr const char* kFull =
+    "--machine kvm=3,kernel=4,initrd=5,memory-mib=768,vcpus=4,console=2,command-line=quiet "
+    "--device disk,id=root,fd=6,read-only --device disk,id=a.B_c-9,fd=7 "
+    "--device vsock,id=vsock,fd=8,cid=3,prefix=vsock.sock "
+    "--device disk,id=scratch,fd=9,store=1024 --device entropy,id=rng --control 10";
 
 std::string joined(const std::vector<std::string>& arguments) {
     std::string all;
@@ -60,156 +44,164 @@ Result<MachineConfig> parse(const std::string& line) {
     return parse_arguments(arguments);
 }
 
-std::string refusal(const std::string& line) {
+std::string error_of(const std::string& line) {
     const auto config = parse(line);
-    return config ? "accepted" : config.error().message();
+    return config ? "none" : config.error().message();
 }
 
-constexpr const char* kMachine = "--kvm 3 --kernel 4 ";
+Fd some_file() { return *open_file("/dev/null", O_RDONLY); }
 
-TEST(MachineConfig, WritesItsCommandLine) {
-    EXPECT_EQ(joined(to_arguments(full())),
-              "--kvm 3 --kernel 4 --initrd 5 --memory-mib 768 --vcpus 4 "
-              "--command-line console=ttyS0 quiet --console 2 "
-              "--disk file=6,serial=rootfs,read-only --disk file=7,serial=a.B_c-9 "
-              "--disk store=1024,base=9,serial=scratch "
-              "--vsock cid=3,listener=8,prefix=vsock.sock --entropy pci");
+TEST(MachineConfig, WritesWhatItRead) {
+    const auto config = parse(kFull);
+    ASSERT_TRUE(config.has_value()) << config.error().message();
+    EXPECT_EQ(joined(to_arguments(*config)), kFull);
 }
 
-TEST(MachineConfig, ReadsWhatItWrites) {
-    EXPECT_EQ(parse_arguments(to_arguments(full())).value(), full());
+TEST(MachineConfig, DevicesKeepTheirOrder) {
+    const MachineConfig config = parse(kFull).value();
+    ASSERT_EQ(config.devices.size(), 5U);
+    EXPECT_EQ(name_of(config.devices[2]), "vsock 'vsock'");
+    EXPECT_EQ(name_of(config.devices[3]), "disk 'scratch'");
 }
 
 TEST(MachineConfig, ServedDevicesComeBackToo) {
-    MachineConfig config = full();
-    config.kvm.reset();
-    config.disks[0].vhost_user = InheritedFd{9};
-    config.disks[1].vhost_user = InheritedFd{10};
-    config.disks[2].vhost_user = InheritedFd{13};
-    config.vsock->vhost_user = InheritedFd{11};
-    config.entropy->vhost_user = InheritedFd{12};
-    EXPECT_EQ(parse_arguments(to_arguments(config)).value(), config);
+    constexpr const char* served =
+        "--device disk,id=root,fd=6,vhost-user=9,read-only "
+        "--device vsock,id=vsock,fd=8,vhost-user=10,cid=3,prefix=v "
+        "--device entropy,id=rng,vhost-user=11";
+    EXPECT_EQ(joined(to_arguments(parse(served).value())), served);
 }
 
 TEST(MachineConfig, DefaultsAreTheStructs) {
     const MachineConfig config = parse(kMachine).value();
-    EXPECT_EQ(config.kvm->memory, 512_MiB);
+    EXPECT_EQ(config.kvm->memory, KvmConfig{}.memory);
     EXPECT_EQ(config.kvm->vcpus, 1U);
-    EXPECT_EQ(config.kvm->command_line, "");
+    EXPECT_FALSE(config.kvm->console.has_value());
 }
 
-TEST(MachineConfig, EmptyCommandLineIsOne) {
-    EXPECT_TRUE(parse_arguments(
-                    std::vector<std::string>{"--kvm", "3", "--kernel", "4", "--command-line", ""})
-                    .has_value());
+TEST(MachineConfig, ACommandLineMayHaveCommas) {
+    const std::vector<std::string> arguments{
+        "--machine", "kvm=3,kernel=4,memory-mib=512,vcpus=1,command-line=console=ttyS0,,115200 x"};
+    const MachineConfig config = parse_arguments(arguments).value();
+    EXPECT_EQ(config.kvm->command_line, "console=ttyS0,115200 x");
+    EXPECT_EQ(to_arguments(config), arguments);
 }
 
 TEST(MachineConfig, LimitsAreHeld) {
-    const std::string machine = kMachine;
-    EXPECT_TRUE(parse(machine + "--memory-mib 16").has_value());
-    EXPECT_EQ(refusal(machine + "--memory-mib 15"),
-              "--memory-mib: '15' is not a number from 16 to 65536");
-    EXPECT_TRUE(parse(machine + "--memory-mib 65536").has_value());
-    EXPECT_NE(refusal(machine + "--memory-mib 65537"), "accepted");
-    EXPECT_TRUE(parse(machine + "--vcpus 8").has_value());
-    EXPECT_EQ(refusal(machine + "--vcpus 9"), "--vcpus: '9' is not a number from 1 to 8");
-    EXPECT_NE(refusal(machine + "--vcpus 0"), "accepted");
-    EXPECT_TRUE(parse(machine + "--command-line " + std::string(2047, 'x')).has_value());
-    EXPECT_EQ(refusal(machine + "--command-line " + std::string(2048, 'x')),
-              "--command-line: 2048 B; Linux takes 2047");
-}
-
-TEST(MachineConfig, NumbersAreNothingButDigits) {
-    const std::string machine = kMachine;
-    EXPECT_NE(refusal(machine + "--vcpus 1x"), "accepted");
-    EXPECT_NE(refusal(machine + "--vcpus -1"), "accepted");
-    EXPECT_NE(refusal(machine + "--vcpus +1"), "accepted");
-    EXPECT_NE(refusal(machine + "--vcpus 99999999999999999999"), "accepted");
-    EXPECT_EQ(refusal("--kvm -1 --kernel 4"), "--kvm: '-1' is not a number from 0 to 1048575");
-}
-
-TEST(MachineConfig, OptionsAreKnownAndComeOnceWithTheirValue) {
-    const std::string machine = kMachine;
-    EXPECT_EQ(refusal(machine + "--frob 1"), "--frob: unknown option");
-    EXPECT_EQ(refusal(machine + "--vcpus"), "--vcpus: unknown option, or one without its value");
-    EXPECT_EQ(refusal(machine + "--kvm 5"), "--kvm: is given twice");
-    EXPECT_EQ(refusal(machine + "--entropy pci --entropy pci"), "--entropy: is given twice");
+    const auto with = [](const std::string& field) {
+        return error_of(std::string(kMachine) + "," + field);
+    };
+    EXPECT_EQ(with("memory-mib=16"), "none");
+    EXPECT_EQ(with("memory-mib=15"),
+              "option '--machine': 'memory-mib': must be a whole number from 16 to 65536");
+    EXPECT_EQ(with("memory-mib=65536"), "none");
+    EXPECT_NE(with("memory-mib=65537"), "none");
+    EXPECT_EQ(with("vcpus=8"), "none");
+    EXPECT_NE(with("vcpus=9"), "none");
+    EXPECT_NE(with("vcpus=0"), "none");
+    EXPECT_EQ(with("command-line=" + std::string(2047, 'x')), "none");
+    EXPECT_NE(with("command-line=" + std::string(2048, 'x')), "none");
+    EXPECT_EQ(with("console=1048575"), "none");
+    EXPECT_NE(with("console=1048576"), "none");
 }
 
 TEST(MachineConfig, MachineNeedsItsKvmAndItsKernel) {
-    EXPECT_EQ(refusal("--kvm 3"), "--kernel: is missing");
-    EXPECT_EQ(refusal("--kernel 4"),
-              "--kvm: is missing, and the machine's other options are there");
-    EXPECT_EQ(refusal(""), "neither a machine nor a device is asked for");
+    EXPECT_EQ(error_of("--machine kvm=3"), "option '--machine': 'kernel' is missing");
+    EXPECT_EQ(error_of("--machine kernel=3"), "option '--machine': 'kvm' is missing");
+    EXPECT_EQ(error_of("--control 3"), "neither a machine nor a device is asked for");
+    EXPECT_EQ(error_of("--frob 3"), "unknown option '--frob'");
+    EXPECT_EQ(error_of(std::string(kMachine) + " " + kMachine),
+              "option '--machine': is given twice");
 }
 
-TEST(MachineConfig, DiskIsCheckedKeyByKey) {
-    const std::string disk = std::string(kMachine) + "--disk ";
-    EXPECT_EQ(refusal(disk + "serial=a"), "--disk: 'file' is missing");
-    EXPECT_EQ(refusal(disk + "file=6"), "--disk: 'serial' is missing");
-    EXPECT_EQ(refusal(disk + "file=6,serial=a,format=qcow2"), "--disk: unknown key 'format'");
-    EXPECT_EQ(refusal(disk + "file=6,file=7,serial=a"), "--disk: 'file' is given twice");
-    EXPECT_EQ(refusal(disk + "file=6,serial=a,read-only=yes"),
-              "--disk: 'read-only' takes no value");
-    EXPECT_EQ(refusal(disk + "file=6,serial=a,"), "--disk: unknown key ''");
-    EXPECT_TRUE(parse(disk + "file=6,serial=" + std::string(20, 'a')).has_value());
-    EXPECT_NE(refusal(disk + "file=6,serial=" + std::string(21, 'a')), "accepted");
-    EXPECT_EQ(refusal(disk + "file=6,serial=a/b"),
-              "--disk: serial 'a/b' is not 1 to 20 letters of [A-Za-z0-9._-]");
+TEST(MachineConfig, DeviceIsCheckedKeyByKey) {
+    const auto device = [](const std::string& text) {
+        return error_of(std::string(kMachine) + " --device " + text);
+    };
+    EXPECT_EQ(device("disk,id=a,fd=3"), "none");
+    EXPECT_EQ(device("tape,id=a,fd=3"), "option '--device': unknown kind 'tape'");
+    EXPECT_EQ(device("disk,fd=3"), "option '--device': disk: 'id' is missing");
+    EXPECT_EQ(device("disk,id=a"), "option '--device': disk: 'fd' has 0 descriptors, not 1");
+    EXPECT_EQ(device("disk,id=a,fd=3+4"), "option '--device': disk: 'fd' has 2 descriptors, not 1");
+    EXPECT_EQ(device("entropy,id=a,fd=3"),
+              "option '--device': entropy: 'fd' has 1 descriptors, not 0");
+    EXPECT_EQ(device("disk,id=a,fd=x"),
+              "option '--device': disk: 'fd': must be a whole number from 0 to 1048575");
+    EXPECT_EQ(device("disk,id=a,fd=3,cid=3"), "option '--device': disk: unknown key 'cid'");
+    EXPECT_EQ(device("disk,id=" + std::string(20, 'x') + ",fd=3"), "none");
+    EXPECT_EQ(device("disk,id=" + std::string(21, 'x') + ",fd=3"),
+              "option '--device': disk: 'id': must be 1 to 20 of [A-Za-z0-9._-]");
+    EXPECT_NE(device("disk,id=a/b,fd=3"), "none");
+    EXPECT_EQ(device("disk,id=a,fd=3,store=65536"), "none");
+    EXPECT_NE(device("disk,id=a,fd=3,store=65537"), "none");
+    EXPECT_NE(device("disk,id=a,fd=3,store=0"), "none");
+    EXPECT_EQ(device("disk,id=a,fd=3,store=1,read-only"),
+              "option '--device': disk: 'store' is for a disk that is written");
+    EXPECT_EQ(device("vsock,id=a,fd=3,prefix=p"), "option '--device': vsock: 'cid' is missing");
+    EXPECT_NE(device("vsock,id=a,fd=3,cid=2,prefix=p"), "none");
+    EXPECT_EQ(device("vsock,id=a,fd=3,cid=3,prefix=" + std::string(90, 'p')), "none");
+    EXPECT_NE(device("vsock,id=a,fd=3,cid=3,prefix=" + std::string(91, 'p')), "none");
 }
 
-TEST(MachineConfig, StoreIsCheckedKeyByKey) {
-    const std::string disk = std::string(kMachine) + "--disk ";
-    EXPECT_EQ(parse(disk + "store=1,base=6,serial=a").value().disks.at(0).store->size, 1_MiB);
-    EXPECT_TRUE(parse(disk + "store=65536,base=6,serial=a").has_value());
-    for (const char* size : {"", "0", "65537", "64M", "99999999999999999999"}) {
-        EXPECT_EQ(refusal(disk + "store=" + size + ",base=6,serial=a"),
-                  "--disk: '" + std::string(size) + "' is not a number from 1 to 65536");
-    }
-    EXPECT_EQ(refusal(disk + "store=64,serial=a"), "--disk: 'base' is missing");
-    EXPECT_EQ(refusal(disk + "store=64,base=6"), "--disk: 'serial' is missing");
-    EXPECT_EQ(refusal(disk + "store=64,file=6,serial=a"), "--disk: unknown key 'file'");
-    EXPECT_EQ(refusal(disk + "store=64,base=6,serial=a,read-only"),
-              "--disk: unknown key 'read-only'");
-    EXPECT_EQ(refusal(disk + "file=6,base=6,serial=a"), "--disk: unknown key 'base'");
-}
-
-TEST(MachineConfig, DiskCountLimitIsHeld) {
+TEST(MachineConfig, DevicesHaveIdsOfTheirOwnAndAreNotTooMany) {
+    EXPECT_EQ(error_of(std::string(kMachine) + " --device disk,id=a,fd=3 --device entropy,id=a"),
+              "disk 'a': the id is used twice");
     std::string line = kMachine;
-    for (int i = 0; i < 16; ++i) {
-        line += "--disk file=6,serial=a ";
+    for (std::size_t i = 0; i < MachineConfig::kDevicesMax; ++i) {
+        line += " --device entropy,id=e" + std::to_string(i);
     }
-    EXPECT_TRUE(parse(line).has_value());
-    EXPECT_EQ(refusal(line + "--disk file=6,serial=a"), "--disk: more than 16 disks");
-}
-
-TEST(MachineConfig, VsockIsCheckedKeyByKey) {
-    const std::string vsock = std::string(kMachine) + "--vsock ";
-    EXPECT_EQ(refusal(vsock + "cid=2,listener=5,prefix=p"),
-              "--vsock: '2' is not a number from 3 to 4294967294");
-    EXPECT_NE(refusal(vsock + "cid=4294967295,listener=5,prefix=p"), "accepted");
-    EXPECT_TRUE(parse(vsock + "cid=4294967294,listener=5,prefix=p").has_value());
-    EXPECT_EQ(refusal(vsock + "cid=3,listener=5"), "--vsock: 'prefix' is missing");
-    EXPECT_TRUE(parse(vsock + "cid=3,listener=5,prefix=" + std::string(90, 'p')).has_value());
-    EXPECT_EQ(refusal(vsock + "cid=3,listener=5,prefix=" + std::string(91, 'p')),
-              "--vsock: prefix of 91 B; 1 to 90 are possible");
-}
-
-TEST(MachineConfig, EntropySaysWhere) {
-    const std::string entropy = std::string(kMachine) + "--entropy ";
-    EXPECT_TRUE(parse(entropy + "pci").has_value());
-    EXPECT_EQ(refusal(entropy + "mmio"), "--entropy: unknown key 'mmio'");
-    EXPECT_EQ(refusal(entropy + "pci=1"), "--entropy: unknown key 'pci'");
-    EXPECT_EQ(refusal("--entropy vhost-user="), "--entropy: '' is not a number from 0 to 1048575");
+    EXPECT_EQ(error_of(line), "none");
+    EXPECT_EQ(error_of(line + " --device entropy,id=more"),
+              "option '--device': is given more than 62 times");
 }
 
 TEST(MachineConfig, FrontEndsBelongToDevicesWithoutAMachine) {
-    EXPECT_EQ(refusal(std::string(kMachine) + "--disk file=6,serial=a,vhost-user=9"),
-              "--disk: 'vhost-user' is for devices without --kvm");
-    EXPECT_EQ(refusal("--disk file=6,serial=a"),
-              "--disk: 'vhost-user' is missing, and there is no --kvm");
-    EXPECT_EQ(refusal("--entropy pci"),
-              "--entropy: 'vhost-user' is missing, and there is no --kvm");
+    EXPECT_EQ(error_of(std::string(kMachine) + " --device entropy,id=a,vhost-user=5"),
+              "entropy 'a': 'vhost-user' is for devices without --machine");
+    EXPECT_EQ(error_of("--device entropy,id=a"),
+              "entropy 'a': 'vhost-user' is missing, and there is no --machine");
+}
+
+TEST(MachineConfig, DescriptorsAreNumberedInTheirOrder) {
+    MachineConfig config = parse(kFull).value();
+    EXPECT_EQ(number_fds(config, 20), 29);
+    EXPECT_EQ(config.kvm->kvm.number, 20);
+    EXPECT_EQ(config.devices[0].fds[0].number, 24);
+    EXPECT_EQ(config.control->number, 28);
+}
+
+TEST(MachineConfig, DescriptorsAreClaimedOnce) {
+    DeviceConfig device = parse_device("disk,id=a,fd=1,vhost-user=2").value();
+    const auto claimed = claim_fds(device, [](int /*number*/) { return some_file(); });
+    ASSERT_TRUE(claimed.has_value());
+    EXPECT_TRUE(static_cast<bool>(device.fds[0].fd));
+    EXPECT_TRUE(static_cast<bool>(device.front_end->fd));
+
+    DeviceConfig twice = parse_device("disk,id=a,fd=1,vhost-user=1").value();
+    EXPECT_EQ(claim_fds(twice, [](int /*number*/) { return some_file(); }).error().message(),
+              "descriptor 1 is used twice");
+    DeviceConfig absent = parse_device("disk,id=a,fd=1").value();
+    EXPECT_EQ(claim_fds(absent, [](int /*number*/) { return Fd(); }).error().message(),
+              "descriptor 1 is not there");
+}
+
+TEST(ControlLine, WritesWhatItRead) {
+    for (const std::string_view line :
+         {"--device disk,id=data,fd=0,read-only", "--detach data", "--resize id=data",
+          "--resize id=data,size-mib=64", "--pause", "--resume"}) {
+        const auto request = parse_line(line);
+        ASSERT_TRUE(request.has_value()) << line << ": " << request.error().message();
+        EXPECT_EQ(to_line(*request), line);
+    }
+}
+
+TEST(ControlLine, HasOneRequest) {
+    EXPECT_EQ(parse_line("").error().message(), "unexpected argument ''");
+    EXPECT_EQ(parse_line("data").error().message(), "unexpected argument 'data'");
+    EXPECT_EQ(parse_line("--pause --resume").error().message(), "one request a line");
+    EXPECT_EQ(parse_line("--detach").error().message(), "option '--detach' needs a value");
+    EXPECT_EQ(parse_line("--machine kvm=3,kernel=4").error().message(),
+              "unknown option '--machine'");
 }
 
 }  // namespace

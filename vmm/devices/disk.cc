@@ -12,13 +12,13 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 #include "storage/block_device.h"
 #include "storage/file_device.h"
+#include "storage/store_disk.h"
+#include "storage/virtio_block.h"
 #include "vmm/device_config.h"
 #include "vmm/devices/kind.h"
-#include "vmm/store_disk.h"
-#include "vmm/virtio/block/device.h"
 
 namespace pepita::vmm {
 namespace {
@@ -61,7 +61,7 @@ Result<MadeDevice> make_file(DeviceConfig& device, Access access,
         std::move(device.fds[0].fd),
         access == Access::ReadOnly ? storage::Access::ReadOnly : storage::Access::ReadWrite,
         around.files));
-    auto block = TRY(virtio::Block::create(around.loop, std::move(file), device.id));
+    auto block = TRY(storage::VirtioBlock::create(around.loop, std::move(file), device.id));
     auto resize = [&disk = *block](std::optional<Bytes> size) -> Result<void> {
         if (size) {
             return Error(Code::InvalidArgument, "the disk is as large as its file");
@@ -73,9 +73,9 @@ Result<MadeDevice> make_file(DeviceConfig& device, Access access,
 
 // The size of a store is a quota that its memory was limited for.
 Result<MadeDevice> make_store(DeviceConfig& device, Bytes size, const DeviceSurroundings& around) {
-    auto store = TRY(make_store_disk(size, std::move(device.fds[0].fd)));
+    auto store = TRY(storage::make_store_disk(size, std::move(device.fds[0].fd)));
     return MadeDevice{
-        .device = TRY(virtio::Block::create(around.loop, std::move(store), device.id)),
+        .device = TRY(storage::VirtioBlock::create(around.loop, std::move(store), device.id)),
         .resize = {}};
 }
 

@@ -6,13 +6,13 @@
 #include "kernel-abi/sys/result.h"
 #include "vmm/device_config.h"
 #include "vmm/devices/kind.h"
-#include "vmm/virtio/entropy/device.h"
+#include "vmm/entropy/device.h"
 
 namespace pepita::vmm {
 namespace {
 
 Result<MadeDevice> make(DeviceConfig& /*device*/, const DeviceSurroundings& around) {
-    return MadeDevice{.device = std::make_unique<virtio::Entropy>(around.loop), .resize = {}};
+    return MadeDevice{.device = std::make_unique<Entropy>(around.loop), .resize = {}};
 }
 
 }  // namespace

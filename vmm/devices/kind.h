@@ -14,10 +14,10 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
-#include "runtime/option_rules.h"
+#include "kernel-abi/virtio/device.h"
+#include "runtime/rpc/options.h"
 #include "storage/file_ring.h"
 #include "vmm/device_config.h"
-#include "vmm/virtio/device.h"
 
 namespace pepita::vmm {
 

@@ -9,11 +9,11 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
-#include "runtime/option_rules.h"
+#include "runtime/rpc/options.h"
 #include "vmm/device_config.h"
 #include "vmm/devices/kind.h"
-#include "vmm/virtio/vsock/device.h"
-#include "vmm/virtio/vsock/muxer.h"
+#include "vmm/vsock/device.h"
+#include "vmm/vsock/muxer.h"
 
 namespace pepita::vmm {
 namespace {
@@ -42,10 +42,10 @@ constexpr auto kRules = device_rules(std::to_array<DeviceRule>({
 
 Result<MadeDevice> make(DeviceConfig& device, const DeviceSurroundings& around) {
     auto& vsock = std::get<VsockConfig>(device.kind);
-    virtio::vsock::Options options;
+    vsock::Options options;
     options.guest_cid = vsock.guest_cid;
     options.guest_prefix = std::move(vsock.guest_prefix);
-    return MadeDevice{.device = TRY(virtio::vsock::VsockDevice::create(
+    return MadeDevice{.device = TRY(vsock::VsockDevice::create(
                           around.loop, std::move(device.fds[0].fd), std::move(options))),
                       .resize = {}};
 }

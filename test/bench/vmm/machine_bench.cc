@@ -30,7 +30,6 @@
 #include "test/support/tiny_guest.h"
 #include "vmm/boot/layout.h"
 #include "vmm/machine.h"
-#include "vmm/machine_config.h"
 
 namespace pepita::bench {
 namespace {
@@ -277,18 +276,10 @@ void bench_residence(const Programs& programs, FdRef kvm) {
 }
 
 Programs programs_of(const std::string& vmm, const std::string& bare) {
-    const vmm::MachineConfig config{.kvm = vmm::KvmConfig{.kvm = vmm::InheritedFd{3},
-                                                          .kernel = vmm::InheritedFd{4},
-                                                          .initrd = {},
-                                                          .command_line = "",
-                                                          .memory = kMemory,
-                                                          .vcpus = 1,
-                                                          .console = vmm::InheritedFd{5}},
-                                    .disks = {},
-                                    .vsock = {},
-                                    .entropy = vmm::EntropyConfig{}};
-    std::vector<std::string> ours = vmm::to_arguments(config);
-    ours.insert(ours.begin(), vmm);
+    std::vector<std::string> ours{
+        vmm, "--machine",
+        "kvm=3,kernel=4,console=5,vcpus=1,memory-mib=" + std::to_string(kMemory.value() >> 20U),
+        "--device", "entropy,id=rng"};
     return {.ours = {.name = "pepita-vmm", .command = std::move(ours)},
             .bare = {.name = "bare", .command = {bare}},
             .qemu = {.name = "QEMU microvm",
