@@ -49,6 +49,8 @@ public:
 
     /// The process whose death is the guest's: QEMU's with TCG, else pepita-vmm's.
     int pid() const;
+    /// pepita-vmm's.
+    int vmm_pid() const { return vmm_->child.pid(); }
 
     /// Ends it now. on_end follows.
     void kill();

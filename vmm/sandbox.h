@@ -48,39 +48,59 @@ inline constexpr std::array kVcpu = {
 
 /// The main thread once the machine is made: all devices, the buses, the end.
 inline constexpr std::array kDeviceLoop = {
-    detail::only(SYS_epoll_wait), detail::only(SYS_epoll_ctl), detail::only(SYS_poll),
-    detail::only(SYS_read), detail::only(SYS_write), detail::only(SYS_readv),
+    detail::only(SYS_epoll_wait),
+    detail::only(SYS_epoll_ctl),
+    detail::only(SYS_poll),
+    detail::only(SYS_read),
+    detail::only(SYS_write),
+    detail::only(SYS_readv),
     detail::only(SYS_writev),
     detail::only(SYS_preadv),  // of a disk in memory, which io_uring would have a worker do
     detail::only(SYS_pwritev),
     detail::only(SYS_preadv2),  // a front end's eventfd, which must not make us wait
-    detail::only(SYS_sendmsg), detail::only(SYS_sendto), detail::only(SYS_recvmsg),
-    detail::only(SYS_recvfrom), detail::only(SYS_accept4), detail::only(SYS_socket, 0, AF_UNIX),
-    detail::only(SYS_connect), detail::only(SYS_shutdown), detail::only(SYS_io_uring_enter),
-    detail::only(SYS_getrandom), detail::only(SYS_ioctl, 1, abi::kvm::kSignalMsi),
+    detail::only(SYS_sendmsg),
+    detail::only(SYS_sendto),
+    detail::only(SYS_recvmsg),
+    detail::only(SYS_recvfrom),
+    detail::only(SYS_accept4),
+    detail::only(SYS_socket, 0, AF_UNIX),
+    detail::only(SYS_connect),
+    detail::only(SYS_shutdown),
+    detail::only(SYS_io_uring_enter),
+    detail::only(SYS_getrandom),
+    detail::only(SYS_ioctl, 1, abi::kvm::kSignalMsi),
     detail::only(SYS_ioctl, 1, abi::kvm::kIoEventFd),
     detail::only(SYS_ioctl, 1, FIONREAD),  // how much a vsock client has for the guest
     detail::not_executable(SYS_mmap, 2),
     detail::not_executable(SYS_mprotect, 2),  // malloc grows an arena with it
-    detail::only(SYS_munmap), detail::only(SYS_mremap), detail::only(SYS_brk),
-    detail::only(SYS_madvise), detail::only(SYS_close), detail::only(SYS_fstat),
+    detail::only(SYS_munmap),
+    detail::only(SYS_mremap),
+    detail::only(SYS_brk),
+    detail::only(SYS_madvise),
+    detail::only(SYS_close),
+    detail::only(SYS_fstat),
     detail::only(SYS_newfstatat),  // what glibc makes of fstat(2)
-    detail::only(SYS_fcntl), detail::only(SYS_eventfd2), detail::only(SYS_futex),
-    detail::only(SYS_sched_yield), detail::only(SYS_clock_gettime),
+    detail::only(SYS_fcntl),
+    detail::only(SYS_eventfd2),
+    detail::only(SYS_futex),
+    detail::only(SYS_sched_yield),
+    detail::only(SYS_clock_gettime),
     detail::only(SYS_getpid),  // stopping vCPU threads, and abort(3) after a failed CHECK
-    detail::only(SYS_gettid), detail::only(SYS_tgkill), detail::only(SYS_rt_sigaction),
-    detail::only(SYS_rt_sigprocmask), detail::only(SYS_rt_sigreturn),
-    detail::only(SYS_restart_syscall), detail::only(SYS_exit), detail::only(SYS_exit_group),
-    // Devices that are attached while the guest runs (control.h). What FileDevice looks at, of a
-    // descriptor that it was given:
-    detail::only(SYS_fstatfs),                  // whether the file is in memory
-    detail::only(SYS_ioctl, 1, BLKGETSIZE64),   // how large a block device is
-    detail::only(SYS_statx, 2, AT_EMPTY_PATH),  // how O_DIRECT wants memory aligned
-    detail::only(SYS_pread64),                  // the same before Linux 6.1; a store's base
-    // What a store of its own takes (storage/store_disk.h):
-    detail::only(SYS_memfd_create),  // its memory
-    detail::only(SYS_ftruncate),     // how much of it at most
-    detail::only(SYS_lseek),         // where its base has data
+    detail::only(SYS_gettid),
+    detail::only(SYS_tgkill),
+    detail::only(SYS_rt_sigaction),
+    detail::only(SYS_rt_sigprocmask),
+    detail::only(SYS_rt_sigreturn),
+    detail::only(SYS_restart_syscall),
+    detail::only(SYS_fstatfs),                  // attach: whether a disk's file is in memory
+    detail::only(SYS_ioctl, 1, BLKGETSIZE64),   // attach: how large a block device is
+    detail::only(SYS_statx, 2, AT_EMPTY_PATH),  // attach: how O_DIRECT wants memory aligned
+    detail::only(SYS_pread64),                  // attach: the same before Linux 6.1; a store's base
+    detail::only(SYS_memfd_create),             // attach: a store's memory,
+    detail::only(SYS_ftruncate),                // how much of it at most,
+    detail::only(SYS_lseek),                    // and where its base has data
+    detail::only(SYS_exit),
+    detail::only(SYS_exit_group),
 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

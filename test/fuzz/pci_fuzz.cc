@@ -118,7 +118,7 @@ struct Guest {
     std::array<SlowDevice, 2> devices;
     PciHost host{mmio,
                  {.memory32 = {.start = 0xc000'0000, .size = 0x10'0000},
-                  .memory64 = {.start = kMemory64, .size = 0x2'0000}}};
+                  .memory64 = {.start = kMemory64, .size = 0x1000'0000}}};
 };
 
 // One thing that the guest does: 14 bytes of input.
@@ -128,6 +128,12 @@ struct Act {
     std::uint32_t at;
     std::uint64_t value;
 } __attribute__((packed));
+
+// The two BARs, one behind the other, and a little behind them.
+std::uint64_t bar_address(std::uint64_t offset) {
+    constexpr std::uint64_t device = 8 * PciHost::kBarMax.value();
+    return offset < 0x8000 ? kMemory64 + device + offset : kMemory64 + 2 * device + offset - 0x8000;
+}
 
 void access(const AddressMap& map, std::uint64_t at, const Act& act) {
     std::array<std::byte, 8> bytes{};
@@ -150,7 +156,7 @@ void perform(Guest& guest, const Act& act) {
             access(guest.mmio, kEcam + 0x8000 + act.at % 0x100, act);
             break;
         case 2:  // where the BARs are at first
-            access(guest.mmio, kMemory64 + act.at % 0x1'0100, act);
+            access(guest.mmio, bar_address(act.at % 0x1'0100), act);
             break;
         case 3:  // where it may have put them
             access(guest.mmio, 0xc000'0000 + act.at % 0x10'0100, act);

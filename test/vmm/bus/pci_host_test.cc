@@ -29,7 +29,7 @@ constexpr std::uint64_t kBarSize = 0x4000;
 constexpr PciHost::Windows kWindows{.memory32 = {.start = 0xc000'0000, .size = 0x1000'0000},
                                     .memory64 = {.start = 0x20'0000'0000, .size = 0x1000'0000}};
 
-constexpr std::uint64_t kFirstBar = kWindows.memory64.start + PciHost::kBarMax.value();
+constexpr std::uint64_t kFirstBar = kWindows.memory64.start + 8 * PciHost::kBarMax.value();
 
 // Answers reads of its BAR with its own mark; remembers the last write.
 class FakeFunction final : public PciFunction {
@@ -183,9 +183,9 @@ TEST_F(PciHostTest, FunctionZeroStaysWhileOthersAreBesideIt) {
 TEST_F(PciHostTest, BarsArePresetApartAndAligned) {
     add(1, Bytes(0x1000));
     add(2, Bytes(0x4000));
-    EXPECT_EQ(config(1, pci::kBar0, 4), 0x10'0000U | pci::kBarMemory64);
+    EXPECT_EQ(config(1, pci::kBar0, 4), 0x80'0000U | pci::kBarMemory64);
     EXPECT_EQ(config(1, pci::kBar1, 4), 0x20U);
-    EXPECT_EQ(config(2, pci::kBar0, 4), 0x20'0000U | pci::kBarMemory64);
+    EXPECT_EQ(config(2, pci::kBar0, 4), 0x100'0000U | pci::kBarMemory64);
 }
 
 TEST_F(PciHostTest, AllOnesInABarGiveItsSize) {
