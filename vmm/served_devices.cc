@@ -62,6 +62,7 @@ Result<void> ServedDevices::detach(std::string_view id) {
     if (found == devices_.end()) {
         return no_device(id);
     }
+    found->transport.reset();  // it resets the device, which must still be there
     devices_.erase(found);
     return {};
 }

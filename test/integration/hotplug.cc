@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -82,6 +83,8 @@ public:
     Scenario(Isolation isolation, const std::string& vmm, const std::string& guest,
              const std::string& initramfs, const std::string& directory)
         : isolation_(isolation), console_(temporary_file(0)) {
+        // QEMU opens it again, as a user of its own.
+        (void)::fchmod(console_.ref().number(), 0666);
         MachineWish wish;
         wish.isolation = isolation;
         wish.memory = 256_MiB;

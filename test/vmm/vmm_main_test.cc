@@ -405,6 +405,17 @@ TEST_F(ServedControl, AttachedDeviceServesItsFrontEndUntilItIsDetached) {
     EXPECT_TRUE(answers(front_end_));
 }
 
+TEST_F(ServedControl, DevicesBehindADetachedOneGoOn) {
+    auto first = socket_pair();
+    auto second = socket_pair();
+    ASSERT_TRUE(first.has_value() && second.has_value());
+    EXPECT_EQ(control_->attach("--device entropy,id=first,vhost-user=0", first->second), "ok");
+    EXPECT_EQ(control_->attach("--device entropy,id=second,vhost-user=0", second->second), "ok");
+    EXPECT_TRUE(answers(first->first));
+    EXPECT_EQ(control_->request("--detach first"), "ok");
+    EXPECT_TRUE(answers(second->first));
+}
+
 TEST_F(ServedControl, HasNoVcpusToPause) {
     EXPECT_EQ(control_->request("--pause"), "error the vCPUs are not in this process");
     EXPECT_EQ(control_->request("--resume"), "error the vCPUs are not in this process");

@@ -63,7 +63,9 @@ public:
     std::optional<std::uint64_t> written_at;
 
 private:
-    PciConfig config_{{.vendor = 0x1234, .device = 0x5678, .class_code = 0xff0000}};
+    static constexpr PciConfig::Identity kIdentity{
+        .vendor = 0x1234, .device = 0x5678, .class_code = 0xff0000};
+    PciConfig config_{kIdentity};
     std::uint64_t mark_;
 };
 
