@@ -125,11 +125,14 @@ void VirtioBlock::start(const virtio::Session& session) {
     can_flush_ = (session.features & abi::kVirtioBlkFFlush) != 0;
 }
 
-void VirtioBlock::start_queue(std::uint16_t queue, virtio::Ring ring) {
-    if (queue < queues_.size() && notifier_ != nullptr && queues_[queue] == nullptr) {
-        queues_[queue] = std::make_unique<Queue>(std::move(ring));
-        serve();
+Result<std::size_t> VirtioBlock::start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) {
+    if (queue >= queues_.size() || notifier_ == nullptr || queues_[queue] != nullptr) {
+        return std::size_t{0};
     }
+    queues_[queue] = std::make_unique<Queue>(TRY(setup.open()));
+    const std::size_t inherited = queues_[queue]->ring.inherited();
+    serve();
+    return inherited;
 }
 
 std::uint16_t VirtioBlock::stop_queue(std::uint16_t queue) {

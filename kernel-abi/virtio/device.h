@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/virtio/guest_memory.h"
 #include "kernel-abi/virtio/ring.h"
+#include "kernel-abi/virtio/vhost_user/inflight.h"
 
 namespace pepita::virtio {
 
@@ -38,6 +40,18 @@ struct Session {
     const GuestMemory& memory;
     std::uint64_t features = 0;  // acked by the driver, a subset of what we offered
     Notifier& notifier;
+};
+
+/// A queue as its driver configured it: all that it takes to serve the queue, in this process or in
+/// another that the device is a front end of. `memory` is the session's.
+struct QueueSetup {
+    const GuestMemory& memory;
+    RingGeometry geometry;
+    std::uint64_t features = 0;
+    std::optional<InflightQueue> inflight;
+
+    /// Errors: Ring::open()'s.
+    Result<Ring> open() const { return Ring::open(memory, geometry, features, inflight); }
 };
 
 /// One virtio device, whatever carries it. It knows rings and nothing of transports.
@@ -73,8 +87,10 @@ public:
 
     virtual void start(const Session& session) = 0;
 
-    /// Takes the queue into use and serves what is already in it.
-    virtual void start_queue(std::uint16_t queue, Ring ring) = 0;
+    /// Takes the queue into use and serves what is already in it. Returns how many requests of a
+    /// killed predecessor are served again (Ring::inherited()). Errors: QueueSetup::open()'s; the
+    /// queue is not started then.
+    virtual Result<std::size_t> start_queue(std::uint16_t queue, const QueueSetup& setup) = 0;
 
     /// Waits for what is in flight in this queue, gives its ring up, and says where a successor has
     /// to begin (RingGeometry::next). A queue that was not started gives 0.

@@ -48,9 +48,10 @@ public:
         CHECK(notifier_ == nullptr);
         notifier_ = &session.notifier;
     }
-    void start_queue(std::uint16_t queue, virtio::Ring ring) override {
+    Result<std::size_t> start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) override {
         CHECK(notifier_ != nullptr);
-        CHECK(rings_.emplace(queue, std::move(ring)).second);
+        CHECK(rings_.emplace(queue, TRY(setup.open())).second);
+        return std::size_t{0};
     }
     std::uint16_t stop_queue(std::uint16_t queue) override {
         rings_.erase(queue);

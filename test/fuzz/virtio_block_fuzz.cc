@@ -38,7 +38,6 @@ using pepita::storage::VirtioBlock;
 using pepita::storage::ZramStore;
 using pepita::virtio::GuestAddress;
 using pepita::virtio::GuestMemory;
-using pepita::virtio::Ring;
 
 constexpr std::size_t kRamBytes = 4096;
 constexpr std::size_t kDiskBytes = 8UL * 512;
@@ -70,16 +69,17 @@ struct Bench {
     Silent notifier;
 };
 
-pepita::Result<Ring> open_ring(const GuestMemory& memory, std::uint16_t queue,
-                               std::uint64_t features) {
+pepita::virtio::QueueSetup setup_of(const GuestMemory& memory, std::uint16_t queue,
+                                    std::uint64_t features) {
     const std::uint64_t at = queue * kRingBytes;
-    return Ring::open(memory,
-                      {.size = 8,
-                       .descriptors = GuestAddress{at},
-                       .available = GuestAddress{at + 128},
-                       .used = GuestAddress{at + 160},
-                       .next = 0},
-                      features);
+    return {.memory = memory,
+            .geometry = {.size = 8,
+                         .descriptors = GuestAddress{at},
+                         .available = GuestAddress{at + 128},
+                         .used = GuestAddress{at + 160},
+                         .next = 0},
+            .features = features,
+            .inflight = std::nullopt};
 }
 
 }  // namespace
@@ -105,9 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto memory = GuestMemory::create({{.start = GuestAddress{0}, .bytes = *ram}});
     block.start({.memory = *memory, .features = features, .notifier = bench.notifier});
     for (std::uint16_t queue = 0; queue < queues; ++queue) {
-        auto ring = open_ring(*memory, queue, features);
-        CHECK(ring.has_value());
-        block.start_queue(queue, *std::move(ring));
+        CHECK(block.start_queue(queue, setup_of(*memory, queue, features)).has_value());
     }
     for (std::uint16_t queue = 0; input.size() >= 2; queue = (queue + 1) % queues) {
         (*ram)[queue * kRingBytes + std::to_integer<std::size_t>(input[0])] = input[1];

@@ -103,7 +103,7 @@ protected:
     void start(std::uint64_t features) {
         block_->start(
             {.memory = guest_.ram.memory(), .features = features, .notifier = guest_.notifier});
-        block_->start_queue(0, guest_.queue.open_ring());
+        EXPECT_TRUE(block_->start_queue(0, guest_.queue.setup()).has_value());
     }
     /// Expects a request to be answered at once, without the disk hearing of it.
     void expect_refused(const BlockGuest::Asked& asked, std::uint8_t status) {
@@ -259,7 +259,7 @@ TEST_F(VirtioBlockTest, SeveralQueuesShareTheDisk) {
     EXPECT_EQ(block_->queue_sizes().size(), 2U);
     BlockGuest other;  // with a queue of its own; only its rings and memory matter here
     start(block_->features() | test::kRingFeatures);
-    block_->start_queue(1, other.queue.open_ring());
+    EXPECT_TRUE(block_->start_queue(1, other.queue.setup()).has_value());
     const auto first = guest_.read(0);
     const auto second = other.read(1);
     const auto third = other.read(2);  // waits: the disk takes two at once
@@ -311,7 +311,7 @@ TEST_F(VirtioBlockTest, ServesWhatWasThereBeforeTheQueueStarted) {
     queue.add({{.at = guest_.ram.place(std::as_bytes(std::span(&header, 1))), .length = 16},
                {.at = guest_.ram.allocate(1), .length = 1, .direction = Direction::FromDevice}});
     block_->start({.memory = guest_.ram.memory(), .features = 0, .notifier = guest_.notifier});
-    block_->start_queue(0, queue.open_ring());
+    EXPECT_TRUE(block_->start_queue(0, queue.setup()).has_value());
     EXPECT_EQ(disk_->waiting.size(), 1U);
 }
 
@@ -365,7 +365,7 @@ TEST(VirtioBlock, RequestAsLongAsTheLimitIsTakenAndALongerOneIsNot) {
     const auto loop = *EventLoop::create();
     auto block = *VirtioBlock::create(*loop, std::move(fake), "");
     block->start({.memory = guest.ram.memory(), .features = 0, .notifier = guest.notifier});
-    block->start_queue(0, guest.queue.open_ring());
+    EXPECT_TRUE(block->start_queue(0, guest.queue.setup()).has_value());
     constexpr std::uint32_t limit = 126 * 32768;
     const auto longer = guest.read(0, limit + 512);
     block->kick(0);
@@ -469,7 +469,7 @@ TEST_F(VirtioBlockTest, AQueueThatKeepsAskingLeavesTurnsToTheOthers) {
     block_ = *VirtioBlock::create(*loop_, std::move(fake), "disk-1", 2);
     start(block_->features() | test::kRingFeatures);
     BlockGuest other;
-    block_->start_queue(1, other.queue.open_ring());
+    EXPECT_TRUE(block_->start_queue(1, other.queue.setup()).has_value());
     for (int i = 0; i < 3; ++i) {
         guest_.read(0);
     }
@@ -573,7 +573,7 @@ protected:
         block_->start({.memory = guest_.ram.memory(),
                        .features = block_->features() | test::kRingFeatures,
                        .notifier = guest_.notifier});
-        block_->start_queue(0, guest_.queue.open_ring());
+        EXPECT_TRUE(block_->start_queue(0, guest_.queue.setup()).has_value());
     }
     std::optional<abi::VirtqUsedElement> next_used() {
         const auto deadline = EventLoop::Clock::now() + std::chrono::seconds(20);

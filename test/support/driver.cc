@@ -105,8 +105,15 @@ QueueDriver::QueueDriver(GuestRam& ram, const Options& options)
     want_interrupt_after(0);
 }
 
+virtio::QueueSetup QueueDriver::setup() const {
+    return {.memory = ram_.memory(),
+            .geometry = geometry_,
+            .features = features_,
+            .inflight = std::nullopt};
+}
+
 virtio::Ring QueueDriver::open_ring() const {
-    auto ring = virtio::Ring::open(ram_.memory(), geometry_, features_);
+    auto ring = setup().open();
     CHECK(ring.has_value());
     return *std::move(ring);
 }

@@ -90,6 +90,7 @@ public:
 
     const virtio::RingGeometry& geometry() const { return geometry_; }
     /// The device's side of this queue.
+    virtio::QueueSetup setup() const;
     virtio::Ring open_ring() const;
 
     /// Makes a chain available, as descriptors of the queue or as one indirect table. Its head.

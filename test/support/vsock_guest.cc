@@ -62,9 +62,9 @@ void VsockGuest::start(std::uint16_t buffers) {
     for (std::uint16_t slot = 0; slot < buffers; ++slot) {
         post(slot);
     }
-    device_.start_queue(abi::kVsockRxQueue, rx_.open_ring());
-    device_.start_queue(abi::kVsockTxQueue, tx_.open_ring());
-    device_.start_queue(abi::kVsockEventQueue, events_.open_ring());
+    CHECK(device_.start_queue(abi::kVsockRxQueue, rx_.setup()).has_value());
+    CHECK(device_.start_queue(abi::kVsockTxQueue, tx_.setup()).has_value());
+    CHECK(device_.start_queue(abi::kVsockEventQueue, events_.setup()).has_value());
 }
 
 void VsockGuest::post(std::size_t slot) {

@@ -405,29 +405,27 @@ void PciTransport::start() {
         features = common_.status().features();
         queues.assign(common_.queues().begin(), common_.queues().end());
     }
-    std::vector<std::pair<std::uint16_t, virtio::Ring>> rings;
+    is_started_ = true;
+    device_.start({.memory = around_.memory, .features = features, .notifier = signals_});
     for (std::uint16_t i = 0; i < queues.size(); ++i) {
         const QueueRegisters& queue = queues[i];
         if (!queue.is_enabled) {
             continue;
         }
-        auto ring = virtio::Ring::open(around_.memory,
-                                       {.size = queue.size,
-                                        .descriptors = virtio::GuestAddress{queue.descriptors},
-                                        .available = virtio::GuestAddress{queue.available},
-                                        .used = virtio::GuestAddress{queue.used}},
-                                       features);
-        if (!ring) {
+        const auto started = device_.start_queue(
+            i, {.memory = around_.memory,
+                .geometry = {.size = queue.size,
+                             .descriptors = virtio::GuestAddress{queue.descriptors},
+                             .available = virtio::GuestAddress{queue.available},
+                             .used = virtio::GuestAddress{queue.used}},
+                .features = features,
+                .inflight = std::nullopt});
+        if (!started) {
+            is_started_ = false;
+            device_.reset();
             const AdaptiveLock lock(mutex_);
-            needs_reset();
-            return;
+            return needs_reset();
         }
-        rings.emplace_back(i, *std::move(ring));
-    }
-    is_started_ = true;
-    device_.start({.memory = around_.memory, .features = features, .notifier = signals_});
-    for (auto& [queue, ring] : rings) {
-        device_.start_queue(queue, std::move(ring));
     }
 }
 

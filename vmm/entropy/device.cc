@@ -35,11 +35,14 @@ void fill_random(std::span<std::byte> room) {
 
 void Entropy::start(const virtio::Session& session) { notifier_ = &session.notifier; }
 
-void Entropy::start_queue(std::uint16_t queue, virtio::Ring ring) {
-    if (queue == 0 && notifier_ != nullptr && queue_ == nullptr) {
-        queue_ = std::make_unique<Queue>(std::move(ring));
-        serve();
+Result<std::size_t> Entropy::start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) {
+    if (queue != 0 || notifier_ == nullptr || queue_ != nullptr) {
+        return std::size_t{0};
     }
+    queue_ = std::make_unique<Queue>(TRY(setup.open()));
+    const std::size_t inherited = queue_->ring.inherited();
+    serve();
+    return inherited;
 }
 
 std::uint16_t Entropy::stop_queue(std::uint16_t queue) {

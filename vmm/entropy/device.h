@@ -31,7 +31,7 @@ public:
     std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
     std::span<const std::byte> config() const override { return {}; }
     void start(const virtio::Session& session) override;
-    void start_queue(std::uint16_t queue, virtio::Ring ring) override;
+    Result<std::size_t> start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) override;
     std::uint16_t stop_queue(std::uint16_t queue) override;
     void kick(std::uint16_t queue) override;
     void reset() override;

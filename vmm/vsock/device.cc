@@ -54,12 +54,14 @@ std::span<const std::byte> VsockDevice::config() const {
 
 void VsockDevice::start(const virtio::Session& session) { notifier_ = &session.notifier; }
 
-void VsockDevice::start_queue(std::uint16_t queue, virtio::Ring ring) {
+Result<std::size_t> VsockDevice::start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) {
     CHECK(queue < kQueues);
     CHECK(notifier_ != nullptr);
-    rings_[queue] = std::move(ring);
+    rings_[queue] = TRY(setup.open());
     told_broken_[queue] = false;
+    const std::size_t inherited = rings_[queue]->inherited();
     kick(queue);
+    return inherited;
 }
 
 std::uint16_t VsockDevice::stop_queue(std::uint16_t queue) {

@@ -32,7 +32,7 @@ public:
     std::span<const std::byte> config() const override;
 
     void start(const virtio::Session& session) override;
-    void start_queue(std::uint16_t queue, virtio::Ring ring) override;
+    Result<std::size_t> start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) override;
     std::uint16_t stop_queue(std::uint16_t queue) override;
     void kick(std::uint16_t queue) override;
     void reset() override;

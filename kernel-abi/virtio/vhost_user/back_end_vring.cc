@@ -29,13 +29,12 @@ namespace {
 
 using enum abi::VhostUserRequest;
 
-Result<Ring> open_ring(const VhostUserMemory& memory, const abi::VhostUserVringAddr& address,
-                       RingGeometry geometry, std::uint64_t features,
-                       std::optional<InflightQueue> inflight) {
+Result<RingGeometry> geometry_of(const VhostUserMemory& memory,
+                                 const abi::VhostUserVringAddr& address, RingGeometry geometry) {
     geometry.descriptors = TRY(memory.to_guest(address.descriptors), "descriptor table");
     geometry.available = TRY(memory.to_guest(address.available), "available ring");
     geometry.used = TRY(memory.to_guest(address.used), "used ring");
-    return Ring::open(memory.guest(), geometry, features, inflight);
+    return geometry;
 }
 
 }  // namespace
@@ -181,13 +180,8 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     if (inflight_) {
         inflight = TRY(inflight_->queue(index), name);
     }
-    Ring ring = TRY(open_ring(*memory_, *queue.address, {.size = queue.size, .next = queue.next},
-                              features_, inflight),
-                    name);
-    if (ring.inherited() > 0) {
-        log::info("requests of a killed back end are served again",
-                  {{"queue", index}, {"requests", ring.inherited()}});
-    }
+    const RingGeometry geometry =
+        TRY(geometry_of(*memory_, *queue.address, {.size = queue.size, .next = queue.next}), name);
     if (!queue.kick_watch) {
         queue.kick_watch = TRY(loop_.watch(queue.kick.ref(), EPOLLIN,
                                            [this, index](std::uint32_t) { on_kick(index); }),
@@ -195,7 +189,18 @@ Result<void> VhostUserTransport::start_if_ready(std::uint16_t index) {
     }
     begin_session(*memory_);
     queue.running = true;
-    device_.start_queue(index, std::move(ring));
+    const auto inherited = device_.start_queue(index, {.memory = memory_->guest(),
+                                                       .geometry = geometry,
+                                                       .features = features_,
+                                                       .inflight = inflight});
+    if (!inherited) {
+        queue.running = false;
+        return Error(inherited.error().code(), name + ": " + inherited.error().message());
+    }
+    if (*inherited > 0) {
+        log::info("requests of a killed back end are served again",
+                  {{"queue", index}, {"requests", *inherited}});
+    }
     if (inflight_) {
         calls_.queue_used(index);  // who was killed may have completed something, and said nothing
     }

@@ -56,9 +56,10 @@ public:
         notifier = &session.notifier;
         features_seen = session.features;
     }
-    void start_queue(std::uint16_t queue, virtio::Ring ring) override {
-        rings.emplace(queue, std::move(ring));
+    Result<std::size_t> start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) override {
+        rings.emplace(queue, TRY(setup.open()));
         kick(queue);
+        return std::size_t{0};
     }
     std::uint16_t stop_queue(std::uint16_t queue) override {
         rings.erase(queue);
@@ -361,13 +362,14 @@ TEST_F(PciTransportTest, RingOutsideRamStartsNothing) {
     driver_->set_driver_ok();
     EXPECT_NE(driver_->status() & abi::kVirtioStatusNeedsReset, 0);
     EXPECT_EQ(messages_.take(0x100), 1U);
-    EXPECT_EQ(device_.notifier, nullptr);
+    EXPECT_TRUE(device_.rings.empty());
+    EXPECT_EQ(device_.resets, 1);  // its session is over
     driver_->notify(0);
     turn();
     EXPECT_EQ(device_.kicks, 0);
     driver_->set_status(0);
     EXPECT_EQ(driver_->status(), 0);
-    EXPECT_EQ(device_.resets, 0);
+    EXPECT_EQ(device_.resets, 1);
 }
 
 TEST_F(PciTransportTest, BrokenRingAsksForAReset) {

@@ -25,7 +25,7 @@ protected:
     void SetUp() override {
         entropy_.start(
             {.memory = ram_.memory(), .features = test::kRingFeatures, .notifier = notifier_});
-        entropy_.start_queue(0, queue_.open_ring());
+        EXPECT_TRUE(entropy_.start_queue(0, queue_.setup()).has_value());
     }
     std::uint32_t ask(virtio::GuestAddress at, std::uint32_t length) {
         queue_.add({{.at = at, .length = length, .direction = Direction::FromDevice}});

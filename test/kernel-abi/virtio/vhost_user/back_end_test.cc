@@ -62,9 +62,11 @@ public:
         notifier_ = &session.notifier;
         ++starts;
     }
-    void start_queue(std::uint16_t queue, Ring ring) override {
-        rings_[queue] = std::move(ring);
+    Result<std::size_t> start_queue(std::uint16_t queue, const QueueSetup& setup) override {
+        rings_[queue] = TRY(setup.open());
+        const std::size_t inherited = rings_[queue]->inherited();
         kick(queue);
+        return inherited;
     }
     std::uint16_t stop_queue(std::uint16_t queue) override {
         taken_.clear();  // as a process that is killed: none comes back
