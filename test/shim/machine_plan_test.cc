@@ -20,7 +20,9 @@ namespace {
 Fd some_file() { return *open_file("/dev/null", O_RDONLY); }
 
 MachineWish wish(Isolation isolation, std::optional<Bytes> scratch) {
-    MachineWish made{.isolation = isolation, .kernel_words = "their.word=1"};
+    MachineWish made;
+    made.isolation = isolation;
+    made.kernel_words = "their.word=1";
     made.kernel = some_file();
     made.initrd = some_file();
     if (isolation == Isolation::Kvm) {
@@ -85,8 +87,9 @@ TEST(MachinePlan, EachFileHasANumberOfItsOwnInItsProcess) {
 }
 
 TEST(MachinePlan, R35_QemuAppendsToTheConsolesFileThatItNeedNotOpen) {
-    const std::string tcg = text_of(
-        {.isolation = Isolation::Tcg, .has_console = true, .kernel_words = {}, .scratch = {}});
+    MachineWish with = wish(Isolation::Tcg, std::nullopt);
+    with.console = some_file();
+    const std::string tcg = text_of(std::move(with));
     EXPECT_NE(tcg.find("file,id=console,append=on,path=/dev/fdset/1"), std::string::npos) << tcg;
 }
 

@@ -288,7 +288,7 @@ TEST_F(VirtioBlockTest, SeveralQueuesShareTheDisk) {
 
 TEST_F(VirtioBlockTest, ANewSizeIsTold) {
     disk_->bytes.resize(32 * 512);
-    block_->resized();
+    ASSERT_TRUE(block_->resized().has_value());
     abi::VirtioBlkConfig config{};
     std::memcpy(&config, block_->config().data(), sizeof(config));
     EXPECT_EQ(config.capacity, 32U);
