@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -25,6 +26,7 @@ namespace json = runtime::oci;
 
 // QEMU's replies are short; a line of this size is none of them.
 constexpr std::size_t kLineMax = std::size_t{64} * 1024;
+constexpr std::string_view kClosed = "QEMU has closed its QMP socket";
 
 /// The text of member `name`; "" where there is none.
 std::string text_of(const std::optional<json::Node>& node, std::string_view name) {
@@ -54,7 +56,7 @@ void Qmp::execute(std::string_view command, std::string_view arguments, OnReply 
     }
     text.append("}\n");
     if (has_ended_) {
-        return on_reply(Error(Code::Unavailable, "QEMU has closed its QMP socket"));
+        return on_reply(Error(Code::Unavailable, std::string(kClosed)));
     }
     commands_.push_back(
         {.text = std::move(text), .fd = std::move(fd), .on_reply = std::move(on_reply)});
@@ -80,13 +82,15 @@ void Qmp::on_readable() {
     std::array<char, 4096> bytes{};
     const auto received = receive_some(socket_.ref(), std::as_writable_bytes(std::span(bytes)));
     if (!received) {
-        if (received.error().code() != Code::Unavailable) {
-            end(received.error().message());
+        if (received.error().sys_errno() == EAGAIN) {
+            return;
         }
-        return;
+        // A command that QEMU has not read makes its end a reset.
+        return end(received.error().sys_errno() == ECONNRESET ? kClosed
+                                                              : received.error().message());
     }
     if (received->size == 0) {
-        return end("QEMU has closed its QMP socket");
+        return end(kClosed);
     }
     input_.append(bytes.data(), received->size);
     for (std::size_t length = input_.find('\n'); length != std::string::npos && !has_ended_;

@@ -267,7 +267,7 @@ TEST_F(PepitaRun, ShimThatDiesInCreateIs125AndLeavesNothing) {
     misbehaviour_ = "dies-in-create";
     const Outcome outcome = perform({"run", "web"});
     EXPECT_EQ(outcome.status, 125U);
-    EXPECT_EQ(outcome.err, "pepita-run: run 'web': the shim ended unexpectedly\n");
+    EXPECT_EQ(outcome.err, "pepita-run: run 'web': the shim ended unexpectedly: exit status 1\n");
     EXPECT_EQ(containers_left(), 0);
 }
 

@@ -143,7 +143,7 @@ TEST(SnapshotReader, CapacitiesAreThoseOfVolumes) {
     EXPECT_EQ(outcome(header_of(ZramVolume::kCapacityMax.value() + 1)), wrong);
     EXPECT_EQ(outcome(header_of(UINT64_MAX)), wrong);
     EXPECT_EQ(outcome(header_of(ZramVolume::kCapacityMax.value())),
-              "snapshot is cut off behind byte 48");
+              "snapshot is cut off behind byte 72");
 }
 
 }  // namespace
