@@ -59,7 +59,7 @@ private:
     void post(std::size_t slot);
 
     virtio::Device& device_;
-    GuestRam ram_{8_MiB};
+    GuestRam ram_{1_MiB};
     QueueDriver rx_;
     QueueDriver tx_;
     QueueDriver events_;
