@@ -62,7 +62,6 @@ public:
     bool is_opening() const { return phase_ == Phase::Opening; }
     /// The request has not even been put on the ring.
     bool is_unsent() const { return phase_ == Phase::Opening && says_request_; }
-    bool is_open() const { return phase_ == Phase::Open; }
     /// Neither side will say anything more: the ports are free.
     bool is_over() const { return phase_ == Phase::Over; }
     /// The guest owes us an answer: to our request, or to our end of both directions.

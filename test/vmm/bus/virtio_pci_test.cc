@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,7 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/thread.h"
 #include "kernel-abi/uapi/pci.h"
 #include "kernel-abi/uapi/virtio_config.h"
 #include "kernel-abi/uapi/virtio_pci.h"
@@ -418,6 +420,82 @@ TEST_F(PciTransportTest, DeviceConfigurationEndsWhereItEnds) {
     EXPECT_EQ(driver_->device(0, 8), 0U);
     driver_->set_device(4, 0x1234, 4);
     EXPECT_EQ(driver_->device(4, 4), 0x1234U);
+}
+
+// What changes before there is a session, nobody can announce.
+TEST_F(PciTransportTest, ConfigurationThatChangesBeforeDriverOkIsSeenAndAnnouncedAtIt) {
+    device_.registers[0] = std::byte{0x11};
+    ASSERT_TRUE(driver_->negotiate(driver_->offered()));
+    EXPECT_EQ(driver_->device(0, 1), 0x11U);
+    const std::uint64_t before = driver_->common(offsetof(Common, config_generation), 1);
+    driver_->enable_msix(3);
+    driver_->set_common(offsetof(Common, config_msix_vector), 0, 2);
+    device_.registers[0] = std::byte{0x22};
+    driver_->set_driver_ok();
+    EXPECT_EQ(driver_->device(0, 1), 0x22U);
+    EXPECT_NE(driver_->common(offsetof(Common, config_generation), 1), before);
+    EXPECT_EQ(messages_.take(0x100), 1U);
+}
+
+TEST_F(PciTransportTest, WhatStartsOrSendsIsLeftToTheLoop) {
+    const auto written = [this](std::uint64_t offset, std::size_t size) {
+        const std::array<std::byte, 8> zeros{};
+        return mmio_.write(driver_->bar() + offset, std::span(zeros).first(size));
+    };
+    const auto table =
+        static_cast<std::uint64_t>(driver_->config(driver_->msix_capability() + 4U, 4));
+    EXPECT_EQ(written(offsetof(Common, device_status), 1), Written::NeedsLoop);
+    EXPECT_EQ(written(table, 4), Written::NeedsLoop);
+    EXPECT_EQ(written(driver_->structure(abi::kVirtioPciCapabilityDevice)->offset, 4),
+              Written::NeedsLoop);
+    EXPECT_EQ(written(offsetof(Common, queue_select), 2), Written::Done);
+    EXPECT_EQ(written(offsetof(Common, queue_enable), 2), Written::Done);
+    EXPECT_EQ(written(driver_->structure(abi::kVirtioPciCapabilityNotify)->offset, 2),
+              Written::Done);
+    EXPECT_EQ(device_.kicks, 0);
+    EXPECT_EQ(driver_->status(), 0);
+}
+
+// For ThreadSanitizer: a vCPU at all registers while the loop starts, serves, moves and resets.
+TEST_F(PciTransportTest, VcpuUsesRegistersWhileTheLoopWorks) {
+    constexpr std::array kPlaces{std::uint64_t{0x20'0000'0000}, std::uint64_t{0xc010'0000}};
+    std::atomic<bool> is_done = false;
+    auto vcpu = Thread::start("vcpu", [this, &is_done, &kPlaces] {
+        std::array<std::byte, 4> bytes{};
+        for (std::uint64_t offset = 0; !is_done.load(std::memory_order_relaxed);
+             offset = (offset + 4) % 0x6000) {
+            for (const std::uint64_t place : kPlaces) {
+                mmio_.read(place + offset, bytes);
+                bytes.fill(std::byte{0});
+                (void)mmio_.write(place + offset, bytes);
+            }
+            mmio_.read(kEcam + 0x8000 + offset % 0x100, bytes);
+        }
+    });
+    ASSERT_TRUE(vcpu.has_value());
+    for (int round = 0; round < 40; ++round) {
+        const std::uint64_t place = kPlaces.at(static_cast<std::size_t>(round) % 2);
+        driver_->set_config(pci::kBar0, place & 0xffff'ffff, 4);
+        driver_->set_config(pci::kBar1, place >> 32U, 4);
+        // Whether it comes to a session is up to what the other wrote meanwhile.
+        driver_->enable_msix(3);
+        (void)driver_->negotiate(driver_->offered());
+        renew_queue();
+        driver_->enable_queue(0, queue_->geometry(), 1);
+        driver_->set_driver_ok();
+        if (device_.notifier != nullptr) {
+            device_.notifier->config_changed();
+            device_.notifier->queue_used(0);
+        }
+        turn();
+        driver_->set_status(0);
+    }
+    is_done = true;
+    vcpu->join();
+    // And it is in order still, whatever queue the other had selected.
+    renew_queue();
+    run();
+    EXPECT_TRUE(echoes());
 }
 
 // A driver that has configuration space alone: §4.1.4.9.
