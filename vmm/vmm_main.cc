@@ -53,7 +53,7 @@ Result<ExitReason> run(MachineConfig config) {
         DeviceHost& host = guest ? static_cast<DeviceHost&>(*guest) : *served;
         control = TRY(Control::create(*loop, std::move(control_socket->fd), host), "control");
     }
-    TRY(sandbox::enter_device_loop());
+    TRY(sandbox::enter_device_loop(guest ? sandbox::Duty::Machine : sandbox::Duty::FrontEnds));
     if (guest) {
         guest->boot();
     }

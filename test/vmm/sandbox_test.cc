@@ -52,12 +52,15 @@ std::string fate(Enter enter, Body body) {
 
 template <typename Body>
 std::string in_vcpu(Body body) {
-    return fate(sandbox::enter_vcpu, body);
+    return fate(sandbox::enter_vcpu, [&body] {
+        body();
+        (void)::syscall(SYS_exit, 0);  // as a thread ends
+    });
 }
 
 template <typename Body>
 std::string in_device_loop(Body body) {
-    return fate(sandbox::enter_device_loop, body);
+    return fate([] { return sandbox::enter_device_loop(sandbox::Duty::Machine); }, body);
 }
 
 TEST(VcpuSandbox, LetsTheGuestRun) {

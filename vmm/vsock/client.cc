@@ -12,6 +12,8 @@
 #include <span>
 #include <string_view>
 
+#include "kernel-abi/sys/socket.h"
+
 namespace pepita::vmm::vsock {
 namespace {
 
@@ -108,8 +110,8 @@ std::uint32_t Client::flush() {
 }
 
 bool Client::say(std::string_view text) {
-    return ::send(socket_.ref().number(), text.data(), text.size(), MSG_NOSIGNAL) ==
-           static_cast<ssize_t>(text.size());
+    const auto sent = send_some(socket_.ref(), std::as_bytes(std::span(text)));
+    return sent.has_value() && *sent == text.size();
 }
 
 void Client::finish_sending() {
