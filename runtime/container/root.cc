@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -97,15 +99,16 @@ Result<Fd> copy_of_tree(const RootMounts& root, const TreePath& tree, std::uint6
 
 Result<std::string> mount_lower(const RootMounts& root) {
     std::string lower = TRY(make_place(root, "lower"));
-    if (root.spec.disk) {
+    const std::optional<TreePath>& tree = root.spec.tree;
+    if (!tree) {
         TRY(mount_at(lower, {.type = "erofs", .device = root.device, .flags = MS_RDONLY}));
         return lower;
     }
     const bool is_written = root.spec.written_to == WrittenTo::InPlace;
-    const Fd tree = TRY(copy_of_tree(root, *root.spec.tree, is_written ? 0 : MOUNT_ATTR_RDONLY),
-                        "tree '", root.spec.tree->tag, "'");
+    const Fd copy = TRY(copy_of_tree(root, *tree, is_written ? 0 : MOUNT_ATTR_RDONLY), "tree '",
+                        tree->tag, "'");
     const Fd target = TRY(open_file(lower.c_str(), O_PATH | O_DIRECTORY));
-    TRY(attach_mount(tree.ref(), target.ref(), "mount the tree"));
+    TRY(attach_mount(copy.ref(), target.ref(), "mount the tree"));
     return lower;
 }
 

@@ -1,3 +1,5 @@
+#include <fcntl.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>

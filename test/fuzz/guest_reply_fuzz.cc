@@ -6,9 +6,12 @@
 #include <utility>
 
 #include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
+#include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/channel.h"
-#include "test/support/channel_pair.h"
 
 namespace {
 
@@ -49,13 +52,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     const auto bytes = std::span(data, size).subspan(1);
     std::string payload(bytes.begin(), bytes.end());
-    pepita::test::ChannelPair pair(
-        [&payload](runtime::Channel::Call call) { call.responder.respond(std::move(payload)); });
-    runtime::GuestClient guest(pair.client);
+    const auto loop = pepita::EventLoop::create();
+    auto pair = pepita::socket_pair();
+    const auto server =
+        runtime::Channel::create(**loop, std::move(pair->first),
+                                 {.on_call =
+                                      [&payload](runtime::Channel::Call call) {
+                                          call.responder.respond(std::move(payload));
+                                      },
+                                  .on_closed = {}});
+    const auto client = runtime::Channel::create(**loop, std::move(pair->second), {});
+    runtime::GuestClient guest(*client);
     int answers = 0;
     ask(guest, data[0], answers);
     for (int round = 0; round < 8 && answers == 0; ++round) {
-        (void)pair.loop->run_once(std::chrono::milliseconds(1)).has_value();
+        (void)(*loop)->run_once(std::chrono::milliseconds(1)).has_value();
     }
     CHECK(answers == 1);
     return 0;

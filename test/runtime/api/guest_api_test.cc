@@ -69,6 +69,19 @@ TEST_F(GuestApiTest, ZeroIsNotTheSameAsAbsent) {
     EXPECT_EQ(service_.container, spec);
 }
 
+TEST_F(GuestApiTest, TextIsAnyBytes) {
+    ContainerSpec spec;
+    spec.process.args = {"\xff\xfe", std::string("\0nul", 4)};
+    spec.mounts = {
+        {.destination = "/\xc3\x28", .type = "tmpfs", .source = "", .options = {"\x80"}}};
+    testing::internal::CaptureStderr();
+    ASSERT_TRUE(answer<StreamNumbers>([&](auto done) {
+                    client_.create(spec, std::move(done));
+                }).has_value());
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << "protobuf reports what is no UTF-8";
+    EXPECT_EQ(service_.container, spec);
+}
+
 TEST_F(GuestApiTest, EveryFieldOfAnExecArrives) {
     const ProcessSpec spec = test::full_process();
     const auto numbers =
