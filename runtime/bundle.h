@@ -50,6 +50,9 @@ std::string to_json(const ProcessSpec& process);
 /// The configuration that `pepita-run spec` writes: a shell in a read-only root.
 std::string default_config();
 
+/// What `pepita-run features` prints. Source: runtime-spec, features.md and features-linux.md.
+std::string features_json(std::string_view version);
+
 /// Whether a name may be a container's: 1 to 128 of [A-Za-z0-9._+-], none of "." and "..".
 Result<void> check_container_id(std::string_view id);
 

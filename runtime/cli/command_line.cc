@@ -4,16 +4,18 @@
 #include <string.h>  // sigabbrev_np
 
 #include <algorithm>
+#include <array>
 #include <cctype>
-#include <charconv>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/cli/option_table.h"
@@ -23,6 +25,34 @@ namespace pepita::runtime::cli {
 namespace {
 
 constexpr int kSignalMax = 64;
+constexpr int kRealTimeMin = 34;  // glibc has 32 and 33 for itself
+
+constexpr std::array kSignalAliases{std::pair<std::string_view, int>{"CLD", SIGCHLD},
+                                    std::pair<std::string_view, int>{"IOT", SIGABRT},
+                                    std::pair<std::string_view, int>{"POLL", SIGIO}};
+
+/// "RTMIN", "RTMIN+3", "RTMAX-2".
+std::optional<int> real_time_signal(std::string_view name) {
+    const bool is_from_least = name.starts_with("RTMIN");
+    if (!is_from_least && !name.starts_with("RTMAX")) {
+        return std::nullopt;
+    }
+    const std::string_view rest = name.substr(std::string_view("RTMIN").size());
+    int distance = 0;
+    if (!rest.empty()) {
+        const Result<std::uint64_t> number =
+            parse_number(rest.substr(1), 0, kSignalMax - kRealTimeMin);
+        if (rest.front() != (is_from_least ? '+' : '-') || !number) {
+            return std::nullopt;
+        }
+        distance = static_cast<int>(*number);
+    }
+    return is_from_least ? kRealTimeMin + distance : kSignalMax - distance;
+}
+
+/// Commands of runc for which a microVM has no counterpart yet.
+constexpr auto kUnsupported = std::to_array<std::string_view>(
+    {"checkpoint", "events", "pause", "ps", "restore", "resume", "update"});
 
 /// Walks the arguments: options are taken out and applied, the rest is handed on.
 class Parser {
@@ -113,6 +143,9 @@ private:
                 return {};
             }
         }
+        if (std::ranges::find(kUnsupported, name) != kUnsupported.end()) {
+            return Error(Code::Unsupported, "command '" + name + "' is not supported");
+        }
         return usage_error("unknown command '" + name + "'; try --help");
     }
 
@@ -128,7 +161,7 @@ private:
     Result<void> read_arguments(std::vector<std::string> rest) {
         const Verb verb = command_.verb;
         std::size_t count_max = 0;
-        if (verb != Verb::List && verb != Verb::Spec) {
+        if (verb != Verb::List && verb != Verb::Spec && verb != Verb::Features) {
             if (rest.empty()) {
                 return usage_error("no container id given");
             }
@@ -177,11 +210,11 @@ void append_options(std::string& text, Verb verb) {
 }  // namespace
 
 Result<int> parse_signal(std::string_view text) {
-    int number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error == std::errc() && end == text.data() + text.size() && number >= 1 &&
-        number <= kSignalMax) {
-        return number;
+    if (text.empty()) {
+        return SIGTERM;
+    }
+    if (const Result<std::uint64_t> number = parse_number(text, 0, kSignalMax)) {
+        return static_cast<int>(*number);
     }
     std::string name(text);
     std::ranges::transform(name, name.begin(),
@@ -189,13 +222,22 @@ Result<int> parse_signal(std::string_view text) {
     if (name.starts_with("SIG")) {
         name.erase(0, 3);
     }
+    for (const auto& [alias, number] : kSignalAliases) {
+        if (name == alias) {
+            return number;
+        }
+    }
     for (int candidate = 1; candidate < SIGSYS + 1; ++candidate) {
         const char* known = ::sigabbrev_np(candidate);
         if (known != nullptr && name == known) {
             return candidate;
         }
     }
-    return usage_error("no such signal: '" + std::string(text) + "'");
+    const std::optional<int> real_time = real_time_signal(name);
+    if (!real_time) {
+        return usage_error("no such signal: '" + std::string(text) + "'");
+    }
+    return *real_time;
 }
 
 Result<void> parse_command_line(std::span<const std::string> arguments, Command& command) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/result.h"
+#include "runtime/pod_spec.h"
 
 namespace pepita::runtime::cli {
 
@@ -22,13 +23,14 @@ enum class Verb : std::uint8_t {
     State,
     List,
     Spec,
+    Features,
     Help,
     Version,
 };
 
 std::string_view to_string(Verb verb);
 
-enum class Format : std::uint8_t { Text, Table, Json };
+enum class Format : std::uint8_t { Table, Json };
 
 struct UserOption {
     static constexpr std::uint64_t kIdMax = 0xffff'fffe;
@@ -42,12 +44,10 @@ struct Command {
     Verb topic = Verb::None;  // Help: of which verb
 
     // Global.
-    std::string root = "/run/pepita";
-    std::string data = "/var/lib/pepita";
-    std::string isolation = "auto";
+    std::string root = PodSpec().root;
     std::string shim;  // empty: found
     std::string log;   // empty: none
-    Format log_format = Format::Text;
+    PodSpec pod;       // as far as options say; its name and root are filled in from the above
 
     std::string id;
 
@@ -55,23 +55,23 @@ struct Command {
     std::string bundle = ".";
     std::string pid_file;
     std::string console_socket;
+    std::string pidfd_socket;
+    bool keep = false;
     bool detach = false;
-    std::uint64_t memory_mib = 512;
-    std::uint64_t vcpus = 1;
-    std::uint64_t scratch_mib = 1024;  // 0: memory of the machine
-    std::uint64_t boot_deadline_s = 60;
-    std::string guest_console;  // empty: the guest has none
 
     // exec.
     bool tty = false;
     std::vector<std::string> env;
     std::string cwd;  // empty: the container's own
     std::optional<UserOption> user;
+    std::vector<std::uint32_t> additional_gids;
+    std::uint64_t capabilities = 0;  // bit n: capability number n of Linux
+    bool no_new_privileges = false;
     std::string process_file;
     std::vector<std::string> args;
 
     // kill, delete, list.
-    int signal = 15;
+    int signal = 15;  // 0: none, only look whether there is a process
     bool all = false;
     bool force = false;
     bool quiet = false;
@@ -86,7 +86,8 @@ Result<void> parse_command_line(std::span<const std::string> arguments, Command&
 /// The help text of a verb, or of the program (None).
 std::string help_text(Verb topic);
 
-/// "TERM", "SIGTERM", "term" or "15" to 15, on x86-64.
+/// "TERM", "SIGTERM", "term" or "15" to 15, on x86-64; "" is TERM, as for runc. Names are those of
+/// kill(1): CLD, IOT and POLL, and RTMIN+n and RTMAX-n as glibc counts (RTMIN is 34).
 Result<int> parse_signal(std::string_view text);
 
 }  // namespace pepita::runtime::cli

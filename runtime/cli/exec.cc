@@ -42,6 +42,19 @@ std::string new_exec_id() {
     return "exec-" + hex(number).substr(2);
 }
 
+/// As runc: ambient ones only where they can be inherited.
+void add_capabilities(ProcessSpec& process, std::uint64_t more) {
+    if (more == 0) {
+        return;
+    }
+    Capabilities sets = process.capabilities.value_or(Capabilities());
+    sets.bounding |= more;
+    sets.effective |= more;
+    sets.permitted |= more;
+    sets.ambient |= more & sets.inheritable;
+    process.capabilities = sets;
+}
+
 /// The process that the command line asks for: the container's own, but for what it says.
 Result<ProcessSpec> make_process(const Command& command, const ContainerState& state) {
     if (!command.process_file.empty()) {
@@ -63,6 +76,10 @@ Result<ProcessSpec> make_process(const Command& command, const ContainerState& s
         process.uid = command.user->uid;
         process.gid = command.user->gid.value_or(process.gid);
     }
+    process.additional_gids.insert(process.additional_gids.end(), command.additional_gids.begin(),
+                                   command.additional_gids.end());
+    add_capabilities(process, command.capabilities);
+    process.no_new_privileges = process.no_new_privileges || command.no_new_privileges;
     // Arguments come from a shell, which promises nothing: hold them to the rules of a file.
     if (TRY(parse_process(to_json(process))) != process) {
         return Error(Code::InvalidArgument, "command and environment must be UTF-8");
@@ -88,7 +105,7 @@ public:
         std::optional<Proxy> proxy;
         TaskExec request{.id = id_, .process = process_, .io = {}};
         request.io = TRY(make_io(command_, process_.terminal));
-        if (command_.detach || !command_.pid_file.empty()) {
+        if (command_.detach || !command_.pid_file.empty() || !command_.pidfd_socket.empty()) {
             proxy = TRY(start_proxy(cgroups_));
             attach_proxy(request.io, *proxy);
         }
@@ -116,9 +133,8 @@ private:
             return failure->exit_status;
         }
         foreground.started();
-        if (proxy && !command_.pid_file.empty()) {
-            TRY(write_pid_file(command_.pid_file,
-                               static_cast<std::uint32_t>(proxy->process.pid())));
+        if (proxy) {
+            TRY(announce_pid(command_, proxy->process));
         }
         if (command_.detach) {
             return 0;

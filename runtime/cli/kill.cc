@@ -20,6 +20,19 @@ namespace {
 
 constexpr std::chrono::seconds kKillDeadline{15};
 
+Error not_running() { return {Code::FailedPrecondition, "container not running"}; }
+
+/// Signal 0 asks whether there is a process, kill(2).
+Result<int> probe(ShimLink& link, const ProcessId& process) {
+    const TaskState state = TRY(link.ask<TaskState>(
+        [&](TaskClient& client, auto done) { client.state(process, std::move(done)); },
+        kKillDeadline));
+    if (state.status != TaskStatus::Created && state.status != TaskStatus::Running) {
+        return not_running();
+    }
+    return 0;
+}
+
 }  // namespace
 
 Result<int> kill(const Command& command) {
@@ -28,9 +41,12 @@ Result<int> kill(const Command& command) {
     const Fd directory = TRY(store.open_container(command.id));
     const std::unique_ptr<ShimLink> link = TRY(connect(*loop, directory.ref()));
     if (link == nullptr) {
-        return Error(Code::FailedPrecondition, "container not running");
+        return not_running();
     }
     const ProcessId process{.container = command.id, .exec = ""};
+    if (command.signal == 0) {
+        return probe(*link, process);
+    }
     auto sent = link->ask<void>(
         [&](TaskClient& client, auto done) {
             client.kill(process, static_cast<std::uint32_t>(command.signal), command.all,
@@ -41,7 +57,7 @@ Result<int> kill(const Command& command) {
         return 0;
     }
     if (sent.error().code() == Code::NotFound || sent.error().code() == Code::FailedPrecondition) {
-        return Error(Code::FailedPrecondition, "container not running");
+        return not_running();
     }
     return std::move(sent).error();
 }

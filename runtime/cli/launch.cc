@@ -34,22 +34,10 @@ namespace {
 constexpr std::chrono::seconds kEndDeadline{15};
 
 /// The pod of one container that the command line describes.
-Result<PodSpec> pod_spec_of(const Command& command) {
-    const auto isolation = isolation_choice(command.isolation);
-    if (!isolation) {
-        return Error(Code::InvalidArgument, "isolation '" + command.isolation + "'");
-    }
-    PodSpec spec;
+PodSpec pod_spec_of(const Command& command) {
+    PodSpec spec = command.pod;
     spec.name = command.id;
     spec.root = command.root;
-    spec.data = command.data;
-    spec.isolation = *isolation;
-    spec.memory_mib = command.memory_mib;
-    spec.vcpus = command.vcpus;
-    spec.scratch_mib = command.scratch_mib;
-    spec.boot_deadline = std::chrono::seconds(command.boot_deadline_s);
-    spec.guest_console = command.guest_console;
-    spec.log_format = command.log_format == Format::Json ? LogFormat::Json : LogFormat::Text;
     return spec;
 }
 
@@ -96,11 +84,8 @@ Error Launch::shim_end() {
 }
 
 Result<void> Launch::create() {
-    const std::uint32_t pid = static_cast<std::uint32_t>(proxy_->process.pid());
-    TaskCreate request{.id = command_.id,
-                       .bundle = bundle_.directory,
-                       .io = {},
-                       .pod = TRY(pod_spec_of(command_))};
+    TaskCreate request{
+        .id = command_.id, .bundle = bundle_.directory, .io = {}, .pod = pod_spec_of(command_)};
     request.pod->cgroups = cgroups_;
     request.io = TRY(make_io(command_, bundle_.container.process.terminal));
     attach_proxy(request.io, *proxy_);
@@ -112,13 +97,10 @@ Result<void> Launch::create() {
     if (!made) {
         return std::move(made).error();
     }
-    if (command_.isolation == "auto") {
+    if (command_.pod.isolation == IsolationChoice::Auto) {
         TRY(say_isolation(), "read the state");
     }
-    if (!command_.pid_file.empty()) {
-        TRY(write_pid_file(command_.pid_file, pid));
-    }
-    return {};
+    return announce_pid(command_, proxy_->process);
 }
 
 // What was chosen for the user is not chosen silently.
@@ -126,7 +108,7 @@ Result<void> Launch::say_isolation() {
     const oci::ContainerStore store = TRY(oci::ContainerStore::open(command_.root));
     const Fd directory = TRY(store.open_container(command_.id));
     const ContainerState state = TRY(read_state(directory.ref()));
-    say("isolation " + state.isolation + " (" + state.isolation_reason + ")");
+    note(command_, "isolation " + state.isolation + " (" + state.isolation_reason + ")");
     return {};
 }
 

@@ -11,25 +11,36 @@
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
+#include "runtime/oci/names.h"
+#include "runtime/pod_spec.h"
+#include "runtime/rpc/json.h"
 #include "runtime/rpc/options.h"
 
 namespace pepita::runtime::cli {
 namespace {
 
-constexpr std::uint64_t kMemoryMibMin = 64;
-constexpr std::uint64_t kMemoryMibMax = 65'536;
-constexpr std::uint64_t kVcpusMax = 8;
-constexpr std::uint64_t kScratchMibMin = 16;
-constexpr std::uint64_t kScratchMibMax = 65'536;  // it is memory
-constexpr std::uint64_t kBootDeadlineMax = 3600;
-
-constexpr std::array kLogFormats{Named{.name = "text", .value = Format::Text},
-                                 Named{.name = "json", .value = Format::Json}};
+constexpr std::array kLogFormats{Named{.name = "text", .value = LogFormat::Text},
+                                 Named{.name = "json", .value = LogFormat::Json}};
 constexpr std::array kListFormats{Named{.name = "table", .value = Format::Table},
                                   Named{.name = "json", .value = Format::Json}};
-constexpr std::array kIsolations{Named<std::string_view>{.name = "kvm", .value = "kvm"},
-                                 Named<std::string_view>{.name = "tcg", .value = "tcg"},
-                                 Named<std::string_view>{.name = "auto", .value = "auto"}};
+
+struct Isolation {
+    static Result<void> parse(IsolationChoice& into, std::string_view text) {
+        const auto choice = isolation_choice(text);
+        if (!choice) {
+            return usage_error("must be kvm, tcg or auto");
+        }
+        into = *choice;
+        return {};
+    }
+    static void print(IsolationChoice from, std::vector<std::string>& values) {
+        for (const std::string_view name : {"kvm", "tcg", "auto"}) {
+            if (isolation_choice(name) == from) {
+                values.emplace_back(name);
+            }
+        }
+    }
+};
 
 struct Variable {
     static Result<void> parse(std::string& into, std::string_view text) {
@@ -75,23 +86,97 @@ private:
     }
 };
 
+struct Group : Number<0, UserOption::kIdMax> {};
+
+struct Capability {
+    static Result<void> parse(std::uint64_t& into, std::string_view text) {
+        const auto number = oci::capability_number(text);
+        if (!number) {
+            return usage_error("no such capability: " + oci::in_quotes(text));
+        }
+        into |= std::uint64_t{1} << *number;
+        return {};
+    }
+    static void print(std::uint64_t from, std::vector<std::string>& values) {
+        for (std::uint32_t number = 0; number < 64; ++number) {
+            const auto name = oci::capability_name(number);
+            if (name && (from >> number & 1U) != 0) {
+                values.emplace_back(*name);
+            }
+        }
+    }
+};
+
+// Options of runc's callers that ask for nothing where the container is in a machine of its own, or
+// that cannot be done: the help text says so.
+
+Result<void> accept(Command& /*command*/, std::string_view /*value*/) { return {}; }
+
+Result<void> refuse_rootless(Command& /*command*/, std::string_view /*value*/) {
+    return usage_error("is not supported: a microVM needs root on the host");
+}
+
+Result<void> accept_not_rootless(Command& command, std::string_view value) {
+    if (value == "false" || value == "auto") {
+        return {};
+    }
+    return value == "true" ? refuse_rootless(command, value)
+                           : usage_error("must be true, false or auto");
+}
+
+Result<void> accept_no_descriptors(Command& /*command*/, std::string_view value) {
+    constexpr std::uint64_t count_max = 1U << 20U;
+    if (TRY(parse_number(value, 0, count_max)) != 0) {
+        return usage_error("is not supported: descriptors of the host do not reach into a guest");
+    }
+    return {};
+}
+
+Result<void> accept_no_label(Command& /*command*/, std::string_view value) {
+    if (!value.empty()) {
+        return usage_error("is not supported: the guest has no security module");
+    }
+    return {};
+}
+
+Result<void> accept_top_cgroup(Command& /*command*/, std::string_view value) {
+    const std::string_view path = value.substr(value.find(':') + 1);  // [CONTROLLER:]PATH
+    if (!path.empty() && path != "/") {
+        return usage_error("is not supported: a container has one cgroup");
+    }
+    return {};
+}
+
+constexpr OptionRule without_effect(std::string_view name, std::string_view value_name,
+                                    std::uint32_t verbs) {
+    return action<Command>({.name = name,
+                            .value_name = value_name,
+                            .help = "accepted, and without effect",
+                            .verbs = verbs},
+                           accept);
+}
+
 constexpr std::uint32_t kGlobal = bit(Verb::None);
 constexpr std::uint32_t kMakes = bit(Verb::Run) | bit(Verb::Create);
 constexpr std::uint32_t kExec = bit(Verb::Exec);
+
+template <auto Inner>
+using OfPod = Member<&Command::pod, Inner>;
 
 constexpr auto kOptions = std::to_array<OptionRule>({
     option<&Command::root, Text>({.name = "root",
                                   .value_name = "DIR",
                                   .help = "where containers' states are (default: /run/pepita)",
                                   .verbs = kGlobal}),
-    option<&Command::data, Text>({.name = "data",
-                                  .value_name = "DIR",
-                                  .help = "where guests and kernels are (default: /var/lib/pepita)",
-                                  .verbs = kGlobal}),
-    option<&Command::isolation, Choice<kIsolations>>({.name = "isolation",
-                                                      .value_name = "MODE",
-                                                      .help = "kvm, tcg or auto (default: auto)",
-                                                      .verbs = kGlobal}),
+    option<OfPod<&PodSpec::data>, Text>(
+        {.name = "data",
+         .value_name = "DIR",
+         .help = "where guests and kernels are (default: /var/lib/pepita)",
+         .verbs = kGlobal}),
+    option<OfPod<&PodSpec::isolation>, Isolation>({.name = "isolation",
+                                                   .value_name = "MODE",
+                                                   .help = "kvm, tcg or auto (default: auto)",
+                                                   .verbs = kGlobal}),
     option<&Command::shim, Text>(
         {.name = "shim",
          .value_name = "PATH",
@@ -101,10 +186,19 @@ constexpr auto kOptions = std::to_array<OptionRule>({
                                  .value_name = "FILE",
                                  .help = "append errors to FILE, too",
                                  .verbs = kGlobal}),
-    option<&Command::log_format, Choice<kLogFormats>>({.name = "log-format",
-                                                       .value_name = "FORMAT",
-                                                       .help = "text or json (default: text)",
-                                                       .verbs = kGlobal}),
+    option<OfPod<&PodSpec::log_format>, Choice<kLogFormats>>(
+        {.name = "log-format",
+         .value_name = "FORMAT",
+         .help = "text or json (default: text)",
+         .verbs = kGlobal}),
+    action<Command>({.name = "rootless",
+                     .value_name = "MODE",
+                     .help = "false or auto; true is refused",
+                     .verbs = kGlobal},
+                    accept_not_rootless),
+    without_effect("debug", "", kGlobal),
+    without_effect("systemd-cgroup", "", kGlobal),
+    without_effect("criu", "PATH", kGlobal),
 
     option<&Command::bundle, Text>({.name = "bundle",
                                     .letter = 'b',
@@ -125,30 +219,51 @@ constexpr auto kOptions = std::to_array<OptionRule>({
          .value_name = "PATH",
          .help = "unix socket that is sent the terminal's master",
          .verbs = kMakes | kExec}),
-    option<&Command::memory_mib, Number<kMemoryMibMin, kMemoryMibMax>>(
+    option<&Command::pidfd_socket, Text>(
+        {.name = "pidfd-socket",
+         .value_name = "PATH",
+         .help = "unix socket that is sent a pidfd of the process in the pid file",
+         .verbs = kMakes | kExec}),
+    action<Command>({.name = "preserve-fds",
+                     .value_name = "N",
+                     .help = "0; more are refused",
+                     .verbs = kMakes | kExec},
+                    accept_no_descriptors),
+    option<&Command::keep, Flag>({.name = "keep",
+                                  .help = "keep the stopped container until it is deleted",
+                                  .verbs = bit(Verb::Run)}),
+    action<Command>({.name = "rootless", .help = "refused", .verbs = bit(Verb::Spec)},
+                    refuse_rootless),
+    without_effect("no-pivot", "", kMakes),
+    without_effect("no-new-keyring", "", kMakes),
+    without_effect("no-subreaper", "", bit(Verb::Run)),
+    option<OfPod<&PodSpec::memory_mib>, Number<PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax>>(
         {.name = "memory",
          .value_name = "MIB",
          .help = "the machine's memory (default: 512)",
          .verbs = kMakes}),
-    option<&Command::vcpus, Number<1, kVcpusMax>>(
+    option<OfPod<&PodSpec::vcpus>, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
         {.name = "cpus",
          .value_name = "N",
          .help = "the machine's virtual CPUs, 1 to 8 (default: 1)",
          .verbs = kMakes}),
-    option<&Command::scratch_mib, OrZero<Number<kScratchMibMin, kScratchMibMax>>>(
+    option<OfPod<&PodSpec::scratch_mib>,
+           OrZero<Number<PodSpec::kScratchMibMin, PodSpec::kScratchMibMax>>>(
         {.name = "scratch",
          .value_name = "MIB",
          .help = "how much it may write; 0: memory takes it (default: 1024)",
          .verbs = kMakes}),
-    option<&Command::boot_deadline_s, Number<1, kBootDeadlineMax>>(
+    option<OfPod<&PodSpec::boot_deadline>,
+           Number<PodSpec::kBootDeadlineMin.count(), PodSpec::kBootDeadlineMax.count()>>(
         {.name = "boot-deadline",
          .value_name = "SECONDS",
          .help = "how long the guest may take to answer (default: 60)",
          .verbs = kMakes}),
-    option<&Command::guest_console, Text>({.name = "guest-console",
-                                           .value_name = "FILE",
-                                           .help = "append what the guest's kernel says to FILE",
-                                           .verbs = kMakes}),
+    option<OfPod<&PodSpec::guest_console>, Text>(
+        {.name = "guest-console",
+         .value_name = "FILE",
+         .help = "append what the guest's kernel says to FILE",
+         .verbs = kMakes}),
 
     option<&Command::tty, Flag>(
         {.name = "tty", .letter = 't', .help = "give the process a terminal", .verbs = kExec}),
@@ -164,6 +279,32 @@ constexpr auto kOptions = std::to_array<OptionRule>({
                                          .value_name = "UID[:GID]",
                                          .help = "its user",
                                          .verbs = kExec}),
+    option<&Command::additional_gids, List<Group>>({.name = "additional-gids",
+                                                    .letter = 'g',
+                                                    .value_name = "GID",
+                                                    .help = "one more group; may be repeated",
+                                                    .verbs = kExec}),
+    option<&Command::capabilities, Capability>({.name = "cap",
+                                                .letter = 'c',
+                                                .value_name = "CAP",
+                                                .help = "one more capability; may be repeated",
+                                                .verbs = kExec}),
+    option<&Command::no_new_privileges, Flag>(
+        {.name = "no-new-privs", .help = "it can gain no privileges by execve", .verbs = kExec}),
+    action<Command>({.name = "apparmor",
+                     .value_name = "PROFILE",
+                     .help = "refused: the guest has no AppArmor",
+                     .verbs = kExec},
+                    accept_no_label),
+    action<Command>({.name = "process-label",
+                     .value_name = "LABEL",
+                     .help = "refused: the guest has no SELinux",
+                     .verbs = kExec},
+                    accept_no_label),
+    action<Command>(
+        {.name = "cgroup", .value_name = "PATH", .help = "/; others are refused", .verbs = kExec},
+        accept_top_cgroup),
+    without_effect("ignore-paused", "", kExec),
     option<&Command::process_file, Text>(
         {.name = "process",
          .letter = 'p',
@@ -203,6 +344,7 @@ constexpr auto kVerbs = std::to_array<VerbRule>({
     verb(Verb::State, "state", "ID", "print the state of a container"),
     verb(Verb::List, "list", "", "print the containers below --root"),
     verb(Verb::Spec, "spec", "", "write a config.json to begin with"),
+    verb(Verb::Features, "features", "", "print what is supported, as OCI's features.md"),
 });
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/cli/command_line.h"
@@ -32,6 +34,27 @@ Result<Fd> standard_stream(int number) {
         return Error::from_errno(errno, "duplicate descriptor " + std::to_string(number));
     }
     return copy;
+}
+
+/// An input that cannot be read is at its end: nohup opens it for writing only. `cat` in a shell
+/// fails with EBADF there, but our reader is another process, which must not wait for ever.
+Result<Fd> standard_input() {
+    const int flags = ::fcntl(STDIN_FILENO, F_GETFL);
+    if (flags == -1) {
+        return Error::from_errno(errno, "examine standard input");
+    }
+    if ((flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH) != 0) {
+        return open_file("/dev/null", O_RDONLY);
+    }
+    return standard_stream(STDIN_FILENO);
+}
+
+/// As runc 1.2: a message "pidfd" with the descriptor.
+Result<void> send_pidfd(const std::string& path, FdRef pidfd) {
+    constexpr std::string_view name = "pidfd";
+    const Fd socket = TRY(connect_unix(path));
+    (void)TRY(send_some(socket.ref(), std::as_bytes(std::span(name)), std::span(&pidfd, 1)));
+    return {};
 }
 
 }  // namespace
@@ -56,7 +79,7 @@ Result<TaskIo> make_io(const Command& command, Terminal terminal) {
         io.console_socket = TRY(connect_unix(command.console_socket), "console socket");
         return io;
     }
-    io.in.fd = TRY(standard_stream(STDIN_FILENO));
+    io.in.fd = TRY(standard_input());
     io.out.fd = TRY(standard_stream(STDOUT_FILENO));
     if (terminal == Terminal::No) {
         io.err.fd = TRY(standard_stream(STDERR_FILENO));
@@ -69,8 +92,14 @@ void attach_proxy(TaskIo& io, Proxy& proxy) {
     io.proxy_pid = static_cast<std::uint32_t>(proxy.process.pid());
 }
 
-Result<void> write_pid_file(const std::string& path, std::uint32_t pid) {
-    TRY(replace_file(FdRef(AT_FDCWD), path, std::to_string(pid), 0644), "pid file");
+Result<void> announce_pid(const Command& command, const Child& proxy) {
+    if (!command.pid_file.empty()) {
+        TRY(replace_file(FdRef(AT_FDCWD), command.pid_file, std::to_string(proxy.pid()), 0644),
+            "pid file");
+    }
+    if (!command.pidfd_socket.empty()) {
+        TRY(send_pidfd(command.pidfd_socket, proxy.pidfd()), "pidfd socket");
+    }
     return {};
 }
 

@@ -8,6 +8,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/proxy.h"
@@ -32,8 +33,9 @@ Result<TaskIo> make_io(const Command& command, Terminal terminal);
 /// Hands the proxy's end of the socket, and its pid, to the shim.
 void attach_proxy(TaskIo& io, Proxy& proxy);
 
-/// Writes the pid as runc does: the file appears with its content.
-Result<void> write_pid_file(const std::string& path, std::uint32_t pid);
+/// Writes the proxy's pid to --pid-file, which appears with its content, and sends a pidfd of the
+/// proxy to --pidfd-socket, if the command line has them.
+Result<void> announce_pid(const Command& command, const Child& proxy);
 
 /// What to do about a start's answer: nothing, or the message and the exit status of a program that
 /// could not be executed.

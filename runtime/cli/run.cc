@@ -62,7 +62,11 @@ Result<int> run(const Command& command) {
         return 0;
     }
     foreground.started();
-    return static_cast<int>(TRY(wait_for_exit(link, id)).exit_status);
+    const TaskExit exit = TRY(wait_for_exit(link, id));
+    if (command.keep) {
+        launch->release();
+    }
+    return static_cast<int>(exit.exit_status);
 }
 
 Result<int> create(const Command& command) {

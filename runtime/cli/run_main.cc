@@ -6,10 +6,12 @@
 #include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/process_io.h"
 #include "runtime/cli/report.h"
@@ -63,10 +65,12 @@ Result<int> perform(const Command& command) {
             return list(command);
         case Verb::Spec:
             return spec(command);
+        case Verb::Features:
+            return print(features_json(PEPITA_VERSION)) ? 0 : kFailed;
         case Verb::Help:
             return print(help_text(command.topic)) ? 0 : kFailed;
         case Verb::Version:
-            return print("pepita-run " PEPITA_VERSION "\nspec: 1.2.0\n") ? 0 : kFailed;
+            return print("pepita-run version " PEPITA_VERSION "\nspec: 1.2.0\n") ? 0 : kFailed;
         case Verb::None:
             break;
     }
@@ -80,11 +84,12 @@ int main(std::span<const std::string> arguments) {
         report(command, parsed.error().message());
         return passes_status(command) ? kOurFailure : kUsage;
     }
-    for (std::string* path :
-         {&command.root, &command.data, &command.log, &command.shim, &command.guest_console}) {
+    for (std::string* path : {&command.root, &command.pod.data, &command.log, &command.shim,
+                              &command.pod.guest_console}) {
         make_absolute(*path);
     }
-    const Result<int> status = perform(command);
+    Result<void> log = check_log(command);
+    const Result<int> status = log ? perform(command) : std::move(log).error();
     if (!status) {
         report(command, status.error().message());
         return passes_status(command) ? kOurFailure : kFailed;

@@ -1,6 +1,5 @@
 #include "runtime/cli/shim_process.h"
 
-#include <fcntl.h>
 #include <linux/limits.h>
 #include <stdlib.h>  // getenv
 #include <sys/stat.h>
@@ -18,10 +17,12 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/cli/command_line.h"
+#include "runtime/cli/report.h"
 #include "runtime/oci/host_cgroup.h"
 #include "runtime/task_api.h"
 
@@ -29,7 +30,6 @@ namespace pepita::runtime::cli {
 namespace {
 
 constexpr std::string_view kProgram = "/pepita-shim";
-constexpr mode_t kLogMode = 0600;
 
 std::string own_directory() {
     std::array<char, PATH_MAX> path{};
@@ -99,10 +99,7 @@ Result<ShimProcess> start_shim(const Command& command, std::span<const std::stri
     options.fds = {{.fd = theirs.ref(), .number = kShimSocketNumber}};
     Fd log;
     if (!command.log.empty()) {
-        log = Fd(::open(command.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, kLogMode));
-        if (!log) {
-            return Error::from_errno(errno, "open log '" + command.log + "'");
-        }
+        log = TRY(open_to_append(command.log, kLogMode));
         options.fds.push_back({.fd = log.ref(), .number = STDERR_FILENO});
     }
     Result<Child> child = spawn(std::move(options));

@@ -23,48 +23,10 @@
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
 #include "runtime/container/outcome.h"
+#include "runtime/oci/names.h"
 
 namespace pepita::runtime::container {
 namespace {
-
-struct Option {
-    std::string_view name;
-    unsigned long set;
-    unsigned long clear;
-};
-
-constexpr std::array kOptions{Option{.name = "defaults", .set = 0, .clear = 0},
-                              Option{.name = "ro", .set = MS_RDONLY, .clear = 0},
-                              Option{.name = "rw", .set = 0, .clear = MS_RDONLY},
-                              Option{.name = "nosuid", .set = MS_NOSUID, .clear = 0},
-                              Option{.name = "suid", .set = 0, .clear = MS_NOSUID},
-                              Option{.name = "nodev", .set = MS_NODEV, .clear = 0},
-                              Option{.name = "dev", .set = 0, .clear = MS_NODEV},
-                              Option{.name = "noexec", .set = MS_NOEXEC, .clear = 0},
-                              Option{.name = "exec", .set = 0, .clear = MS_NOEXEC},
-                              Option{.name = "sync", .set = MS_SYNCHRONOUS, .clear = 0},
-                              Option{.name = "async", .set = 0, .clear = MS_SYNCHRONOUS},
-                              Option{.name = "dirsync", .set = MS_DIRSYNC, .clear = 0},
-                              Option{.name = "mand", .set = MS_MANDLOCK, .clear = 0},
-                              Option{.name = "nomand", .set = 0, .clear = MS_MANDLOCK},
-                              Option{.name = "atime", .set = 0, .clear = MS_NOATIME},
-                              Option{.name = "noatime", .set = MS_NOATIME, .clear = 0},
-                              Option{.name = "diratime", .set = 0, .clear = MS_NODIRATIME},
-                              Option{.name = "nodiratime", .set = MS_NODIRATIME, .clear = 0},
-                              Option{.name = "relatime", .set = MS_RELATIME, .clear = 0},
-                              Option{.name = "norelatime", .set = 0, .clear = MS_RELATIME},
-                              Option{.name = "strictatime", .set = MS_STRICTATIME, .clear = 0},
-                              Option{.name = "nostrictatime", .set = 0, .clear = MS_STRICTATIME},
-                              Option{.name = "silent", .set = MS_SILENT, .clear = 0},
-                              Option{.name = "loud", .set = 0, .clear = MS_SILENT},
-                              Option{.name = "lazytime", .set = MS_LAZYTIME, .clear = 0},
-                              Option{.name = "nolazytime", .set = 0, .clear = MS_LAZYTIME},
-                              Option{.name = "nosymfollow", .set = MS_NOSYMFOLLOW, .clear = 0},
-                              Option{.name = "symfollow", .set = 0, .clear = MS_NOSYMFOLLOW},
-                              Option{.name = "acl", .set = MS_POSIXACL, .clear = 0},
-                              Option{.name = "noacl", .set = 0, .clear = MS_POSIXACL},
-                              Option{.name = "iversion", .set = MS_I_VERSION, .clear = 0},
-                              Option{.name = "noiversion", .set = 0, .clear = MS_I_VERSION}};
 
 constexpr std::array<std::string_view, 7> kTypes{"proc",   "sysfs",  "tmpfs", "devpts",
                                                  "mqueue", "cgroup", "bind"};
@@ -186,8 +148,9 @@ Result<Fd> find_null() {
 MountOptions mount_options(const std::vector<std::string>& options) {
     MountOptions result;
     for (const std::string& option : options) {
-        const auto* const known = std::ranges::find(kOptions, option, &Option::name);
-        if (known != kOptions.end()) {
+        const auto flags = oci::mount_flags();
+        const auto known = std::ranges::find(flags, option, &oci::MountFlag::name);
+        if (known != flags.end()) {
             result.flags = (result.flags & ~known->clear) | known->set;
         } else {
             append_option(result.data, option);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,20 +38,13 @@ constexpr auto kIpcSysctls = std::to_array<std::string_view>(
     {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
      "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"});
 
-bool* namespace_flag(NamespacesSpec& namespaces, std::string_view type) {
-    struct Entry {
-        std::string_view type;
-        bool* flag;
-    };
-    const std::array<Entry, 6> entries = {{{.type = "pid", .flag = &namespaces.pid},
-                                           {.type = "mount", .flag = &namespaces.mount},
-                                           {.type = "ipc", .flag = &namespaces.ipc},
-                                           {.type = "uts", .flag = &namespaces.uts},
-                                           {.type = "network", .flag = &namespaces.network},
-                                           {.type = "cgroup", .flag = &namespaces.cgroup}}};
-    const auto* const at = std::ranges::find(entries, type, &Entry::type);
-    return at == entries.end() ? nullptr : at->flag;
-}
+constexpr std::array kNamespaceTypes{
+    NamespaceType{.name = "cgroup", .flag = &NamespacesSpec::cgroup},
+    NamespaceType{.name = "ipc", .flag = &NamespacesSpec::ipc},
+    NamespaceType{.name = "mount", .flag = &NamespacesSpec::mount},
+    NamespaceType{.name = "network", .flag = &NamespacesSpec::network},
+    NamespaceType{.name = "pid", .flag = &NamespacesSpec::pid},
+    NamespaceType{.name = "uts", .flag = &NamespacesSpec::uts}};
 
 /// A mount namespace is made even if none is asked for: the container's mounts are never the
 /// guest's own, and a container cannot tell.
@@ -64,18 +58,18 @@ Result<NamespacesSpec> read_namespaces(const Object& linux) {
         if (name == "user" || name == "time") {
             return type.unsupported(in_quotes(name) + " namespaces are not supported");
         }
-        bool* flag = namespace_flag(out, name);
-        if (flag == nullptr) {
+        const auto* const known = std::ranges::find(kNamespaceTypes, name, &NamespaceType::name);
+        if (known == kNamespaceTypes.end()) {
             return type.invalid("no such namespace: " + in_quotes(name));
         }
-        if (*flag) {
+        if (out.*known->flag) {
             return type.invalid(in_quotes(name) + " is there twice");
         }
         const auto path = object.find("path");
         if (path && !path->asks_nothing()) {
             return path->unsupported("joining a namespace of the host is not supported");
         }
-        *flag = true;
+        out.*known->flag = true;
     }
     out.mount = true;
     return out;
@@ -258,6 +252,8 @@ Result<void> check_propagation(const Object& linux) {
 }
 
 }  // namespace
+
+std::span<const NamespaceType> namespace_types() { return kNamespaceTypes; }
 
 Result<void> read_linux(const Object& linux, ContainerSpec& container) {
     TRY(linux.refuse({"uidMappings", "gidMappings", "netDevices", "seccomp", "mountLabel",

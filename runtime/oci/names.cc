@@ -1,5 +1,7 @@
 #include "runtime/oci/names.h"
 
+#include <sys/mount.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -79,6 +81,40 @@ constexpr auto kRlimits = std::to_array<std::string_view>({
 static_assert(kRlimits.size() == 16);
 static_assert(kRlimits[7] == "RLIMIT_NOFILE");
 
+constexpr auto kMountFlags =
+    std::to_array<MountFlag>({{.name = "defaults", .set = 0, .clear = 0},
+                              {.name = "ro", .set = MS_RDONLY, .clear = 0},
+                              {.name = "rw", .set = 0, .clear = MS_RDONLY},
+                              {.name = "nosuid", .set = MS_NOSUID, .clear = 0},
+                              {.name = "suid", .set = 0, .clear = MS_NOSUID},
+                              {.name = "nodev", .set = MS_NODEV, .clear = 0},
+                              {.name = "dev", .set = 0, .clear = MS_NODEV},
+                              {.name = "noexec", .set = MS_NOEXEC, .clear = 0},
+                              {.name = "exec", .set = 0, .clear = MS_NOEXEC},
+                              {.name = "sync", .set = MS_SYNCHRONOUS, .clear = 0},
+                              {.name = "async", .set = 0, .clear = MS_SYNCHRONOUS},
+                              {.name = "dirsync", .set = MS_DIRSYNC, .clear = 0},
+                              {.name = "mand", .set = MS_MANDLOCK, .clear = 0},
+                              {.name = "nomand", .set = 0, .clear = MS_MANDLOCK},
+                              {.name = "atime", .set = 0, .clear = MS_NOATIME},
+                              {.name = "noatime", .set = MS_NOATIME, .clear = 0},
+                              {.name = "diratime", .set = 0, .clear = MS_NODIRATIME},
+                              {.name = "nodiratime", .set = MS_NODIRATIME, .clear = 0},
+                              {.name = "relatime", .set = MS_RELATIME, .clear = 0},
+                              {.name = "norelatime", .set = 0, .clear = MS_RELATIME},
+                              {.name = "strictatime", .set = MS_STRICTATIME, .clear = 0},
+                              {.name = "nostrictatime", .set = 0, .clear = MS_STRICTATIME},
+                              {.name = "silent", .set = MS_SILENT, .clear = 0},
+                              {.name = "loud", .set = 0, .clear = MS_SILENT},
+                              {.name = "lazytime", .set = MS_LAZYTIME, .clear = 0},
+                              {.name = "nolazytime", .set = 0, .clear = MS_LAZYTIME},
+                              {.name = "nosymfollow", .set = MS_NOSYMFOLLOW, .clear = 0},
+                              {.name = "symfollow", .set = 0, .clear = MS_NOSYMFOLLOW},
+                              {.name = "acl", .set = MS_POSIXACL, .clear = 0},
+                              {.name = "noacl", .set = 0, .clear = MS_POSIXACL},
+                              {.name = "iversion", .set = MS_I_VERSION, .clear = 0},
+                              {.name = "noiversion", .set = 0, .clear = MS_I_VERSION}});
+
 template <std::size_t N>
 std::optional<std::uint32_t> number_of(const std::array<std::string_view, N>& names,
                                        std::string_view name) {
@@ -116,5 +152,7 @@ std::optional<std::uint32_t> rlimit_number(std::string_view name) {
 std::optional<std::string_view> rlimit_name(std::uint32_t number) {
     return name_of(kRlimits, number);
 }
+
+std::span<const MountFlag> mount_flags() { return kMountFlags; }
 
 }  // namespace pepita::runtime::oci

@@ -20,4 +20,12 @@ std::optional<std::string_view> capability_name(std::uint32_t number);
 std::optional<std::uint32_t> rlimit_number(std::string_view name);
 std::optional<std::string_view> rlimit_name(std::uint32_t number);
 
+/// A mount option that is a flag of mount(2).
+struct MountFlag {
+    std::string_view name;
+    unsigned long set;
+    unsigned long clear;
+};
+std::span<const MountFlag> mount_flags();
+
 }  // namespace pepita::runtime::oci

@@ -46,6 +46,10 @@ OrderedJson to_oci(const ContainerState& state) {
         out["annotations"] = state.annotations;
     }
     out["created"] = state.created;
+    if (!state.isolation.empty()) {  // a member of our own, which the specification allows
+        out["isolation"] = state.isolation;
+        out["isolationReason"] = state.isolation_reason;
+    }
     return out;
 }
 
@@ -86,8 +90,8 @@ Result<ContainerState> parse_state(std::string_view text) {
         }
     }
     state.created = TRY(required_text(object, "created"));
-    state.isolation = TRY(required_text(object, "isolation"));
-    state.isolation_reason = TRY(required_text(object, "isolationReason"));
+    state.isolation = TRY(object.text_or_empty("isolation"));  // none until it is chosen
+    state.isolation_reason = TRY(object.text_or_empty("isolationReason"));
     if (const auto cgroups = object.find("cgroups")) {
         state.cgroups = TRY(cgroups->texts());
     }
@@ -165,8 +169,6 @@ std::string_view to_string(ContainerStatus status) {
 
 Result<void> write_state(FdRef directory, const ContainerState& state) {
     OrderedJson json = to_oci(state);
-    json["isolation"] = state.isolation;
-    json["isolationReason"] = state.isolation_reason;
     json["cgroups"] = state.cgroups;
     json["shim"] = to_json(state.shim);
     json["vmm"] = to_json(state.vmm);

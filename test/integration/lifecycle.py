@@ -32,8 +32,11 @@ class Run(NodeTest):
         usable = subprocess.run([os.environ["PEPITA_KVM_PROBE"]], stdout=subprocess.DEVNULL, check=False).returncode == 0
         if "PEPITA_IN_LAB" in os.environ:
             self.assertTrue(usable)
-        done = self.call("run", "-b", self.bundle(["true"]), "c1", expect=0, options=("--isolation", "auto"))
-        self.assertIn(f"isolation {'kvm' if usable else 'tcg'} (/dev/kvm: ", done.stderr.decode())
+        log = self.scratch / "log"
+        done = self.call("run", "-b", self.bundle(["true"]), "c1", expect=0,
+                         options=("--isolation", "auto", "--log", log))
+        self.assertEqual(done.stderr, b"")  # it is the container's: R12
+        self.assertIn(f"isolation {'kvm' if usable else 'tcg'} (/dev/kvm: ", log.read_text())
 
     def test_four_processors(self):
         bundle = self.bundle(["grep", "-c", "^processor", "/proc/cpuinfo"])
@@ -499,6 +502,67 @@ class Exec(NodeTest):
 
         support.wait_until(has_no_more, f"no more files than were open before: {before}")
         self.call("delete", "-f", "c1", expect=0)
+
+
+class Callers(NodeTest):
+    """What callers of runc do, and what they get there."""
+
+    def test_R15_a_configuration_without_linux(self):
+        def edit(config):
+            for member in ("linux", "mounts", "hostname"):
+                del config[member]
+            config["process"] = {"cwd": "/", "args": config["process"]["args"]}
+        done = self.run_bundle(["sh", "-c", "echo $(id -u):$(id -g) $HOME"], edit=edit)
+        self.assertEqual(done.stdout, b"0:0 /root\n")
+
+    def test_R14_default_devices_asked_for_again(self):
+        def edit(config):
+            config["linux"]["devices"] = [{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2},
+                                          {"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]
+        done = self.run_bundle(["readlink", "/dev/ptmx"], edit=edit)
+        self.assertEqual(done.stdout, b"pts/ptmx\n")
+
+    def test_R35_the_guests_console_is_a_file_that_is_made(self):
+        console = self.scratch / "console"
+        bundle = self.bundle(["true"])
+        self.call("run", "-b", bundle, "--guest-console", console, "c1", expect=0)
+        once = console.stat().st_size
+        self.assertIn(b"Linux version", console.read_bytes())
+        self.call("run", "-b", bundle, "--guest-console", console, "c1", expect=0)
+        self.assertGreater(console.stat().st_size, once)
+
+    def test_exec_as_callers_do(self):
+        name = self.started(["sleep", "1000"])
+        process = b'{"args": ["sh", "-c", "echo $(id -u):$(id -g)"], "cwd": "/", "env": ["PATH=/bin"]}'
+        with self.subTest("R16"):
+            self.assertEqual(self.call("exec", "-p", "/dev/stdin", name, stdin=process, expect=0).stdout, b"0:0\n")
+        with self.subTest("R17"):
+            self.call("kill", name, "0", expect=0)
+        with self.subTest("R21"):
+            done = subprocess.run(self.command("exec", "-t", name, "echo", "hi"), stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, timeout=support.PATIENCE_S, check=True)
+            self.assertEqual(done.stdout, b"hi\n")
+        with self.subTest("R22"), open("/dev/null", "wb") as write_only:
+            done = subprocess.run(self.command("exec", name, "cat"), stdin=write_only, capture_output=True,
+                                  timeout=support.PATIENCE_S, check=True)
+            self.assertEqual(done.stdout, b"")
+        with self.subTest("R34"):
+            done = self.call("exec", "-g", "7", "-c", "CAP_SYS_TIME", "--no-new-privs", "--ignore-paused", name,
+                             "sh", "-c", "id -G; grep -e CapBnd -e NoNewPrivs /proc/self/status", expect=0)
+            groups, *status = done.stdout.decode().splitlines()
+            self.assertIn("7", groups.split())
+            bounding = int(status[0].split()[1], 16)
+            self.assertTrue(bounding & 1 << 25, status)
+            self.assertEqual(status[1].split()[1], "1")
+        with self.subTest("R21 on a terminal"):
+            master, slave = pty.openpty()
+            call = subprocess.Popen(self.command("exec", "-t", name, "echo", "hi"), stdin=slave, stdout=slave,
+                                    stderr=slave, start_new_session=True)
+            os.close(slave)
+            self.assertEqual(support.read_until(master, b"\n"), b"hi\r\n")
+            call.wait(support.PATIENCE_S)
+            os.close(master)
+        self.call("delete", "-f", name, expect=0)
 
 
 class Many(NodeTest):

@@ -28,8 +28,10 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/state.h"
@@ -325,11 +327,15 @@ TEST_F(PepitaRun, LifeOfAContainerByVerbs) {
     EXPECT_EQ(outcome.err,
               "pepita-run: delete 'web': container is running; kill it first, or delete it with "
               "--force\n");
+    EXPECT_EQ(perform({"kill", "web", "0"}).status, 0U);
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "running")"));
     EXPECT_EQ(perform({"kill", "web", "KILL"}).status, 0U);
     while (!perform({"state", "web"}).out.contains(R"("status": "stopped")")) {}
     outcome = perform({"kill", "web"});
     EXPECT_EQ(outcome.status, 1U);
     EXPECT_EQ(outcome.err, "pepita-run: kill 'web': container not running\n");
+    EXPECT_EQ(perform({"kill", "web", "0"}).err,
+              "pepita-run: kill 'web': container not running\n");  // R17
     EXPECT_EQ(perform({"delete", "web"}).status, 0U);
     EXPECT_EQ(containers_left(), 0);
     EXPECT_EQ(perform({"state", "web"}).err,
@@ -338,7 +344,7 @@ TEST_F(PepitaRun, LifeOfAContainerByVerbs) {
     EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
 }
 
-TEST_F(PepitaRun, DeleteTakesACreatedContainer) {
+TEST_F(PepitaRun, R20_DeleteTakesACreatedContainerAsRuncDoes) {
     bundle("true");
     ASSERT_EQ(status_of({"create", "web"}), 0U);
     EXPECT_EQ(perform({"delete", "web"}).status, 0U);
@@ -373,6 +379,10 @@ TEST_F(PepitaRun, ExecRunsBesideTheContainersProcess) {
     std::ofstream(path_ / "process.json")
         << R"({"user": {"uid": 0, "gid": 0}, "args": ["/bin/echo", "file"], "cwd": "/"})";
     EXPECT_EQ(perform({"exec", "-p", (path_ / "process.json").string(), "web"}).out, "file\n");
+    EXPECT_EQ(perform({"exec", "-p", "/dev/stdin", "web"},
+                      R"({"args": ["/bin/echo", "pipe"], "cwd": "/"})")
+                  .out,
+              "pipe\n");
     EXPECT_EQ(perform({"exec", "web", "/bin/echo", "\xff"}).err,
               "pepita-run: exec 'web': command and environment must be UTF-8\n");
     EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
@@ -457,10 +467,107 @@ TEST_F(PepitaRun, ErrorsGoToTheLogAsJson) {
         << text;
 }
 
-TEST_F(PepitaRun, IsolationThatAutoTookIsSaid) {
+TEST_F(PepitaRun, R12_IsolationThatAutoTookIsInLogAndStateAndNotInTheContainersOutput) {
+    bundle(kSleep);
+    const std::string log = (path_ / "log").string();
+    EXPECT_EQ(perform({"--isolation", "auto", "--log", log, "run", "-d", "web"}).err, "");
+    std::ifstream file(log);
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    EXPECT_TRUE(
+        text.starts_with("level=info msg=\"pepita-run: run 'web': isolation none (a test)\""))
+        << text;
+    const std::string state = perform({"state", "web"}).out;
+    EXPECT_TRUE(state.contains(R"("isolation": "none",)")) << state;
+    EXPECT_TRUE(state.contains(R"("isolationReason": "a test")")) << state;
+    EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, R12_IsolationIsSaidToAPersonAtATerminal) {
     bundle("true");
-    EXPECT_EQ(perform({"--isolation", "auto", "run", "web"}).err,
-              "pepita-run: isolation none (a test)\n");
+    int master = -1;
+    int slave = -1;
+    ASSERT_EQ(::openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+    const Fd ours(master);
+    const Fd theirs(slave);
+    SpawnOptions options =
+        command({"--isolation", "auto", "run", "-b", (path_ / "bundle").string(), "web"});
+    options.fds = {{.fd = theirs.ref(), .number = STDERR_FILENO}};
+    auto child = spawn(std::move(options));
+    ASSERT_TRUE(child.has_value());
+    EXPECT_EQ(read_text(ours, "\n"), "pepita-run: run 'web': isolation none (a test)\r\n");
+    EXPECT_EQ(child->reap().shell_status(), 0U);
+}
+
+TEST_F(PepitaRun, R19_ALogThatCannotBeWrittenIsAnError) {
+    bundle("true");
+    const std::string reason =
+        ": option '--log': open '/no/such/dir/x': No such file or directory "
+        "(ENOENT)\n";
+    const Outcome list = perform({"--log", "/no/such/dir/x", "list"});
+    EXPECT_EQ(list.status, 1U);
+    EXPECT_EQ(list.err, "pepita-run: list" + reason);
+    const Outcome run = perform({"--log", "/no/such/dir/x", "run", "web"});
+    EXPECT_EQ(run.status, 125U);
+    EXPECT_EQ(run.err, "pepita-run: run 'web'" + reason);
+}
+
+TEST_F(PepitaRun, R22_AnInputThatCannotBeReadIsAtItsEnd) {
+    bundle("cat; echo end");
+    const Fd write_only = *open_file("/dev/null", O_WRONLY);
+    Pipe out = make_pipe();
+    SpawnOptions options = command({"run", "-b", (path_ / "bundle").string(), "web"});
+    options.fds = {{.fd = write_only.ref(), .number = STDIN_FILENO},
+                   {.fd = out.write.ref(), .number = STDOUT_FILENO}};
+    auto child = spawn(std::move(options));
+    ASSERT_TRUE(child.has_value());
+    { const Fd closed = std::move(out.write); }
+    EXPECT_EQ(read_text(out.read), "end\n");
+    EXPECT_EQ(child->reap().shell_status(), 0U);
+}
+
+TEST_F(PepitaRun, R34_PidfdSocketGetsAPidfdOfTheProxy) {
+    bundle(kSleep);
+    const Fd directory = *open_file(path_.c_str(), O_RDONLY | O_DIRECTORY);
+    const Fd listener = *listen_unix_at(directory.ref(), "pidfd");
+    ASSERT_EQ(perform({"run", "-d", "--pid-file", pid_file(), "--pidfd-socket",
+                       (path_ / "pidfd").string(), "web"})
+                  .status,
+              0U);
+    const Fd client = *accept_client(listener.ref());
+    std::array<std::byte, 16> bytes{};
+    auto received = receive_some(client.ref(), bytes);
+    ASSERT_TRUE(received.has_value()) << received.error().message();
+    ASSERT_EQ(received->fds.size(), 1U);
+    const std::string about =
+        "/proc/self/fdinfo/" + std::to_string(received->fds.front().ref().number());
+    EXPECT_TRUE(read_file(about)->contains("Pid:\t" + std::to_string(pid_in_file()) + "\n"));
+    EXPECT_EQ(perform({"delete", "-f", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, R34_KeepLeavesTheStoppedContainer) {
+    bundle("exit 3");
+    EXPECT_EQ(perform({"run", "--keep", "web"}).status, 3U);
+    EXPECT_TRUE(perform({"state", "web"}).out.contains(R"("status": "stopped")"));
+    EXPECT_EQ(perform({"delete", "web"}).status, 0U);
+    EXPECT_EQ(containers_left(), 0);
+}
+
+TEST_F(PepitaRun, R34_VersionAndFeaturesAreWhatCallersParse) {
+    const std::string version = perform({"--version"}).out;
+    EXPECT_TRUE(version.starts_with("pepita-run version ")) << version;
+    EXPECT_TRUE(version.ends_with("\nspec: 1.2.0\n")) << version;
+    const std::string features = perform({"features"}).out;
+    EXPECT_TRUE(features.starts_with("{\n  \"ociVersionMin\": \"1.0.0\"")) << features;
+    EXPECT_TRUE(features.contains("CAP_CHECKPOINT_RESTORE")) << features;
+}
+
+TEST_F(PepitaRun, R36_ListIsAnErrorOnlyIfTheRootIsNoDirectory) {
+    EXPECT_EQ(perform({"list"}).out, "ID  PID  STATUS  BUNDLE  CREATED\n");
+    EXPECT_EQ(perform({"list"}).status, 0U);
+    std::ofstream(path_ / "file") << "x";
+    const Outcome outcome = perform({"--root", (path_ / "file").string(), "list"});
+    EXPECT_EQ(outcome.status, 1U);
+    EXPECT_TRUE(outcome.err.ends_with("Not a directory (ENOTDIR)\n")) << outcome.err;
 }
 
 TEST_F(PepitaRun, DetachedTerminalNeedsAConsoleSocket) {

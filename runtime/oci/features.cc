@@ -1,0 +1,63 @@
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "runtime/bundle.h"
+#include "runtime/oci/linux_json.h"
+#include "runtime/oci/names.h"
+#include "runtime/rpc/json.h"
+
+namespace pepita::runtime {
+namespace {
+
+using oci::OrderedJson;
+
+OrderedJson capabilities() {
+    OrderedJson names = OrderedJson::array();
+    for (std::uint32_t number = 0; const auto name = oci::capability_name(number); ++number) {
+        names.push_back(*name);
+    }
+    return names;
+}
+
+OrderedJson namespaces() {
+    OrderedJson names = OrderedJson::array();
+    for (const oci::NamespaceType& type : oci::namespace_types()) {
+        names.push_back(type.name);
+    }
+    return names;
+}
+
+OrderedJson mount_options() {
+    OrderedJson names = OrderedJson::array();
+    for (const oci::MountFlag& flag : oci::mount_flags()) {
+        names.push_back(flag.name);
+    }
+    return names;
+}
+
+}  // namespace
+
+std::string features_json(std::string_view version) {
+    const OrderedJson off{{"enabled", false}};
+    OrderedJson linux{
+        {"namespaces", namespaces()},
+        {"capabilities", capabilities()},
+        {"cgroup", {{"v1", false}, {"v2", true}, {"systemd", false}, {"systemdUser", false}}},
+        {"seccomp", off},
+        {"apparmor", off},
+        {"selinux", off},
+        {"intelRdt", off},
+        {"mountExtensions", {{"idmap", off}}}};
+    const OrderedJson features{{"ociVersionMin", "1.0.0"},
+                               {"ociVersionMax", "1.2.0"},
+                               {"hooks", OrderedJson::array()},
+                               {"mountOptions", mount_options()},
+                               {"linux", std::move(linux)},
+                               {"annotations", {{"pepita.version", version}}},
+                               {"potentiallyUnsafeConfigAnnotations", OrderedJson::array()}};
+    return oci::dump(features, 2) + "\n";
+}
+
+}  // namespace pepita::runtime
