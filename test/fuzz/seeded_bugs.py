@@ -32,7 +32,7 @@ BUGS = {
     "disk-part": Bug("vhost_user_disk", "storage/zram/volume.cc",
                      "} else if (!domain_->get(entry, whole)) {", "} else if (!domain_->get(Entry(), whole)) {"),
     # The guest may send what the whole buffer holds, however full it is.
-    "vsock-credit": Bug("vsock_device", "vmm/vsock/connection.cc",
+    "vsock-credit": Bug("vsock_connection", "vmm/vsock/connection.cc",
                         "packet.length > kBufferSize - (received_ - forwarded_)",
                         "packet.length > kBufferSize"),
     # What a killed process counted is believed.
