@@ -45,6 +45,9 @@ void GuestClock::adjust(nanoseconds offset) {
 }
 
 void GuestClock::on_answer(nanoseconds sent, Result<nanoseconds> guest_time) {
+    if (!guest_time && guest_time.error().code() == Code::Unavailable) {
+        return;  // the link has ended, and the pod with it
+    }
     if (!guest_time) {
         log::warn("the guest's clock is not compared", {{"error", guest_time.error().message()}});
         return compare_after(kPeriodMax);
