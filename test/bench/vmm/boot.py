@@ -46,13 +46,11 @@ with open("{directory}/argv", "w") as file:
 for option, value in {replaced!r}.items():
     words[words.index(option) + 1] = value
 words[words.index("-append") + 1] += {append!r}
-os.execv("/usr/bin/qemu-system-x86_64", ["qemu", *words, "-plugin", "{directory}/plugin.so,output={directory}/counts"])
+os.execv("{real}", ["qemu", *words, "-plugin", "{directory}/plugin.so,output={directory}/counts"])
 """
-SHIM = """#!/bin/sh
-exec {shim} --qemu {directory}/qemu "$@"
-"""
-
-
+PROGRAM = pathlib.Path("/usr/bin/qemu-system-x86_64")  # PodSpec::qemu
+REAL = PROGRAM.with_name("qemu-system-i386")  # of the same package; QEMU finds its files from its own folder
+ALONE = "PEPITA_BENCH_ALONE"  # set in the mount namespace where PROGRAM is ours
 MICROVM = ("-machine", "microvm,accel=tcg,x-option-roms=off", "-cpu", "max", "-smp", "1", "-m", "512M", "-nodefaults",
            "-no-user-config", "-display", "none", "-no-reboot")
 
@@ -97,12 +95,14 @@ class Bench:
         self.build = build
         directory.chmod(0o755)
         shutil.copy(build / "test/bench/vmm/libinstruction_count_plugin.so", directory / "plugin.so")
-        executable(directory / "shim", SHIM.format(shim=build / "shim/pepita-shim", directory=directory))
+        executable(directory / "qemu", "#!/bin/false\n")
+        for source, target in ((PROGRAM, REAL), (directory / "qemu", PROGRAM)):
+            subprocess.run(["mount", "--bind", source, target], check=True)
         make_bundle(directory / "bundle", build)
         self.log = directory / "log"
         self.data = directory / "data"
         self.command = [build / "runtime/pepita-run", "--root", directory / "root", "--data", self.data,
-                        "--isolation", "tcg", "--shim", directory / "shim", "--log", self.log]
+                        "--isolation", "tcg", "--log", self.log]
 
     def use(self, guest: pathlib.Path):
         shutil.rmtree(self.data, ignore_errors=True)
@@ -110,7 +110,7 @@ class Bench:
         (self.data / "guest").symlink_to(guest.resolve())
 
     def boot(self, replaced: dict[str, str], append: str) -> Boot:
-        executable(self.directory / "qemu", QEMU.format(directory=self.directory, replaced=replaced, append=append))
+        executable(self.directory / "qemu", QEMU.format(directory=self.directory, real=REAL, replaced=replaced, append=append))
         for name in ("counts", "argv", "shim-used"):
             path = self.directory / name
             path.write_bytes(bytes(COUNTS.size))
@@ -141,30 +141,24 @@ class Bench:
         return COUNTS.unpack(counts[:])[0]
 
     def resident(self) -> dict[str, int]:
-        """KiB by process. The proxy's pid is the container's."""
+        """KiB by process. The proxy's pid is the container's; pepita-vmm is a child of the shim."""
         state = subprocess.run([*self.command, "state", "bench"], capture_output=True, text=True, check=True)
-        found = {"proxy": resident_kib(pathlib.Path(f"/proc/{json.loads(state.stdout)['pid']}"))}
-        for process in pathlib.Path("/proc").glob("[0-9]*"):
-            words = command_of(process)
-            if words and words[0].endswith("pepita-shim") and str(self.directory / "root") in words:
-                found["shim"] = resident_kib(process)
-                children = (process / f"task/{process.name}/children").read_text().split()
-                found |= {"vmm": resident_kib(pathlib.Path("/proc") / child) for child in children
-                          if command_of(pathlib.Path("/proc") / child)[0].endswith("pepita-vmm")}
-        return found
+        shim = json.loads((self.directory / "root/bench/state.json").read_text())["shim"]["pid"]
+        children = pathlib.Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
+        pids = {"proxy": json.loads(state.stdout)["pid"], "shim": shim}
+        pids |= {"vmm": child for child in children if command_of(child)[0].endswith("pepita-vmm")}
+        return {name: resident_kib(pid) for name, pid in pids.items()}
 
 
-def command_of(process: pathlib.Path) -> list[str]:
-    try:
-        return (process / "cmdline").read_text().split("\0")
-    except OSError:
-        return []
+def command_of(pid: str) -> list[str]:
+    return pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
-def resident_kib(process: pathlib.Path) -> int:
+def resident_kib(pid: int | str) -> int:
     """Without mappings as large as the guest's memory."""
     total = 0
-    for mapping in re.finditer(r"^Size: +(\d+) kB$.*?^Rss: +(\d+) kB$", (process / "smaps").read_text(), re.M | re.S):
+    smaps = pathlib.Path(f"/proc/{pid}/smaps").read_text()
+    for mapping in re.finditer(r"^Size: +(\d+) kB$.*?^Rss: +(\d+) kB$", smaps, re.M | re.S):
         size, resident = map(int, mapping.groups())
         total += resident if size < MEMORY_KIB // 2 else 0
     return total
@@ -177,7 +171,7 @@ def init_on_microvm(bench: Bench, guest: pathlib.Path) -> int:
     line += " " + (guest / "command-line").read_text().strip()
     counts = bench.directory / "counts"
     counts.write_bytes(bytes(COUNTS.size))
-    subprocess.run(["qemu-system-x86_64", *MICROVM, "-kernel", guest / "vmlinuz", "-initrd", guest / "initramfs.cpio",
+    subprocess.run([REAL, *MICROVM, "-kernel", guest / "vmlinuz", "-initrd", guest / "initramfs.cpio",
                     "-append", line, "-plugin", f"{bench.directory}/plugin.so,output={counts}"],
                    capture_output=True, timeout=DEADLINE_SECONDS, check=False)
     return COUNTS.unpack(counts.read_bytes())[2]
@@ -237,6 +231,9 @@ def main() -> int:
     parser.add_argument("--append", default="", metavar="WORDS")
     parser.add_argument("table", nargs="*", choices=[*TABLES, []], metavar="TABLE")
     options = parser.parse_args()
+    if ALONE not in os.environ:
+        os.environ[ALONE] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
     build = options.build.resolve()
     guests = {name: build / data / "guest" for name, data in GUESTS.items()}
     for word in options.guest:
