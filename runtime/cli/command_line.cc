@@ -128,7 +128,7 @@ private:
             command_.verb = Verb::Version;
             return {};
         }
-        TRY(apply_option(arguments_, option_rules(), bit(verb), command_));
+        (void)TRY(apply_option(arguments_, option_rules(), bit(verb), command_));
         return {};
     }
 
