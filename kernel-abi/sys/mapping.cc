@@ -4,13 +4,14 @@
 #include <sys/mman.h>
 #include <sys/types.h>
 
-#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -47,13 +48,15 @@ Result<Mapping> Mapping::shared(FdRef file, Bytes size, std::uint64_t offset) {
 
 Result<Mapping> Mapping::shared_huge(FdRef file, Bytes size, std::uint64_t offset) {
     // Room with a huge page to spare; what lies outside the aligned part goes back.
-    const std::size_t page = kHugePageSize.value();
     const std::span<std::byte> room = TRY(
         map(size + kHugePageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    const std::size_t before = (page - std::bit_cast<std::uintptr_t>(room.data()) % page) % page;
+    void* aligned = room.data();
+    std::size_t left = room.size();
+    CHECK(std::align(kHugePageSize.value(), size.value(), aligned, left) != nullptr);
+    const std::size_t before = room.size() - left;
     const std::span<std::byte> after = room.subspan(before + size.value());
-    void* at = ::mmap(room.data() + before, size.value(), kReadWrite, MAP_SHARED | MAP_FIXED,
-                      file.number(), static_cast<off_t>(offset));
+    void* at = ::mmap(aligned, size.value(), kReadWrite, MAP_SHARED | MAP_FIXED, file.number(),
+                      static_cast<off_t>(offset));
     if (at == MAP_FAILED) {
         const int failed = errno;
         (void)::munmap(room.data(), room.size());
