@@ -56,6 +56,7 @@ public:
         /// The kernel refuses every other operation of this ring, every flag of an operation and
         /// every registration with EACCES, for good. A seccomp filter does not see what a ring
         /// does, so a process with a filter restricts its rings. Empty: no restriction.
+        // NOLINTNEXTLINE(readability-redundant-member-init): designated initializers may omit it.
         std::span<const Operation> only = {};
     };
 

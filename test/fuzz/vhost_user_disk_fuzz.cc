@@ -137,7 +137,7 @@ public:
                 message(act);
                 break;
             case 10:
-                disk_.device->resized();
+                (void)disk_.device->resized().has_value();
                 break;
             default:
                 cut(act);
