@@ -47,10 +47,12 @@ enum class Occurs : std::uint8_t {
 
 /// The part of a rule that a reader sees.
 struct OptionText {
+    // NOLINTBEGIN(readability-redundant-string-init): designated initializers may omit them.
     std::string_view name = "";        // after "--", or the key of a field
     char letter = 0;                   // after "-"; 0: none
     std::string_view value_name = "";  // empty: a flag
     std::string_view help = "";
+    // NOLINTEND(readability-redundant-string-init)
     std::uint32_t verbs = 1;  // a bit for each verb that has it
     Occurs occurs = Occurs::Any;
 };

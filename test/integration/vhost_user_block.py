@@ -39,7 +39,7 @@ INIT = f"""#!/bin/busybox sh
 export PATH=/bin
 stty -echo
 fail() {{ echo "FAILED: $1"; poweroff -f; }}
-insmod /virtio_blk.ko || fail insmod
+[ ! -s /virtio_blk.ko ] || insmod /virtio_blk.ko || fail insmod
 echo "disk of $(cat /sys/block/vda/size) sectors, $(ls /sys/block/vda/mq | wc -l) queues," \\
      "serial $(cat /sys/block/vda/serial)"
 mkfs.ext4 -q /dev/vda || fail mkfs.ext4
@@ -64,7 +64,7 @@ def libraries(program: str) -> set[str]:
 
 
 def make_initramfs(directory: pathlib.Path) -> pathlib.Path:
-    """busybox, e2fsprogs with their libraries, our verifier, and the guest's own virtio_blk."""
+    """busybox, e2fsprogs with their libraries, our verifier, and the guest's own virtio_blk, where it is a module."""
     root = directory / "root"
     for name in ("bin", "dev", "etc"):
         (root / name).mkdir(parents=True)
