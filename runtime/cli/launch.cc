@@ -67,10 +67,10 @@ Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& co
 }
 
 Result<void> Launch::start() {
-    proxy_ = TRY(start_proxy(cgroups_));
+    proxy_ = std::make_unique<Proxy>(TRY(start_proxy(cgroups_)));
     ShimProcess shim = TRY(start_shim(command_, cgroups_));
     shim_pid_ = static_cast<std::uint32_t>(shim.process.pid());
-    shim_ = std::move(shim.process);
+    shim_ = std::make_unique<Child>(std::move(shim.process));
     socket_ = std::move(shim.socket);
     return {};
 }

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,8 +53,8 @@ private:
     const Command& command_;
     const Bundle& bundle_;
     std::vector<std::string> cgroups_;  // of the host, for the processes below
-    std::optional<Proxy> proxy_;
-    std::optional<Child> shim_;
+    std::unique_ptr<Proxy> proxy_;
+    std::unique_ptr<Child> shim_;
     std::uint32_t shim_pid_ = 0;
     Fd socket_;  // until link_ has it
     std::unique_ptr<ShimLink> link_;

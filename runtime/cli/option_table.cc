@@ -55,7 +55,7 @@ struct Variable {
     }
 };
 
-struct AbsolutePath {
+struct AbsolutePath : Text {
     static Result<void> parse(std::string& into, std::string_view text) {
         if (!text.starts_with('/')) {
             return usage_error("must be an absolute path");
@@ -63,7 +63,6 @@ struct AbsolutePath {
         into = text;
         return {};
     }
-    static constexpr auto print = Text::print;
 };
 
 struct User {

@@ -98,10 +98,10 @@ TEST(Acpi, HardwareIsReducedAndEndsThroughOurPorts) {
     const auto fadt = read_at<acpi::Fadt>(tables["FACP"], 0);
     EXPECT_NE(fadt.flags & acpi::kFadtHardwareReduced, 0U);
     EXPECT_NE(fadt.flags & acpi::kFadtResetRegister, 0U);
-    EXPECT_EQ(fadt.reset_register.address, layout::kResetPort);
-    EXPECT_EQ(fadt.reset_value, layout::kResetValue);
-    EXPECT_EQ(fadt.sleep_control.address, layout::kSleepControlPort);
-    EXPECT_EQ(fadt.sleep_status.address, layout::kSleepStatusPort);
+    EXPECT_EQ(+fadt.reset_register.address, layout::kResetPort);
+    EXPECT_EQ(+fadt.reset_value, layout::kResetValue);
+    EXPECT_EQ(+fadt.sleep_control.address, layout::kSleepControlPort);
+    EXPECT_EQ(+fadt.sleep_status.address, layout::kSleepStatusPort);
     EXPECT_EQ(fadt.boot_architecture & 0x2U, 0U);  // no 8042
 }
 
@@ -121,9 +121,9 @@ TEST(Acpi, EveryProcessorHasItsLocalApic) {
 TEST(Acpi, ConfigurationSpaceIsBusZeroAlone) {
     const Tables tables({.vcpus = 1});
     const auto mcfg = read_at<acpi::Mcfg>(tables["MCFG"], 0);
-    EXPECT_EQ(mcfg.base, layout::kEcamStart);
-    EXPECT_EQ(mcfg.first_bus, 0);
-    EXPECT_EQ(mcfg.last_bus, 0);
+    EXPECT_EQ(+mcfg.base, layout::kEcamStart);
+    EXPECT_EQ(+mcfg.first_bus, 0);
+    EXPECT_EQ(+mcfg.last_bus, 0);
 }
 
 /// The DSDT as ACPICA's disassembler reads it: an opinion that is not ours.
