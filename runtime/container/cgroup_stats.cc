@@ -23,17 +23,21 @@ struct Source {
 
 // Linux Documentation/admin-guide/cgroup-v2.rst
 constexpr std::array kSources{
-    Source{&ContainerStats::cpu_usage_us, "cpu.stat", "usage_usec"},
-    Source{&ContainerStats::cpu_user_us, "cpu.stat", "user_usec"},
-    Source{&ContainerStats::cpu_system_us, "cpu.stat", "system_usec"},
-    Source{&ContainerStats::cpu_throttled_us, "cpu.stat", "throttled_usec"},
-    Source{&ContainerStats::memory_bytes, "memory.current", ""},
-    Source{&ContainerStats::memory_anonymous_bytes, "memory.stat", "anon"},
-    Source{&ContainerStats::memory_inactive_file_bytes, "memory.stat", "inactive_file"},
-    Source{&ContainerStats::page_faults, "memory.stat", "pgfault"},
-    Source{&ContainerStats::page_faults_major, "memory.stat", "pgmajfault"},
-    Source{&ContainerStats::oom_kills, "memory.events", "oom_kill"},
-    Source{&ContainerStats::pids, "pids.current", ""}};
+    Source{.member = &ContainerStats::cpu_usage_us, .file = "cpu.stat", .key = "usage_usec"},
+    Source{.member = &ContainerStats::cpu_user_us, .file = "cpu.stat", .key = "user_usec"},
+    Source{.member = &ContainerStats::cpu_system_us, .file = "cpu.stat", .key = "system_usec"},
+    Source{
+        .member = &ContainerStats::cpu_throttled_us, .file = "cpu.stat", .key = "throttled_usec"},
+    Source{.member = &ContainerStats::memory_bytes, .file = "memory.current", .key = ""},
+    Source{.member = &ContainerStats::memory_anonymous_bytes, .file = "memory.stat", .key = "anon"},
+    Source{.member = &ContainerStats::memory_inactive_file_bytes,
+           .file = "memory.stat",
+           .key = "inactive_file"},
+    Source{.member = &ContainerStats::page_faults, .file = "memory.stat", .key = "pgfault"},
+    Source{
+        .member = &ContainerStats::page_faults_major, .file = "memory.stat", .key = "pgmajfault"},
+    Source{.member = &ContainerStats::oom_kills, .file = "memory.events", .key = "oom_kill"},
+    Source{.member = &ContainerStats::pids, .file = "pids.current", .key = ""}};
 
 // The number of "key number\n"; 0 where there is none.
 std::uint64_t number_of(std::string_view text, std::string_view key) {
@@ -60,7 +64,7 @@ Result<ContainerStats> read_stats(const std::string& directory) {
     for (const Source& source : kSources) {
         if (file != source.file) {
             file = source.file;
-            Result<std::string> read = read_file(directory + "/" + file);
+            Result<std::string> read = read_file(std::string(directory).append("/").append(file));
             if (!read && read.error().sys_errno() != ENOENT) {
                 return std::move(read).error();
             }

@@ -30,10 +30,10 @@ struct Wire {
 };
 
 bool is_code(std::uint32_t value) {
-    constexpr auto kCancelled = std::to_underlying(Code::Cancelled);
-    constexpr auto kInvalidArgument = std::to_underlying(Code::InvalidArgument);
-    constexpr auto kDataLoss = std::to_underlying(Code::DataLoss);
-    return value == kCancelled || (value >= kInvalidArgument && value <= kDataLoss);
+    constexpr auto cancelled = std::to_underlying(Code::Cancelled);
+    constexpr auto invalid_argument = std::to_underlying(Code::InvalidArgument);
+    constexpr auto data_loss = std::to_underlying(Code::DataLoss);
+    return value == cancelled || (value >= invalid_argument && value <= data_loss);
 }
 
 // A process that a container has got hold of may send anything.

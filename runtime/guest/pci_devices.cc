@@ -64,7 +64,7 @@ Result<std::string> find_name(const DiskId& disk, const std::string& sys) {
         return Error::from_errno(errno, "open '" + sys_block + "'");
     }
     while (const dirent* entry = ::readdir(entries.get())) {
-        const std::string name = entry->d_name;
+        std::string name = entry->d_name;
         if (!name.starts_with('.') && is_disk(disk, sys_block, name)) {
             return name;
         }
