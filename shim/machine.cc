@@ -15,12 +15,14 @@
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
@@ -186,12 +188,15 @@ Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, MachinePlan pla
     std::unique_ptr<Machine> machine(new Machine(loop, std::move(on_end)));
     auto [control, control_end] = TRY(message_socket_pair());
     machine->control_ = TRY(VmmControl::create(loop, std::move(control)));
+    CHECK(plan.vmm.control.has_value());  // each plan has one
     plan.vmm.control->fd = std::move(control_end);
     Fd qmp;
     if (plan.qemu) {
         for (std::size_t i = 0; i < plan.vmm.devices.size(); ++i) {
             auto [front, back] = TRY(socket_pair());
-            plan.vmm.devices[i].front_end->fd = std::move(front);
+            std::optional<vmm::NumberedFd>& front_end = plan.vmm.devices[i].front_end;
+            CHECK(front_end.has_value());  // QEMU drives all devices
+            front_end->fd = std::move(front);
             plan.qemu->back_ends[i].fd = std::move(back);
         }
         std::tie(qmp, plan.qemu->qmp.fd) = TRY(socket_pair());
@@ -257,7 +262,8 @@ Machine::Slot* Machine::take_slot(const std::string& device) {
                 return slot.bridge == bridge && slot.number == number;
             });
             if (!is_taken) {
-                return &slots_.emplace_back(Slot{bridge, number, device});
+                return &slots_.emplace_back(
+                    Slot{.bridge = bridge, .number = number, .device = device});
             }
         }
     }

@@ -58,9 +58,10 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
         const int number = next++;
         plan.back_ends.push_back({.number = number, .fd = {}});
         const std::string id = qemu_id(device.id);
-        add(plan.arguments,
-            {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number), "-device",
-             std::string(vmm::qemu_device_of(device)) + ",id=" + id + ",chardev=" + id});
+        std::string front_end(vmm::qemu_device_of(device));
+        front_end.append(",id=").append(id).append(",chardev=").append(id);
+        add(plan.arguments, {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number),
+                             "-device", front_end});
     }
     for (const char* bridge : kHotplugBridges) {
         add(plan.arguments, {"-device", std::string("pcie-pci-bridge,id=") + bridge});
@@ -68,9 +69,9 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
     if (wish.console) {
         // Through a set and not by /proc: QEMU's user may not open the file itself.
         plan.files.push_back({.number = next, .fd = std::move(wish.console)});
-        add(plan.arguments, {"-add-fd", "fd=" + std::to_string(next) + ",set=1", "-chardev",
-                             "file,id=console,append=on,path=/dev/fdset/1", "-serial",
-                             "chardev:console"});
+        add(plan.arguments,
+            {"-add-fd", "fd=" + std::to_string(next) + ",set=1", "-chardev",
+             "file,id=console,append=on,path=/dev/fdset/1", "-serial", "chardev:console"});
     }
     return plan;
 }
