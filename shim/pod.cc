@@ -221,6 +221,7 @@ void Pod::on_up() {
         done({});
     }
     std::vector<std::string> waiting;
+    waiting.reserve(entries_.size());
     for (const auto& [id, entry] : entries_) {
         waiting.push_back(id);
     }

@@ -41,6 +41,10 @@ public:
         std::move_only_function<void()> on_over;      // is_over() or is_useless() became true
     };
     Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks);
+    Pod(const Pod&) = delete;
+    Pod& operator=(const Pod&) = delete;
+    Pod(Pod&&) = delete;
+    Pod& operator=(Pod&&) = delete;
     ~Pod() override;
 
     /// Whether nothing is left that must outlive the clients.

@@ -114,7 +114,7 @@ void sweep(FdRef parent, const std::string& name) {
 
 }  // namespace
 
-Result<std::unique_ptr<PodDirectory>> PodDirectory::create(Options options) {
+Result<std::unique_ptr<PodDirectory>> PodDirectory::create(const Options& options) {
     TRY(make_parents(options.root));
     Fd parent = TRY(open_file(options.root.c_str(), O_RDONLY | O_DIRECTORY));
     for_each_name(parent.ref(), [&parent](const char* name) {

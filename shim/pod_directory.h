@@ -31,7 +31,7 @@ public:
     };
     /// Removes a directory of that name that a killed shim left before its container was created.
     /// Errors: AlreadyExists where the name is taken.
-    static Result<std::unique_ptr<PodDirectory>> create(Options options);
+    static Result<std::unique_ptr<PodDirectory>> create(const Options& options);
     PodDirectory(const PodDirectory&) = delete;
     PodDirectory& operator=(const PodDirectory&) = delete;
     PodDirectory(PodDirectory&&) = delete;
