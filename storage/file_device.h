@@ -47,6 +47,10 @@ public:
 
     /// Whether create() would take the file, and how large it is then. Errors: as create()'s.
     static Result<Sectors> check(FdRef file, Access access);
+    FileDevice(const FileDevice&) = delete;
+    FileDevice& operator=(const FileDevice&) = delete;
+    FileDevice(FileDevice&&) = delete;
+    FileDevice& operator=(FileDevice&&) = delete;
     ~FileDevice() override;
 
     Sectors capacity() const override { return capacity_; }

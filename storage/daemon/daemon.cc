@@ -54,13 +54,16 @@ Result<void> make_directories(const std::string& path) {
 
 /// Others fill the file system too: what is promised here is not set aside.
 void warn_if_scarce(const std::string& memory_file, Bytes limit) {
-    const Result<std::optional<Bytes>> room = room_of(memory_file);
-    if (!room) {
+    const Result<std::optional<Bytes>> known = room_of(memory_file);
+    if (!known) {
         log::warn("cannot see how much room the memory file has",
-                  {{"error", room.error().message()}});
-    } else if (*room && **room < limit) {
+                  {{"error", known.error().message()}});
+        return;
+    }
+    const Bytes room = known->value_or(limit);
+    if (room < limit) {
         log::warn("the memory file has less room than its limit: volumes will be full before that",
-                  {{"memory", memory_file}, {"room", (*room)->value()}, {"limit", limit.value()}});
+                  {{"memory", memory_file}, {"room", room.value()}, {"limit", limit.value()}});
     }
 }
 

@@ -402,8 +402,10 @@ class Creating(NodeTest):
     def test_R4_killing_the_shim_and_the_client_leaves_a_free_name(self):
         create = self.creating()
         create.kill()
-        os.kill(self.state_file("c1")["shim"]["pid"], signal.SIGKILL)
+        shim = self.state_file("c1")["shim"]["pid"]
+        os.kill(shim, signal.SIGKILL)
         create.wait(support.PATIENCE_S)
+        support.wait_until(lambda: support.process_is_gone(shim), "end of the shim")
         bundle = self.bundle(["echo", "again"], name="second")
         self.assertEqual(self.call("run", "-b", bundle, "c1", expect=0).stdout, b"again\n")
         self.assertEqual(self.ids(), [])

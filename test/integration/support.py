@@ -89,6 +89,8 @@ class Census:
             if not entry.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
+                if process_is_gone(int(entry.name)):
+                    continue  # its parent has yet to reap it, and that is not ours
                 name = (entry / "comm").read_text().strip()
                 is_ours = name.startswith("pepita") and (
                     str(self.root).encode() in (entry / "cmdline").read_bytes() or

@@ -407,19 +407,20 @@ void PciTransport::start() {
     }
     is_started_ = true;
     device_.start({.memory = around_.memory, .features = features, .notifier = signals_});
-    for (std::uint16_t i = 0; i < queues.size(); ++i) {
-        const QueueRegisters& queue = queues[i];
+    std::uint16_t next = 0;
+    for (const QueueRegisters& queue : queues) {
+        const std::uint16_t index = next++;
         if (!queue.is_enabled) {
             continue;
         }
         const auto started = device_.start_queue(
-            i, {.memory = around_.memory,
-                .geometry = {.size = queue.size,
-                             .descriptors = virtio::GuestAddress{queue.descriptors},
-                             .available = virtio::GuestAddress{queue.available},
-                             .used = virtio::GuestAddress{queue.used}},
-                .features = features,
-                .inflight = std::nullopt});
+            index, {.memory = around_.memory,
+                    .geometry = {.size = queue.size,
+                                 .descriptors = virtio::GuestAddress{queue.descriptors},
+                                 .available = virtio::GuestAddress{queue.available},
+                                 .used = virtio::GuestAddress{queue.used}},
+                    .features = features,
+                    .inflight = std::nullopt});
         if (!started) {
             is_started_ = false;
             device_.reset();
