@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/result.h"
 #include "vmm/boot/layout.h"
 #include "vmm/bus/access.h"
@@ -55,7 +56,9 @@ Written EndPorts::Port::write(std::uint64_t, std::span<const std::byte> from) {
 }
 
 void EndPorts::Port::write_on_loop(std::uint64_t, std::span<const std::byte> from) {
-    owner_.on_end_(end_of(number_, from).value());
+    const auto end = end_of(number_, from);
+    CHECK(end.has_value());  // or write() had done all
+    owner_.on_end_(*end);
 }
 
 }  // namespace pepita::vmm

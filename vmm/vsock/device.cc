@@ -57,9 +57,10 @@ void VsockDevice::start(const virtio::Session& session) { notifier_ = &session.n
 Result<std::size_t> VsockDevice::start_queue(std::uint16_t queue, const virtio::QueueSetup& setup) {
     CHECK(queue < kQueues);
     CHECK(notifier_ != nullptr);
-    rings_[queue] = TRY(setup.open());
+    virtio::Ring ring = TRY(setup.open());
+    const std::size_t inherited = ring.inherited();
+    rings_[queue] = std::move(ring);
     told_broken_[queue] = false;
-    const std::size_t inherited = rings_[queue]->inherited();
     kick(queue);
     return inherited;
 }
