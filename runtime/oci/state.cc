@@ -91,7 +91,9 @@ Result<ContainerState> parse_state(std::string_view text) {
     }
     state.created = TRY(required_text(object, "created"));
     state.isolation = TRY(object.text_or_empty("isolation"));  // none until it is chosen
-    state.isolation_reason = TRY(object.text_or_empty("isolationReason"));
+    if (!state.isolation.empty()) {
+        state.isolation_reason = TRY(object.text_or_empty("isolationReason"));
+    }
     if (const auto cgroups = object.find("cgroups")) {
         state.cgroups = TRY(cgroups->texts());
     }

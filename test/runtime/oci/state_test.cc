@@ -66,6 +66,17 @@ TEST_F(State, ReadsWhatItWroteAndLeavesOneFile) {
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path_), {}), 1);
 }
 
+// The reason is told beside the isolation only, so it is read so too.
+TEST_F(State, ReasonWithoutAnIsolationIsNone) {
+    std::ofstream(path_ / kStateFile) << R"({"ociVersion": "", "id": "", "status": "stopped",
+        "pid": 0, "bundle": "", "created": "", "isolationReason": "why",
+        "shim": {"pid": 0, "startTicks": 0}, "vmm": {"pid": 0, "startTicks": 0}})";
+    const ContainerState state = read_state(directory_.ref()).value();
+    EXPECT_EQ(state.isolation_reason, "");
+    ASSERT_TRUE(write_state(directory_.ref(), state).has_value());
+    EXPECT_EQ(read_state(directory_.ref()).value(), state);
+}
+
 TEST_F(State, WithoutAFileIsNotFound) {
     EXPECT_EQ(read_state(directory_.ref()).error().code(), Code::NotFound);
 }
