@@ -1,10 +1,12 @@
 #include "shim/jail.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -13,8 +15,10 @@
 #include <cerrno>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 
 namespace pepita::shim {
@@ -23,6 +27,7 @@ namespace {
 // Above all that distributions, container engines (subuid) and systemd give out, below the
 // numbers that int32 users of uid_t take for negative.
 constexpr uid_t kFirstUser = 0x7000'0000;
+constexpr uid_t kUsers = 0x0fff'0000;
 
 struct Limit {
     __rlimit_resource resource;
@@ -47,7 +52,32 @@ Result<void> outcome(long result, const char* doing) {
 
 }  // namespace
 
-JailUser jail_user(pid_t shim) { return {.id = kFirstUser + static_cast<uid_t>(shim)}; }
+Result<HeldJailUser> hold_jail_user(const std::string& file, std::uint32_t first) {
+    Fd lock(::open(file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+    if (!lock) {
+        return Error::from_errno(errno, "open '" + file + "'");
+    }
+    struct stat status{};
+    TRY(outcome(::fstat(lock.ref().number(), &status), "fstat"));
+    if (!S_ISREG(status.st_mode) || status.st_uid != 0 || (status.st_mode & 0077U) != 0) {
+        return Error(Code::PermissionDenied, "'" + file + "' is not a file of root's alone");
+    }
+    for (std::uint32_t tried = 0; tried < kUsers; ++tried) {
+        const uid_t offset = (first + tried) % kUsers;
+        struct flock byte{};  // an OFD lock: it is the description's, not the process's
+        byte.l_type = F_WRLCK;
+        byte.l_whence = SEEK_SET;
+        byte.l_start = offset;
+        byte.l_len = 1;
+        if (::fcntl(lock.ref().number(), F_OFD_SETLK, &byte) == 0) {
+            return HeldJailUser{.user = {.id = kFirstUser + offset}, .lock = std::move(lock)};
+        }
+        if (errno != EAGAIN && errno != EACCES) {
+            return Error::from_errno(errno, "lock '" + file + "'");
+        }
+    }
+    return Error(Code::ResourceExhausted, "every user for a microVM is taken");
+}
 
 std::uint64_t jail_namespaces() {
     return CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;

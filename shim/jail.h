@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 
 namespace pepita::shim {
@@ -14,8 +15,19 @@ struct JailUser {
     uid_t id;
 };
 
-/// The user for a machine of the shim with this pid: unique while the shim lives.
-JailUser jail_user(pid_t shim);
+/// A user of the node's that no other jail has, for as long as this lives.
+struct HeldJailUser {
+    JailUser user;
+    Fd lock;  // on the user's byte of the file: the kernel gives it back, whatever ends the holder
+};
+
+/// Where the users that are taken are locked, for all pods of the node.
+inline constexpr const char* kJailUsers = "/run/pepita/jail-users";
+
+/// Takes one, looking from `first` on (modulo their number), so that nodes within nodes, which do
+/// not see each other's file, are unlikely to meet either: give a random number.
+/// Errors: ResourceExhausted where all are taken; the file must be root's alone.
+Result<HeldJailUser> hold_jail_user(const std::string& file, std::uint32_t first);
 
 /// CLONE_NEW* of a jailed process: nothing of the host's mounts, network, processes, IPC, names.
 std::uint64_t jail_namespaces();

@@ -142,7 +142,7 @@ Result<void> Machine::start_vmm(vmm::MachineConfig& config, const MachinePaths& 
                      [&options](vmm::NumberedFd& fd) { options.fds.push_back(passed(fd)); });
     options.fds.push_back({.fd = messages.ref(), .number = 2});
     options.namespaces = jail_namespaces();
-    options.prepare = [directory = paths.directory, user = jail_user(::getpid())] {
+    options.prepare = [directory = paths.directory, user = paths.user] {
         return enter_jail(directory, user);
     };
     vmm_ = std::make_unique<Process>(
@@ -167,7 +167,7 @@ Result<void> Machine::start_qemu(const QemuPlan& plan, const MachinePaths& paths
     options.fds.push_back(passed(plan.qmp));
     options.fds.push_back({.fd = messages.ref(), .number = 2});
     options.namespaces = jail_namespaces() & ~static_cast<std::uint64_t>(CLONE_NEWPID);
-    options.prepare = [user = jail_user(::getpid())] { return drop_privileges(user); };
+    options.prepare = [user = paths.user] { return drop_privileges(user); };
     qemu_ = std::make_unique<Process>(Process{.name = "qemu",
                                               .child = TRY(spawn(std::move(options)), "start QEMU"),
                                               .messages = std::move(messages),

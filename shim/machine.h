@@ -12,6 +12,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
+#include "shim/jail.h"
 #include "shim/machine_plan.h"
 #include "shim/qmp.h"
 #include "shim/vmm_control.h"
@@ -24,6 +25,7 @@ struct MachinePaths {
     std::string vmm;        // the program pepita-vmm, static
     std::string qemu;       // the program; only with TCG
     std::string directory;  // all that pepita-vmm sees of the file system
+    JailUser user{};        // both programs'
 };
 
 /// How a machine ended.

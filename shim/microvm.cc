@@ -216,20 +216,21 @@ Result<void> MachineMicrovm::start_machine() {
     if (!spec_.guest_console.empty()) {
         wish.console = TRY(open_console(spec_.guest_console));
     }
-    const JailUser user = jail_user(::getpid());
-    Fd vsock = TRY(directory_.listen_in_machine(kVsockName, user));
+    Fd vsock = TRY(directory_.listen_in_machine(kVsockName));
     wish.devices = boot_devices({.root = std::move(root_image_),
                                  .scratch = std::move(scratch_image_),
                                  .scratch_size = scratch_size_,
                                  .vsock = std::move(vsock)});
     const std::string ready_name =
         std::string(kVsockName) + "_" + std::to_string(runtime::kHostReadyPort);
-    ready_ = TRY(ReadyListener::create(loop_, TRY(directory_.listen_in_machine(ready_name, user)),
+    ready_ = TRY(ReadyListener::create(loop_, TRY(directory_.listen_in_machine(ready_name)),
                                        [this] { on_ready(); }));
-    machine_ =
-        TRY(Machine::start(loop_, plan_machine(std::move(wish)),
-                           {.vmm = vmm, .qemu = spec_.qemu, .directory = directory_.machine_path()},
-                           [this](const MachineEnd& end) { on_machine_end(end); }));
+    machine_ = TRY(Machine::start(loop_, plan_machine(std::move(wish)),
+                                  {.vmm = vmm,
+                                   .qemu = spec_.qemu,
+                                   .directory = directory_.machine_path(),
+                                   .user = directory_.machine_user()},
+                                  [this](const MachineEnd& end) { on_machine_end(end); }));
     callbacks_.on_boot();
     return {};
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
@@ -93,10 +95,12 @@ Result<void> Pod::begin_pod(runtime::PodSpec spec) {
 }
 
 Result<void> Pod::make_directory(std::optional<runtime::ContainerState> state) {
+    TRY(pepita::make_directory("/run/pepita", 0755));
+    user_ = TRY(hold_jail_user(kJailUsers, std::random_device()()));
     directory_ = TRY(PodDirectory::create({.root = spec_.root,
                                            .name = spec_.name,
                                            .state = std::move(state),
-                                           .machine = jail_user(::getpid())}));
+                                           .machine = user_.user}));
     listener_ = TRY(listen(*directory_));
     return {};
 }

@@ -22,6 +22,7 @@
 #include "shim/container.h"
 #include "shim/guest_clock.h"
 #include "shim/isolation.h"
+#include "shim/jail.h"
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
 
@@ -123,6 +124,7 @@ private:
     bool is_ending_ = false;
     runtime::PodSpec spec_;
     ChosenIsolation isolation_;
+    HeldJailUser user_;
     std::unique_ptr<PodDirectory> directory_;
     std::unique_ptr<Listener> listener_;
     std::unique_ptr<Microvm> microvm_;

@@ -145,11 +145,12 @@ Result<void> PodDirectory::fill(const Options& options) {
     if (!options.machine) {
         return {};
     }
+    machine_user_ = *options.machine;
     if (::mkdirat(fd_.ref().number(), "machine", 0700) != 0) {
         return Error::from_errno(errno, "make directory 'machine'");
     }
     machine_fd_ = TRY(open_directory(fd_.ref(), "machine"));
-    if (::fchown(machine_fd_.ref().number(), options.machine->id, options.machine->id) != 0) {
+    if (::fchown(machine_fd_.ref().number(), machine_user_.id, machine_user_.id) != 0) {
         return Error::from_errno(errno, "give 'machine' to its user");
     }
     return {};
@@ -182,9 +183,9 @@ void PodDirectory::remove_state() const {
     (void)::unlinkat(fd_.ref().number(), runtime::kStateFile, 0);
 }
 
-Result<Fd> PodDirectory::listen_in_machine(const std::string& name, JailUser user) const {
+Result<Fd> PodDirectory::listen_in_machine(const std::string& name) const {
     Fd listener = TRY(listen_unix_at(machine_fd_.ref(), name));
-    if (::fchownat(machine_fd_.ref().number(), name.c_str(), user.id, user.id,
+    if (::fchownat(machine_fd_.ref().number(), name.c_str(), machine_user_.id, machine_user_.id,
                    AT_SYMLINK_NOFOLLOW) != 0) {
         return Error::from_errno(errno, "give '" + name + "' to its user");
     }

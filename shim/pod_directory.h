@@ -47,7 +47,10 @@ public:
     Fd take_listener() { return std::move(listener_); }
 
     /// A listener in machine/ that the jailed processes may connect to.
-    Result<Fd> listen_in_machine(const std::string& name, JailUser user) const;
+    Result<Fd> listen_in_machine(const std::string& name) const;
+
+    /// Whose machine/ is. Only where there is one.
+    JailUser machine_user() const { return machine_user_; }
 
     /// The container of this name is deleted, and the pod lives on.
     void remove_state() const;
@@ -63,6 +66,7 @@ private:
     std::string path_;
     Fd fd_;
     Fd machine_fd_;
+    JailUser machine_user_{};
     Fd listener_;
 };
 

@@ -45,7 +45,7 @@ protected:
         state.id = name;
         state.status = status;
         return PodDirectory::create(
-            {.root = root_, .name = name, .state = state, .machine = jail_user(1)});
+            {.root = root_, .name = name, .state = state, .machine = JailUser{.id = 0x7000'0001}});
     }
     /// What a shim leaves that is killed: the directory, and no lock on it.
     void leave(const std::string& name, runtime::ContainerStatus status) const {
@@ -72,7 +72,7 @@ TEST_F(PodDirectoryTest, GoesWithAllThatIsInIt) {
     {
         const auto directory = make("web");
         ASSERT_TRUE(directory.has_value());
-        EXPECT_TRUE((*directory)->listen_in_machine("vsock.sock", jail_user(1)).has_value());
+        EXPECT_TRUE((*directory)->listen_in_machine("vsock.sock").has_value());
         EXPECT_TRUE(exists(root_ + "/web/machine/vsock.sock"));
     }
     EXPECT_FALSE(exists(root_ + "/web"));
@@ -130,7 +130,7 @@ TEST_F(PodDirectoryTest, SocketsLongerThanASocketPathAreNoTrouble) {
     const std::string id(128, 'x');
     const auto directory = make(id);
     ASSERT_TRUE(directory.has_value());
-    EXPECT_TRUE((*directory)->listen_in_machine("vsock.sock_1024", jail_user(1)).has_value());
+    EXPECT_TRUE((*directory)->listen_in_machine("vsock.sock_1024").has_value());
 }
 
 }  // namespace
