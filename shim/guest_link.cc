@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -34,6 +36,18 @@ Result<std::string> read_byte(FdRef socket) {
         return Error(Code::Unavailable, "the other side closed the connection");
     }
     return std::string(1, static_cast<char>(byte[0]));
+}
+
+/// "OK <port>\n", with the port that the other side gave the connection.
+bool is_ok(std::string_view line) {
+    constexpr std::string_view ok = "OK ";
+    if (!line.starts_with(ok)) {
+        return false;
+    }
+    const char* end = line.data() + line.size() - 1;
+    std::uint32_t port = 0;
+    const auto [rest, error] = std::from_chars(line.data() + ok.size(), end, port);
+    return error == std::errc() && rest == end;
 }
 
 }  // namespace
@@ -82,7 +96,7 @@ void GuestConnect::on_answer() {
             return finish(Error(Code::DataLoss, "connect to the guest: not an answer"));
         }
     }
-    if (!answer_.starts_with("OK ")) {
+    if (!is_ok(answer_)) {
         return finish(Error(Code::DataLoss, "connect to the guest: not an answer"));
     }
     watch_.cancel();

@@ -60,19 +60,27 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     int answers = 0;
-    const auto connect = shim::GuestConnect::start(**loop,
-                                                   {.directory = directory.ref(),
-                                                    .name = "s",
-                                                    .port = 1024,
-                                                    .deadline = std::chrono::seconds(9)},
-                                                   [&answers](pepita::Result<Fd> socket) {
-                                                       ++answers;
-                                                       CHECK(!socket || *socket);
-                                                   });
+    bool is_linked = false;
+    const auto connect =
+        shim::GuestConnect::start(**loop,
+                                  {.directory = directory.ref(),
+                                   .name = "s",
+                                   .port = 1024,
+                                   .deadline = std::chrono::seconds(9)},
+                                  [&answers, &is_linked](pepita::Result<Fd> socket) {
+                                      ++answers;
+                                      is_linked = socket.has_value();
+                                      CHECK(!socket || *socket);
+                                  });
     Fd machine = *pepita::accept_client(listener.ref());
     (void)pepita::send_some(machine.ref(), bytes).has_value();
     machine = Fd();
     turn(**loop);
     CHECK(answers == 1);
+    // Only digits between the word and the line's end.
+    const std::string said(data + 1, data + size);
+    const std::string line = said.substr(0, said.find('\n'));
+    CHECK(!is_linked || (line.starts_with("OK ") && line.size() > 3 &&
+                         line.find_first_not_of("0123456789", 3) == std::string::npos));
     return 0;
 }

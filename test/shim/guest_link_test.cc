@@ -113,6 +113,18 @@ TEST_F(GuestLinkTest, GarbageIsDataLossAtTheLineOrAtTheLimit) {
     EXPECT_EQ(result_->error().code(), Code::DataLoss);
 }
 
+TEST_F(GuestLinkTest, X13_OnlyANumberIsOk) {
+    for (const std::string answer :
+         {"OK \n", "OK x\n", "OK 1x\n", "OK 1 \n", "OK -1\n", "OK 4294967296\n", "OK\n"}) {
+        loop_ = *EventLoop::create();
+        connect();
+        const Fd vmm = *accept_client(listener_.ref());
+        say(vmm.ref(), answer);
+        ASSERT_TRUE(loop_->run().has_value());
+        EXPECT_EQ(result_->has_value(), false) << answer;
+    }
+}
+
 TEST_F(GuestLinkTest, SilenceEndsAtTheDeadline) {
     connect(milliseconds(5));
     ASSERT_TRUE(loop_->run().has_value());
