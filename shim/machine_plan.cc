@@ -29,14 +29,11 @@ void add(std::vector<std::string>& arguments, std::vector<std::string> more) {
 std::vector<std::string> qemu_arguments(const MachineWish& wish) {
     const std::string mebibytes = std::to_string(wish.memory.value() >> 20U);
     std::vector<std::string> arguments;
-    add(arguments,
-        {"-nodefaults", "-no-user-config", "-display", "none", "-machine",
-         "q35,accel=tcg,memory-backend=ram,usb=off,smbus=off", "-cpu", "max", "-smp",
-         std::to_string(wish.vcpus), "-m", mebibytes + "M",
-         // vhost-user: the devices' process maps the guest's memory.
-         "-object", "memory-backend-memfd,id=ram,size=" + mebibytes + "M,share=on", "-no-reboot",
-         "-action", "panic=exit-failure", "-device", "pvpanic-pci", "-sandbox",
-         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
+    add(arguments, {"-nodefaults", "-no-user-config", "-display", "none", "-machine",
+                    "q35,accel=tcg,memory-backend=ram,usb=off,smbus=off", "-cpu", "max", "-smp",
+                    std::to_string(wish.vcpus), "-m", mebibytes + "M", "-no-reboot", "-action",
+                    "panic=exit-failure", "-device", "pvpanic-pci", "-sandbox",
+                    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
     return arguments;
 }
 
@@ -48,6 +45,10 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
         plan.files.push_back({.number = next, .fd = std::move(file)});
         return in_self(next++);
     };
+    // vhost-user: the devices' processes map the guest's memory. Aligned, or it has no huge pages.
+    const std::string size = std::to_string(wish.memory.value() >> 20U);
+    add(plan.arguments, {"-object", "memory-backend-file,id=ram,size=" + size +
+                                        "M,share=on,align=2M,mem-path=" + pass(wish.memory_file)});
     add(plan.arguments, {"-kernel", pass(wish.kernel)});
     add(plan.arguments, {"-initrd", pass(wish.initrd)});
     add(plan.arguments, {"-append", command_line});
@@ -123,6 +124,7 @@ MachinePlan plan_machine(MachineWish wish) {
         kvm.initrd.emplace().fd = std::move(wish.initrd);
         kvm.command_line = std::move(command_line);
         kvm.memory = wish.memory;
+        kvm.memory_file.emplace().fd = std::move(wish.memory_file);
         kvm.vcpus = wish.vcpus;
         if (wish.console) {
             kvm.console.emplace().fd = std::move(wish.console);

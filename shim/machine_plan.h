@@ -19,6 +19,7 @@ namespace pepita::shim {
 struct MachineWish {
     Isolation isolation = Isolation::Kvm;
     Bytes memory = 512_MiB;
+    Fd memory_file;  // of that size, mapped by all processes of the machine
     std::uint32_t vcpus = 1;
     std::string kernel_words;  // what the guest's kernel wants on its command line
     Fd kvm;                    // /dev/kvm, for Isolation::Kvm
@@ -51,7 +52,7 @@ std::string qemu_id(const std::string& device);
 /// QEMU, which runs the guest, while pepita-vmm serves the devices.
 struct QemuPlan {
     std::vector<std::string> arguments;  // without the program's name
-    std::vector<vmm::NumberedFd> files;  // kernel, initrd and console
+    std::vector<vmm::NumberedFd> files;  // memory, kernel, initrd and console
     vmm::NumberedFd qmp;                 // a socket
     std::vector<vmm::NumberedFd>
         back_ends;  // a socket for each device; the devices have the others

@@ -22,8 +22,10 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/memory_file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "kernel-abi/sys/units.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
@@ -80,6 +82,15 @@ Result<Fd> open_console(const std::string& path) {
         return Error::from_errno(errno, "open the guest console '" + path + "'");
     }
     return file;
+}
+
+/// `user` opens it again, by its path in /proc.
+Result<Fd> make_memory(Bytes size, JailUser user) {
+    Fd memory = TRY(create_memory_file("guest-memory", size));
+    if (::fchown(memory.ref().number(), user.id, user.id) != 0) {
+        return Error::from_errno(errno, "give the guest's memory to its user");
+    }
+    return memory;
 }
 
 // Up to three connections on their way. It lives in their callbacks, and outlives a sandbox that
@@ -216,6 +227,7 @@ Result<void> MachineMicrovm::start_machine() {
     if (!spec_.guest_console.empty()) {
         wish.console = TRY(open_console(spec_.guest_console));
     }
+    wish.memory_file = TRY(make_memory(wish.memory, directory_.machine_user()));
     Fd vsock = TRY(directory_.listen_in_machine(kVsockName));
     wish.devices = boot_devices({.root = std::move(root_image_),
                                  .scratch = std::move(scratch_image_),

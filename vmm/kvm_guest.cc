@@ -78,10 +78,11 @@ Result<std::unique_ptr<KvmGuest>> KvmGuest::create(const DeviceSurroundings& aro
                                                    MachineConfig config) {
     CHECK(config.kvm.has_value());
     KvmConfig& kvm = *config.kvm;
-    auto parts = std::make_unique<Parts>(
-        around,
-        TRY(Machine::create(around.loop,
-                            {.kvm = kvm.kvm.fd.ref(), .memory = kvm.memory, .vcpus = kvm.vcpus})));
+    Machine::Options options{.kvm = kvm.kvm.fd.ref(), .memory = kvm.memory, .vcpus = kvm.vcpus};
+    if (kvm.memory_file) {
+        options.ram_file = kvm.memory_file->fd.ref();
+    }
+    auto parts = std::make_unique<Parts>(around, TRY(Machine::create(around.loop, options)));
     Machine& machine = *parts->machine;
 
     TRY(machine.mmio().add(layout::kIoapicStart, layout::kIoapicSize, parts->ioapic));

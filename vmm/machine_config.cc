@@ -51,6 +51,8 @@ constexpr auto kKvmRules = std::to_array<OptionRule<KvmConfig>>({
     option<&KvmConfig::memory, runtime::Mebibytes<runtime::to_mebibytes(KvmConfig::kMemoryMin),
                                                   runtime::to_mebibytes(KvmConfig::kMemoryMax)>>(
         {.name = "memory-mib", .value_name = "MIB", .occurs = Occurs::Once}),
+    option<&KvmConfig::memory_file, runtime::Maybe<FdNumber>>(
+        {.name = "memory", .value_name = "FD", .occurs = Occurs::Once}),
     option<&KvmConfig::vcpus, runtime::Number<1, KvmConfig::kVcpusMax>>(
         {.name = "vcpus", .value_name = "N", .occurs = Occurs::Once}),
     option<&KvmConfig::console, runtime::Maybe<FdNumber>>(
@@ -240,6 +242,9 @@ void for_each_fd(MachineConfig& config, const std::function<void(NumberedFd&)>& 
         call(config.kvm->kernel);
         if (config.kvm->initrd) {
             call(*config.kvm->initrd);
+        }
+        if (config.kvm->memory_file) {
+            call(*config.kvm->memory_file);
         }
         if (config.kvm->console) {
             call(*config.kvm->console);

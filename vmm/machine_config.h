@@ -28,6 +28,9 @@ struct KvmConfig {
     std::optional<NumberedFd> initrd;
     std::string command_line;
     Bytes memory = 512_MiB;  // whole MiB
+    /// The guest's memory, a file of that size that others may map too. Without it the machine
+    /// makes its own.
+    std::optional<NumberedFd> memory_file;
     std::uint32_t vcpus = 1;
     /// Where the serial console writes, for debugging. Without it there is no serial port.
     std::optional<NumberedFd> console;
@@ -44,7 +47,7 @@ struct MachineConfig {
 };
 
 /// The command line that makes pepita-vmm this machine, program name excluded:
-///   --machine kvm=3,kernel=4,initrd=5,memory-mib=512,vcpus=1,command-line=...[,console=2]
+///   --machine kvm=3,kernel=4,initrd=5,memory-mib=512,memory=6,vcpus=1,command-line=...[,console=2]
 ///   --device disk,id=root,fd=6,read-only[,vhost-user=9]
 ///   --device disk,id=scratch,fd=12,store=1024
 ///   --device vsock,id=vsock,fd=7,cid=3,prefix=vsock.sock  --device entropy,id=rng  --control 8

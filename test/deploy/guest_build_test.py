@@ -32,6 +32,8 @@ MODULES = {
     "fs/ext4/ext4": "jbd2",
     "fs/jbd2/jbd2": "",
     "fs/overlayfs/overlay": "",
+    "fs/fuse/virtiofs": "fuse,virtio",
+    "fs/fuse/fuse": "",
     "fs/unwanted/unwanted": "",
 }
 
@@ -118,7 +120,8 @@ class GuestBuild(unittest.TestCase):
         listed = self.archive()["etc/pepita/modules"][1].decode().splitlines()
         self.assertEqual(listed, [f"/modules/{name}.ko" for name in (
             "virtio", "virtio_pci", "virtio_blk", "vsock", "vmw_vsock_common",
-            "vmw_vsock_virtio_transport", "libcrc32c", "erofs", "jbd2", "ext4", "overlay")])
+            "vmw_vsock_virtio_transport", "libcrc32c", "erofs", "jbd2", "ext4", "overlay", "fuse",
+            "virtiofs")])
         self.assertEqual(self.archive()["modules/erofs.ko"][1], module("libcrc32c"))
 
     def test_takes_plain_modules_and_optional_ones(self):

@@ -23,6 +23,7 @@ MachineWish wish(Isolation isolation, std::optional<Bytes> scratch) {
     MachineWish made;
     made.isolation = isolation;
     made.kernel_words = "their.word=1";
+    made.memory_file = some_file();
     made.kernel = some_file();
     made.initrd = some_file();
     if (isolation == Isolation::Kvm) {
@@ -80,7 +81,7 @@ TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
 TEST(MachinePlan, EachFileHasANumberOfItsOwnInItsProcess) {
     const MachinePlan plan = plan_machine(wish(Isolation::Tcg, 64_MiB));
     ASSERT_TRUE(plan.qemu.has_value());
-    EXPECT_EQ(plan.qemu->files.size(), 2U);
+    EXPECT_EQ(plan.qemu->files.size(), 3U);
     EXPECT_EQ(plan.qemu->back_ends.size(), plan.vmm.devices.size());
     EXPECT_TRUE(static_cast<bool>(plan.vmm.devices[0].fds[0].fd));
     EXPECT_FALSE(static_cast<bool>(plan.vmm.devices[0].front_end->fd));

@@ -21,7 +21,8 @@ namespace {
 
 constexpr const char* kMachine = "--machine kvm=3,kernel=4";
 constexpr const char* kFull =
-    "--machine kvm=3,kernel=4,initrd=5,memory-mib=768,vcpus=4,console=2,command-line=quiet "
+    "--machine "
+    "kvm=3,kernel=4,initrd=5,memory-mib=768,memory=11,vcpus=4,console=2,command-line=quiet "
     "--device disk,id=root,fd=6,read-only --device disk,id=a.B_c-9,fd=7 "
     "--device vsock,id=vsock,fd=8,cid=3,prefix=vsock.sock "
     "--device disk,id=scratch,fd=9,store=1024 --device entropy,id=rng --control 10";
@@ -164,10 +165,10 @@ TEST(MachineConfig, FrontEndsBelongToDevicesWithoutAMachine) {
 
 TEST(MachineConfig, DescriptorsAreNumberedInTheirOrder) {
     MachineConfig config = parse(kFull).value();
-    EXPECT_EQ(number_fds(config, 20), 29);
+    EXPECT_EQ(number_fds(config, 20), 30);
     EXPECT_EQ(config.kvm->kvm.number, 20);
-    EXPECT_EQ(config.devices[0].fds[0].number, 24);
-    EXPECT_EQ(config.control->number, 28);
+    EXPECT_EQ(config.devices[0].fds[0].number, 25);
+    EXPECT_EQ(config.control->number, 29);
 }
 
 TEST(MachineConfig, DescriptorsAreClaimedOnce) {
