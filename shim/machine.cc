@@ -67,16 +67,24 @@ VmmControl::OnReply without_text(Machine::OnDone done) {
     };
 }
 
-/// A -device argument, "driver,key=number", as members of device_add's arguments.
-std::string members_of(std::string_view device) {
-    std::string text = R"("driver":")" + std::string(device.substr(0, device.find(','))) + "\"";
+/// A value of an option as QMP has it: numbers and truth bare, other text quoted.
+std::string json_of(std::string_view value) {
+    const bool is_number = !value.empty() && value.find_first_not_of("0123456789") == value.npos;
+    const bool is_bare = is_number || value == "true" || value == "false";
+    return is_bare ? std::string(value) : "\"" + std::string(value) + "\"";
+}
+
+/// A -device or -netdev argument, "driver,key=value", as members of a QMP command's arguments.
+std::string members_of(std::string_view name, std::string_view device) {
+    std::string text =
+        "\"" + std::string(name) + "\":\"" + std::string(device.substr(0, device.find(','))) + "\"";
     for (std::size_t comma = device.find(','); comma != std::string_view::npos;
          comma = device.find(',', comma + 1)) {
         const std::string_view option =
             device.substr(comma + 1, device.find(',', comma + 1) - comma - 1);
         const std::size_t equals = option.find('=');
         text.append(",\"").append(option.substr(0, equals)).append("\":");
-        text.append(option.substr(equals + 1));
+        text.append(json_of(option.substr(equals + 1)));
     }
     return text;
 }
@@ -285,22 +293,42 @@ void Machine::attach(vmm::DeviceConfig device, OnAttached done) {
     auto& [front, back] = *sockets;
     device.front_end.emplace().fd = std::move(front);
     const std::string id = device.id;
-    const std::string_view driver = vmm::qemu_device_of(device);
+    QemuDevice qemu{.driver = vmm::qemu_device_of(device), .netdev = vmm::qemu_netdev_of(device)};
     control_->request(std::move(device),
-                      [this, id, driver, back_end = std::move(back),
+                      [this, id, qemu = std::move(qemu), back_end = std::move(back),
                        done = std::move(done)](Result<std::string> served) mutable {
                           if (!served) {
                               return done(std::move(served));
                           }
-                          plug(id, driver, std::move(back_end), std::move(done));
+                          plug(id, qemu, std::move(back_end), std::move(done));
                       });
+}
+
+/// The commands in their order; what was done before one that fails is undone, the last first.
+void Machine::execute(std::vector<QemuStep> steps, std::size_t next, OnDone done) {
+    if (next == steps.size()) {
+        return done({});
+    }
+    const QemuStep step = steps[next];
+    qmp_->execute(step.command, step.arguments,
+                  [this, steps = std::move(steps), next,
+                   done = std::move(done)](Result<void> executed) mutable {
+                      if (executed) {
+                          return execute(std::move(steps), next + 1, std::move(done));
+                      }
+                      for (std::size_t i = next; i-- > 0;) {
+                          qmp_->execute(steps[i].undo, steps[i].undo_arguments,
+                                        [](const Result<void>&) {});
+                      }
+                      done(std::move(executed));
+                  });
 }
 
 /// pepita-vmm serves the device: QEMU gets the other end of its socket, and a device that uses it.
 /// A failure undoes what was done before, in the reverse order.
-void Machine::plug(const std::string& id, std::string_view device, Fd back_end, OnAttached done) {
+void Machine::plug(const std::string& id, const QemuDevice& device, Fd back_end, OnAttached done) {
     const std::string name = qemu_id(id);
-    const auto give_up = [this, id](OnAttached failed, Error why) {
+    auto give_up = [this, id](OnAttached failed, Error why) {
         free_slot(id);
         control_->request(vmm::DetachRequest{id},
                           [failed = std::move(failed), why = std::move(why)](
@@ -311,33 +339,39 @@ void Machine::plug(const std::string& id, std::string_view device, Fd back_end, 
         return give_up(std::move(done),
                        Error(Code::ResourceExhausted, "no PCI slot for a device is free"));
     }
-    const std::string add_device = "{" + members_of(device) + R"(,"id":")" + name +
-                                   R"(","chardev":")" + name + R"(","bus":")" +
-                                   kHotplugBridges.at(slot->bridge) + R"(","addr":")" +
-                                   std::to_string(slot->number) + R"("})";
+    const std::string just_id = R"({"id":")" + name + R"("})";
+    std::vector<QemuStep> steps{
+        {.command = "chardev-add",
+         .arguments =
+             R"({"id":")" + name +
+             R"(","backend":{"type":"socket","data":{"server":false,"addr":{"type":"fd","data":{"str":")" +
+             name + R"("}}}}})",
+         .undo = "chardev-remove",
+         .undo_arguments = just_id}};
+    if (!device.netdev.empty()) {
+        steps.push_back({.command = "netdev_add",
+                         .arguments = "{" + members_of("type", device.netdev) + R"(,"id":")" +
+                                      name + R"(","chardev":")" + name + R"("})",
+                         .undo = "netdev_del",
+                         .undo_arguments = just_id});
+    }
+    steps.push_back({.command = "device_add",
+                     .arguments = "{" + members_of("driver", device.driver) + R"(,"id":")" + name +
+                                  (device.netdev.empty() ? R"(","chardev":")" : R"(","netdev":")") +
+                                  name + R"(","bus":")" + kHotplugBridges.at(slot->bridge) +
+                                  R"(","addr":")" + std::to_string(slot->number) + R"("})",
+                     .undo = {},
+                     .undo_arguments = {}});
     qmp_->execute(
         "getfd", R"({"fdname":")" + name + R"("})", [](const Result<void>&) {},
         std::move(back_end));
-    qmp_->execute(
-        "chardev-add",
-        R"({"id":")" + name +
-            R"(","backend":{"type":"socket","data":{"server":false,"addr":{"type":"fd","data":{"str":")" +
-            name + R"("}}}}})",
-        [this, name, add_device, give_up, done = std::move(done)](Result<void> added) mutable {
-            if (!added) {
-                return give_up(std::move(done), std::move(added).error());
-            }
-            qmp_->execute(
-                "device_add", add_device,
-                [this, name, give_up, done = std::move(done)](Result<void> plugged) mutable {
-                    if (plugged) {
-                        return done(std::string());
-                    }
-                    qmp_->execute("chardev-remove", R"({"id":")" + name + R"("})",
-                                  [](const Result<void>&) {});
-                    give_up(std::move(done), std::move(plugged).error());
-                });
-        });
+    execute(std::move(steps), 0,
+            [give_up = std::move(give_up), done = std::move(done)](Result<void> plugged) mutable {
+                if (!plugged) {
+                    return give_up(std::move(done), std::move(plugged).error());
+                }
+                done(std::string());
+            });
 }
 
 void Machine::detach(std::string id, OnDone done) {
@@ -396,7 +430,10 @@ void Machine::on_event(const std::string& event, const std::string& device) {
         if (!detached) {
             return done(std::move(detached).error());
         }
-        qmp_->execute("chardev-remove", R"({"id":")" + qemu_id(id) + R"("})",
+        const std::string just_id = R"({"id":")" + qemu_id(id) + R"("})";
+        // Refused for a device that has none.
+        qmp_->execute("netdev_del", just_id, [](const Result<void>&) {});
+        qmp_->execute("chardev-remove", just_id,
                       [this, id, done = std::move(done)](Result<void> removed) mutable {
                           free_slot(id);
                           done(std::move(removed));

@@ -94,12 +94,25 @@ private:
         OnDone done;
         EventLoop::Timer deadline;
     };
+    /// A device as QEMU is told of it: vmm::qemu_device_of(), vmm::qemu_netdev_of().
+    struct QemuDevice {
+        std::string driver;
+        std::string netdev;
+    };
+    /// A command, and what undoes it.
+    struct QemuStep {
+        std::string command;
+        std::string arguments;
+        std::string undo;
+        std::string undo_arguments;
+    };
     Result<void> start_vmm(vmm::MachineConfig& config, const MachinePaths& paths);
     Result<void> start_qemu(const QemuPlan& plan, const MachinePaths& paths);
     Result<void> watch(Process& process);
     Slot* take_slot(const std::string& device);
     void free_slot(const std::string& device);
-    void plug(const std::string& id, std::string_view device, Fd back_end, OnAttached done);
+    void plug(const std::string& id, const QemuDevice& device, Fd back_end, OnAttached done);
+    void execute(std::vector<QemuStep> steps, std::size_t next, OnDone done);
     void unplug(std::string id, OnDone done);
     void on_event(const std::string& event, const std::string& device);
     void abandon_removal(const std::string& name, Error why);

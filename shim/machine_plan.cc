@@ -59,10 +59,13 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
         const int number = next++;
         plan.back_ends.push_back({.number = number, .fd = {}});
         const std::string id = qemu_id(device.id);
-        std::string front_end(vmm::qemu_device_of(device));
-        front_end.append(",id=").append(id).append(",chardev=").append(id);
-        add(plan.arguments, {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number),
-                             "-device", front_end});
+        const std::string netdev = vmm::qemu_netdev_of(device);
+        add(plan.arguments, {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number)});
+        if (!netdev.empty()) {
+            add(plan.arguments, {"-netdev", netdev + ",id=" + id + ",chardev=" + id});
+        }
+        add(plan.arguments, {"-device", vmm::qemu_device_of(device) + ",id=" + id +
+                                            (netdev.empty() ? ",chardev=" : ",netdev=") + id});
     }
     for (const char* bridge : kHotplugBridges) {
         add(plan.arguments, {"-device", std::string("pcie-pci-bridge,id=") + bridge});

@@ -15,6 +15,7 @@
 #include "vmm/devices/disk.h"
 #include "vmm/devices/entropy.h"
 #include "vmm/devices/kind.h"
+#include "vmm/devices/net.h"
 #include "vmm/devices/vsock.h"
 
 namespace pepita::vmm {
@@ -22,7 +23,7 @@ namespace {
 
 /// In the order of DeviceKind.
 constexpr std::array<const DeviceKindRow*, std::variant_size_v<DeviceKind>> kRows{
-    &kDiskKind, &kVsockKind, &kEntropyKind};
+    &kDiskKind, &kVsockKind, &kEntropyKind, &kNetKind};
 
 bool is_id_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -96,10 +97,11 @@ Result<DeviceConfig> parse_device(std::string_view text) {
     device.kind = row.defaults();
     const std::string_view fields = text.substr(std::min(name.size() + 1, text.size()));
     TRY(row.parse(device, fields), std::string(name));
-    if (device.fds.size() != row.fds) {
-        return runtime::usage_error(std::string(name) + ": 'fd' has " +
-                                    std::to_string(device.fds.size()) + " descriptors, not " +
-                                    std::to_string(row.fds));
+    if (device.fds.size() < row.fds || device.fds.size() > row.fds + row.more_fds) {
+        return runtime::usage_error(
+            std::string(name) + ": 'fd' has " + std::to_string(device.fds.size()) +
+            " descriptors, not " + std::to_string(row.fds) +
+            (row.more_fds == 0 ? "" : " to " + std::to_string(row.fds + row.more_fds)));
     }
     return device;
 }
@@ -108,7 +110,15 @@ std::string name_of(const DeviceConfig& device) {
     return std::string(row_of(device).name) + " '" + device.id + "'";
 }
 
-std::string_view qemu_device_of(const DeviceConfig& device) { return row_of(device).qemu_device; }
+std::string qemu_device_of(const DeviceConfig& device) {
+    const DeviceKindRow& row = row_of(device);
+    return std::string(row.qemu_device) + (row.qemu_options ? row.qemu_options(device) : "");
+}
+
+std::string qemu_netdev_of(const DeviceConfig& device) {
+    const DeviceKindRow& row = row_of(device);
+    return row.qemu_netdev ? row.qemu_netdev(device) : "";
+}
 
 void for_each_fd(DeviceConfig& device, const std::function<void(NumberedFd&)>& call) {
     std::ranges::for_each(device.fds, call);

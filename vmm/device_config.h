@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -52,8 +53,21 @@ struct VsockConfig {
 /// virtio-rng. No descriptor.
 struct EntropyConfig {};
 
+/// virtio-net. A descriptor for each queue of a tap, which has a header of 12 bytes in front of
+/// each frame (IFF_VNET_HDR, TUNSETVNETHDRSZ); each makes a queue pair.
+struct NetConfig {
+    static constexpr std::uint64_t kMtuMin = 68;  // virtio 1.2 §5.1.4.1
+    static constexpr std::uint64_t kMtuMax = 65535;
+    static constexpr std::uint64_t kRateMax = std::uint64_t{1} << 40U;
+    std::array<std::uint8_t, 6> mac{};
+    std::optional<std::uint16_t> mtu;  // nullopt: the driver's own
+    /// Limits towards the guest and from it, in bytes per second.
+    std::optional<std::uint64_t> rx_rate;
+    std::optional<std::uint64_t> tx_rate;
+};
+
 /// The list of kinds. What else there is of a kind: vmm/devices/.
-using DeviceKind = std::variant<DiskConfig, VsockConfig, EntropyConfig>;
+using DeviceKind = std::variant<DiskConfig, VsockConfig, EntropyConfig, NetConfig>;
 
 /// One device: what it is, and the descriptors that it owns.
 struct DeviceConfig {
@@ -78,7 +92,10 @@ Result<DeviceConfig> parse_device(std::string_view text);
 std::string name_of(const DeviceConfig& device);
 
 /// The device of QEMU's that drives this one over vhost-user, with its options.
-std::string_view qemu_device_of(const DeviceConfig& device);
+std::string qemu_device_of(const DeviceConfig& device);
+
+/// The netdev of QEMU's, with its options, between that device and its chardev. Empty: none is.
+std::string qemu_netdev_of(const DeviceConfig& device);
 
 /// Each descriptor of the device.
 void for_each_fd(DeviceConfig& device, const std::function<void(NumberedFd&)>& call);

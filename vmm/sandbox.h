@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -70,6 +71,10 @@ inline constexpr std::array kDeviceLoop = {
     detail::only(SYS_pwritev),
     // entropy
     detail::only(SYS_getrandom),
+    // taps, which have no positions; how a driver wants its frames
+    detail::only(SYS_readv),
+    detail::only(SYS_writev),
+    detail::only(SYS_ioctl, 1, TUNSETOFFLOAD),
     // memory: malloc's, pages that a store gives back, the rings of what ends
     detail::not_executable(SYS_mmap, 2),
     detail::only(SYS_munmap),

@@ -14,6 +14,7 @@ namespace pepita::virtio {
 
 /// virtio 1.2 §5: device types.
 enum class DeviceType : std::uint32_t {
+    Net = 1,
     Block = 2,
     Entropy = 4,
     Vsock = 19,

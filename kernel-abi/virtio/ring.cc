@@ -140,6 +140,7 @@ struct Ring::State {
     std::optional<Chain> take_next();
     std::optional<Chain> take_again();
     void keep(Chain::Memory memory_of_chain);
+    void put_used(Chain chain, std::uint32_t written);
 };
 
 /// The next chains need not ask the heap for what the last ones had of it.
@@ -338,18 +339,39 @@ std::optional<Chain> Ring::pop() {
     return chain;
 }
 
+/// Writes the next used element, which the driver does not see yet.
+void Ring::State::put_used(Chain chain, std::uint32_t written) {
+    const std::uint16_t head = chain.head();
+    CHECK(head < size);
+    CHECK(is_taken[head]);
+    keep(std::move(chain).take_apart());
+    is_taken[head] = false;
+    const std::size_t entry = abi::kVirtqEntriesOffset + sizeof(VirtqUsedElement) * slot(next_used);
+    store_relaxed(u32_at(used, entry + offsetof(VirtqUsedElement, id)), head);
+    store_relaxed(u32_at(used, entry + offsetof(VirtqUsedElement, length)), written);
+    ++next_used;
+    completed += completed < std::numeric_limits<std::uint32_t>::max() ? 1U : 0U;
+}
+
+void Ring::complete(std::span<Completion> completions) {
+    State& ring = *state_;
+    if (ring.inflight) {  // its table knows of one head at a time
+        for (Completion& completion : completions) {
+            complete(std::move(completion.chain), completion.written);
+        }
+        return;
+    }
+    for (Completion& completion : completions) {
+        ring.put_used(std::move(completion.chain), completion.written);
+    }
+    // Pairs with the driver's acquire of used.idx, as in complete() of one.
+    store_release(u16_at(ring.used, abi::kVirtqIdxOffset), ring.next_used);
+}
+
 void Ring::complete(Chain chain, std::uint32_t written) {
     State& ring = *state_;
     const std::uint16_t head = chain.head();
-    CHECK(head < ring.size);
-    CHECK(ring.is_taken[head]);
-    ring.keep(std::move(chain).take_apart());
-    ring.is_taken[head] = false;
-    const std::size_t entry =
-        abi::kVirtqEntriesOffset + sizeof(VirtqUsedElement) * ring.slot(ring.next_used);
-    store_relaxed(u32_at(ring.used, entry + offsetof(VirtqUsedElement, id)), head);
-    store_relaxed(u32_at(ring.used, entry + offsetof(VirtqUsedElement, length)), written);
-    ++ring.next_used;
+    ring.put_used(std::move(chain), written);
     if (ring.inflight) {
         ring.inflight->before_used(head);
     }
@@ -358,7 +380,6 @@ void Ring::complete(Chain chain, std::uint32_t written) {
     if (ring.inflight) {
         ring.inflight->after_used(head, ring.next_used);
     }
-    ring.completed += ring.completed < std::numeric_limits<std::uint32_t>::max() ? 1U : 0U;
 }
 
 bool Ring::should_interrupt() {

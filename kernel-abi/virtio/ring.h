@@ -52,6 +52,13 @@ public:
     /// Chains may come back in any order.
     void complete(Chain chain, std::uint32_t written);
 
+    struct Completion {
+        Chain chain;
+        std::uint32_t written = 0;
+    };
+    /// Several at once: the driver sees all of them or none. Their chains are taken.
+    void complete(std::span<Completion> completions);
+
     /// Whether the driver wants an interrupt for what was completed since the last call
     /// (used_event or VRING_AVAIL_F_NO_INTERRUPT).
     bool should_interrupt();

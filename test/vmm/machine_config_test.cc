@@ -25,7 +25,9 @@ constexpr const char* kFull =
     "kvm=3,kernel=4,initrd=5,memory-mib=768,memory=11,vcpus=4,console=2,command-line=quiet "
     "--device disk,id=root,fd=6,read-only --device disk,id=a.B_c-9,fd=7 "
     "--device vsock,id=vsock,fd=8,cid=3,prefix=vsock.sock "
-    "--device disk,id=scratch,fd=9,store=1024 --device entropy,id=rng --control 10";
+    "--device disk,id=scratch,fd=9,store=1024 --device entropy,id=rng "
+    "--device net,id=eth0,fd=12+13,mac=02:00:5e:10:0a:ff,mtu=1400,rx-rate=1000000,tx-rate=1 "
+    "--control 10";
 
 std::string joined(const std::vector<std::string>& arguments) {
     std::string all;
@@ -60,7 +62,7 @@ TEST(MachineConfig, WritesWhatItRead) {
 
 TEST(MachineConfig, DevicesKeepTheirOrder) {
     const MachineConfig config = parse(kFull).value();
-    ASSERT_EQ(config.devices.size(), 5U);
+    ASSERT_EQ(config.devices.size(), 6U);
     EXPECT_EQ(name_of(config.devices[2]), "vsock 'vsock'");
     EXPECT_EQ(name_of(config.devices[3]), "disk 'scratch'");
 }
@@ -69,7 +71,8 @@ TEST(MachineConfig, ServedDevicesComeBackToo) {
     constexpr const char* served =
         "--device disk,id=root,fd=6,vhost-user=9,read-only "
         "--device vsock,id=vsock,fd=8,vhost-user=10,cid=3,prefix=v "
-        "--device entropy,id=rng,vhost-user=11";
+        "--device entropy,id=rng,vhost-user=11 "
+        "--device net,id=eth0,fd=12,vhost-user=13,mac=02:00:00:00:00:01";
     EXPECT_EQ(joined(to_arguments(parse(served).value())), served);
 }
 
@@ -165,10 +168,10 @@ TEST(MachineConfig, FrontEndsBelongToDevicesWithoutAMachine) {
 
 TEST(MachineConfig, DescriptorsAreNumberedInTheirOrder) {
     MachineConfig config = parse(kFull).value();
-    EXPECT_EQ(number_fds(config, 20), 30);
+    EXPECT_EQ(number_fds(config, 20), 32);
     EXPECT_EQ(config.kvm->kvm.number, 20);
     EXPECT_EQ(config.devices[0].fds[0].number, 25);
-    EXPECT_EQ(config.control->number, 29);
+    EXPECT_EQ(config.control->number, 31);
 }
 
 TEST(MachineConfig, DescriptorsAreClaimedOnce) {

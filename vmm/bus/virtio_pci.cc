@@ -56,6 +56,8 @@ std::uint32_t class_code(virtio::DeviceType type) {
     switch (type) {
         case virtio::DeviceType::Block:
             return 0x018000;  // mass storage, other
+        case virtio::DeviceType::Net:
+            return 0x020000;  // network, Ethernet
         case virtio::DeviceType::Vsock:
             return 0x028000;  // network, other
         case virtio::DeviceType::Entropy:

@@ -89,7 +89,10 @@ Result<MadeDevice> make(DeviceConfig& device, const DeviceSurroundings& around) 
 
 constinit const DeviceKindRow kDiskKind = {.name = "disk",
                                            .fds = 1,
+                                           .more_fds = 0,
                                            .qemu_device = "vhost-user-blk-pci,num-queues=1",
+                                           .qemu_options = nullptr,
+                                           .qemu_netdev = nullptr,
                                            .defaults = default_kind<DiskConfig>,
                                            .parse = parse,
                                            .print = print_fields<kRules>,

@@ -19,7 +19,10 @@ Result<MadeDevice> make(DeviceConfig& /*device*/, const DeviceSurroundings& arou
 
 constinit const DeviceKindRow kEntropyKind = {.name = "entropy",
                                               .fds = 0,
+                                              .more_fds = 0,
                                               .qemu_device = "vhost-user-rng-pci",
+                                              .qemu_options = nullptr,
+                                              .qemu_netdev = nullptr,
                                               .defaults = default_kind<EntropyConfig>,
                                               .parse = parse_fields<kCommonDeviceRules>,
                                               .print = print_fields<kCommonDeviceRules>,

@@ -37,8 +37,13 @@ struct MadeDevice {
 /// All that the rest of the VMM knows of a kind of device.
 struct DeviceKindRow {
     std::string_view name;         // the first word of its text
-    std::size_t fds = 0;           // how many descriptors it takes
+    std::size_t fds = 0;           // how many descriptors it takes,
+    std::size_t more_fds = 0;      // and how many more it may have
     std::string_view qemu_device;  // that drives it over vhost-user
+    /// ",key=value" for each option that is this device's own. Null: none.
+    std::string (*qemu_options)(const DeviceConfig& device) = nullptr;
+    /// qemu_netdev_of(). Null: none.
+    std::string (*qemu_netdev)(const DeviceConfig& device) = nullptr;
     DeviceKind (*defaults)() = nullptr;
     Result<void> (*parse)(DeviceConfig& device, std::string_view fields) = nullptr;
     std::string (*print)(const DeviceConfig& device) = nullptr;

@@ -54,7 +54,10 @@ Result<MadeDevice> make(DeviceConfig& device, const DeviceSurroundings& around) 
 
 constinit const DeviceKindRow kVsockKind = {.name = "vsock",
                                             .fds = 1,
+                                            .more_fds = 0,
                                             .qemu_device = "vhost-user-vsock-pci",
+                                            .qemu_options = nullptr,
+                                            .qemu_netdev = nullptr,
                                             .defaults = default_kind<VsockConfig>,
                                             .parse = parse_fields<kRules>,
                                             .print = print_fields<kRules>,
