@@ -75,6 +75,7 @@ void Container::enter(Microvm& microvm, const RootDisks& disks, OnResult<void> d
     if (!disks.scratch_serial.empty()) {
         bundle_.container.root.written_to = runtime::WrittenTo::ScratchDisk;
         bundle_.container.root.scratch_disk.serial = disks.scratch_serial;
+        bundle_.container.root.scratch_directory = id();
     }
     microvm.guest().create(bundle_.container, [weak = weak_from_this(), done = std::move(done)](
                                                   Result<runtime::StreamNumbers> numbers) mutable {

@@ -92,9 +92,11 @@ std::vector<vmm::DeviceConfig> boot_devices(BootFiles files) {
             device.fds.push_back({.number = -1, .fd = std::move(file)});
         }
     };
-    add_device(kRootDiskSerial,
-               vmm::DiskConfig{.access = vmm::Access::ReadOnly, .store = std::nullopt},
-               std::move(files.root));
+    if (files.root) {
+        add_device(kRootDiskSerial,
+                   vmm::DiskConfig{.access = vmm::Access::ReadOnly, .store = std::nullopt},
+                   std::move(files.root));
+    }
     if (files.scratch_size) {
         add_device(kScratchDiskSerial,
                    vmm::DiskConfig{.access = vmm::Access::ReadWrite, .store = files.scratch_size},

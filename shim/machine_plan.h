@@ -35,7 +35,7 @@ inline constexpr const char* kVsockName = "vsock.sock";  // in the machine's own
 
 /// What every guest has from its start.
 struct BootFiles {
-    Fd root;                            // a disk that is never written
+    Fd root;                            // a disk that is never written; or none
     Fd scratch;                         // what the scratch disk begins as; or none
     std::optional<Bytes> scratch_size;  // quota of the writable layer; none: there is no such disk
     Fd vsock;                           // a listening socket
@@ -43,7 +43,7 @@ struct BootFiles {
 std::vector<vmm::DeviceConfig> boot_devices(BootFiles files);
 
 /// QEMU's bridges with the slots for devices that come later: its root bus cannot take any.
-inline constexpr std::array<const char*, 2> kHotplugBridges{"hotplug0", "hotplug1"};
+inline constexpr std::array kHotplugBridges{"hotplug0", "hotplug1", "hotplug2"};
 inline constexpr std::size_t kSlotsPerBridge = 31;  // 1 to 31
 
 /// QEMU's name for what it has for a device: of the chardev and the device itself.

@@ -30,6 +30,8 @@
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/on_result.h"
+#include "shim/attached_roots.h"
+#include "shim/clock.h"
 #include "shim/disk_image.h"
 #include "shim/guest_link.h"
 #include "shim/isolation.h"
@@ -38,6 +40,7 @@
 #include "shim/machine.h"
 #include "shim/machine_plan.h"
 #include "shim/pod_directory.h"
+#include "vmm/device_config.h"
 #include "vmm/host/kernel_cache.h"
 #include "vmm/machine_config.h"
 
@@ -133,14 +136,16 @@ public:
         }
     }
 
-    Result<void> make_images(const RootSource& root);
+    Result<void> make_images(const std::optional<RootSource>& root);
 
     runtime::GuestClient& guest() override { return *guest_; }
     void connect_streams(const runtime::StreamNumbers& numbers,
                          runtime::OnResult<Connected> done) override;
-    void add_root(const RootSource& /*root*/, runtime::OnResult<RootDisks> done) override {
-        // A machine gets its disks before it starts.
-        done(Error(Code::Unsupported, "a running microVM takes no further root file system"));
+    void add_root(const RootSource& root, runtime::OnResult<RootDisks> done) override {
+        roots_->add(root, std::move(done));
+    }
+    void remove_root(const RootDisks& disks, runtime::OnResult<void> done) override {
+        roots_->remove(disks, std::move(done));
     }
     int pid() const override { return machine_ ? machine_->pid() : 0; }
     void shut_down() override;
@@ -148,12 +153,14 @@ public:
 
 private:
     void on_image(Fd& place, const char* doing, Result<Fd> image);
+    void start_with_all();
     Result<void> start_machine();
     void on_ready();
     Result<void> on_api(Fd socket);
     void on_link_lost(const Error& error);
     void on_described(const Result<runtime::GuestDescription>& guest);
     void on_machine_end(const MachineEnd& end);
+    std::string image_place() const { return spec_.data + "/tmp"; }
 
     EventLoop& loop_;
     const runtime::PodSpec& spec_;
@@ -170,27 +177,37 @@ private:
     std::unique_ptr<GuestConnect> api_connect_;
     std::shared_ptr<runtime::Channel> channel_;
     std::unique_ptr<runtime::GuestClient> guest_;
+    LoopClock clock_{loop_};
+    std::unique_ptr<AttachedRoots> roots_;  // once the guest answers
     EventLoop::Timer pause_;
     bool is_over_ = false;
     std::string blame_;  // why we ended the machine, where we did
 };
 
-Result<void> MachineMicrovm::make_images(const RootSource& root) {
-    const std::string place = spec_.data + "/tmp";
+Result<void> MachineMicrovm::make_images(const std::optional<RootSource>& root) {
+    const std::string place = image_place();
     TRY(make_directory(place, 0700));
-    packing_ = TRY(DiskImage::pack(loop_, root.path, place,
-                                   [this](Result<Fd> image) {
-                                       on_image(root_image_, kPacking, std::move(image));
-                                   }),
-                   kPacking);
-    scratch_size_ = root.scratch;
-    if (root.scratch) {
+    if (root) {
+        packing_ = TRY(DiskImage::pack(loop_, root->path, place,
+                                       [this](Result<Fd> image) {
+                                           on_image(root_image_, kPacking, std::move(image));
+                                       }),
+                       kPacking);
+        scratch_size_ = root->scratch;
+    } else if (spec_.scratch_mib != 0) {
+        scratch_size_ = Bytes(spec_.scratch_mib << 20U);
+    }
+    if (scratch_size_) {
         formatting_ =
-            TRY(DiskImage::format(loop_, *root.scratch, place,
+            TRY(DiskImage::format(loop_, *scratch_size_, place,
                                   [this](Result<Fd> image) {
                                       on_image(scratch_image_, kFormatting, std::move(image));
                                   }),
                 kFormatting);
+    }
+    if (!packing_ && !formatting_) {
+        // Later: the owner does not hold us yet.
+        pause_ = loop_.after(seconds(0), [this] { start_with_all(); });
     }
     return {};
 }
@@ -200,10 +217,13 @@ void MachineMicrovm::on_image(Fd& place, const char* doing, Result<Fd> image) {
         return kill(std::string(doing) + ": " + image.error().message());
     }
     place = *std::move(image);
-    const bool has_all = root_image_ && (scratch_image_ || !scratch_size_);
-    if (!has_all || !blame_.empty()) {
-        return;
+    const bool has_all = (root_image_ || !packing_) && (scratch_image_ || !scratch_size_);
+    if (has_all && blame_.empty()) {
+        start_with_all();
     }
+}
+
+void MachineMicrovm::start_with_all() {
     if (const Result<void> started = start_machine(); !started) {
         kill("start the microVM: " + started.error().message());
     }
@@ -280,6 +300,19 @@ void MachineMicrovm::on_described(const Result<runtime::GuestDescription>& guest
         return on_link_lost(guest.error());
     }
     log::info("guest is up", {{"kernel", guest->kernel_release}, {"init", guest->version}});
+    roots_ = std::make_unique<AttachedRoots>(
+        loop_, clock_,
+        AttachedRoots::Ways{
+            .attach =
+                [this](vmm::DeviceConfig device, runtime::OnResult<std::string> done) {
+                    machine_->attach(std::move(device), std::move(done));
+                },
+            .detach =
+                [this](std::string id, runtime::OnResult<void> done) {
+                    machine_->detach(std::move(id), std::move(done));
+                },
+            .guest = *guest_},
+        AttachedRoots::Options{.place = image_place(), .has_scratch = scratch_size_.has_value()});
     callbacks_.on_up();
 }
 
@@ -367,11 +400,8 @@ RootDisks first_root_disks(const RootSource& root) {
 
 Result<std::unique_ptr<Microvm>> start_microvm(EventLoop& loop, const MicrovmConfig& config,
                                                Microvm::Callbacks callbacks) {
-    if (!config.root) {
-        return Error(Code::Unsupported, "a pod begins with its first container");
-    }
     auto microvm = std::make_unique<MachineMicrovm>(loop, config, std::move(callbacks));
-    TRY(microvm->make_images(*config.root));
+    TRY(microvm->make_images(config.root));
     return microvm;
 }
 

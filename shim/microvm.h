@@ -63,6 +63,10 @@ public:
     /// Attaches the disks of one more container. After on_up.
     virtual void add_root(const RootSource& root, runtime::OnResult<RootDisks> done) = 0;
 
+    /// Detaches what add_root() attached for a container that the guest has deleted. Disks that the
+    /// machine was started with stay. Errors: why a disk stays, too.
+    virtual void remove_root(const RootDisks& disks, runtime::OnResult<void> done) = 0;
+
     /// The process whose death is the guest's; 0 before it is started.
     virtual int pid() const = 0;
 
@@ -79,7 +83,7 @@ struct MicrovmConfig {
     const runtime::PodSpec& spec;
     const PodDirectory& directory;
     Isolation isolation;
-    std::optional<RootSource> root;  // of the container that the pod begins with
+    std::optional<RootSource> root;  // of the container that the pod begins with, if any
 };
 
 /// The disks of MicrovmConfig::root.

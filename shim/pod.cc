@@ -243,6 +243,9 @@ void Pod::add_root(const std::string& id) {
         if (!disks) {
             return end_create(id, std::move(disks).error());
         }
+        if (const auto found = entries_.find(id); found != entries_.end()) {
+            found->second.disks = *disks;
+        }
         enter(id, *disks);
     });
 }
@@ -279,8 +282,7 @@ void Pod::end_create(const std::string& id, Result<void> created) {
     if (is_last(entry)) {
         return end_pod();
     }
-    entry.container->leave(
-        [this, id](const Result<void>& /*what is not there is what we want*/) { forget(id); });
+    withdraw(id);
 }
 
 // What of it is in flight comes back to end_create(), which undoes the rest.
@@ -305,10 +307,39 @@ bool Pod::is_last(const Entry& entry) const {
     });
 }
 
+// What fails here is left to the end of the pod: the container is gone for its clients.
+
+void Pod::withdraw(const std::string& id) {
+    entries_.at(id).container->leave([this, id](const Result<void>& left) {
+        if (!left && left.error().code() != Code::NotFound) {
+            log::warn("the guest has not deleted a container",
+                      {{"container", id}, {"error", left.error().message()}});
+        }
+        detach_disks(id);
+    });
+}
+
+void Pod::detach_disks(const std::string& id) {
+    const auto found = entries_.find(id);
+    if (found == entries_.end() || phase_ != Phase::Live || !found->second.disks) {
+        return forget(id);
+    }
+    microvm_->remove_root(*found->second.disks, [this, id](const Result<void>& detached) {
+        if (!detached) {
+            log::warn("a disk stays attached",
+                      {{"container", id}, {"error", detached.error().message()}});
+        }
+        forget(id);
+    });
+}
+
 void Pod::forget(const std::string& id) {
     const auto found = entries_.find(id);
     if (found == entries_.end()) {
         return;  // it ended with the pod meanwhile
+    }
+    if (id == booted_with_) {
+        booted_with_.clear();  // another container may have the name before the guest is up
     }
     Entry entry = std::move(found->second);
     entries_.erase(found);
@@ -507,12 +538,7 @@ void Pod::remove(ProcessId id, OnResult<runtime::TaskExit> done) {
     if (is_last(entry)) {
         return end_pod();
     }
-    entry.container->leave([this, id = id.container](const Result<void>& left) {
-        if (!left && left.error().code() != Code::NotFound) {
-            log::warn("the guest refused", {{"error", left.error().message()}});
-        }
-        forget(id);
-    });
+    withdraw(id.container);
 }
 
 void Pod::shutdown(bool now, OnResult<void> done) {

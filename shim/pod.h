@@ -84,6 +84,7 @@ private:
         std::unique_ptr<PodDirectory> own_directory;  // nullptr: it has the pod's
         std::unique_ptr<Listener> listener;           // of own_directory
         RootSource root;
+        std::optional<RootDisks> disks;  // that add_root() attached
         runtime::OnResult<std::uint32_t> on_created;
         std::optional<Error> failure;  // its creation is being undone
         std::vector<runtime::OnResult<void>> on_undone;
@@ -107,6 +108,9 @@ private:
     void cancel_create(Entry& entry, Error reason);
     /// Whether the pod ends with it.
     bool is_last(const Entry& entry) const;
+    /// Deletes it in the guest, then its disks, then here.
+    void withdraw(const std::string& id);
+    void detach_disks(const std::string& id);
     /// Deletes it here; the guest has nothing of it any more.
     void forget(const std::string& id);
     void discard(std::shared_ptr<Container> container);

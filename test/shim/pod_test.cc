@@ -398,6 +398,59 @@ TEST_F(PodTest, ASecondContainerThatTheGuestRefusesLeavesTheFirstAlone) {
     EXPECT_TRUE(nothing_is_left());
 }
 
+TEST_F(PodTest, ADiskGoesWithItsContainer) {
+    run("a");
+    run("b");
+    ASSERT_TRUE(kill("b")->value().has_value());
+    ASSERT_TRUE(remove("b")->value().has_value());
+    EXPECT_EQ(machine_.removed_roots, std::vector<std::string>{"root1"});
+    // The machine was started with the disk of the first, so that one stays.
+    run("c");
+    ASSERT_TRUE(kill("a")->value().has_value());
+    ASSERT_TRUE(remove("a")->value().has_value());
+    EXPECT_EQ(machine_.removed_roots.size(), 1U);
+    EXPECT_EQ(status("c"), TaskStatus::Running);
+}
+
+TEST_F(PodTest, AContainerIsDeletedThoughItsDiskStays) {
+    run("a");
+    run("b");
+    machine_.remove_root_error = "the guest does not let go of it";
+    ASSERT_TRUE(kill("b")->value().has_value());
+    ASSERT_TRUE(remove("b")->value().has_value());
+    EXPECT_FALSE(exists("b"));
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+}
+
+TEST_F(PodTest, AContainerWithoutADiskIsNotMade) {
+    run("a");
+    machine_.add_root_error = "no slot is free";
+    EXPECT_EQ(create("b")->value().error().message(), "no slot is free");
+    EXPECT_FALSE(exists("b"));
+    EXPECT_TRUE(machine_.removed_roots.empty());
+    machine_.add_root_error.reset();
+    run("b");
+    EXPECT_EQ(status("b"), TaskStatus::Running);
+}
+
+TEST_F(PodTest, ARefusedContainersDiskIsDetached) {
+    run("a");
+    machine_.guest.create_error = "no such user";
+    EXPECT_EQ(create("b")->value().error().message(), "no such user");
+    EXPECT_EQ(machine_.removed_roots, std::vector<std::string>{"root1"});
+}
+
+TEST_F(PodTest, ANameThatIsFreeAgainBeforeTheGuestIsUpGetsADiskOfItsOwn) {
+    spec_.end = runtime::PodEnd::WhenStopped;
+    (void)create("a");
+    ASSERT_TRUE(kill("a")->value().has_value());
+    const auto again = create("a");
+    come_up();
+    EXPECT_TRUE(again->value().has_value());
+    EXPECT_EQ(machine_.added_roots.size(), 1U);
+    EXPECT_EQ(machine_.guest.specs.at("a").root.disk->serial, "root1");
+}
+
 TEST_F(PodTest, AMicrovmThatEndsFailsTheCreateAndStopsTheRest) {
     run("a");
     machine_.guest.holds_create = true;

@@ -127,8 +127,20 @@ public:
         done({});
     }
     void shutdown(runtime::OnResult<void> done) override { done({}); }
-    void rescan(runtime::OnResult<void> done) override { done({}); }
-    void release(runtime::DiskId /*disk*/, runtime::OnResult<void> done) override { done({}); }
+    void rescan(runtime::OnResult<void> done) override {
+        ++rescans;
+        if (rescan_error) {
+            return done(Error(Code::Internal, *rescan_error));
+        }
+        done({});
+    }
+    void release(runtime::DiskId disk, runtime::OnResult<void> done) override {
+        released.push_back(disk.serial);
+        if (release_error && releases_refused-- > 0) {
+            return done(Error(*release_error, "the test says so"));
+        }
+        done({});
+    }
     void stats(std::string /*container*/,
                runtime::OnResult<runtime::ContainerStats> done) override {
         done(Error(Code::Unsupported, "no cgroup"));
@@ -160,6 +172,11 @@ public:
     std::vector<std::pair<runtime::ProcessId, std::uint32_t>> signals;
     std::vector<runtime::ProcessId> removed;
     std::optional<std::string> create_error;
+    int rescans = 0;
+    std::optional<std::string> rescan_error;
+    std::vector<std::string> released;  // by serial
+    std::optional<Code> release_error;  // of so many calls:
+    int releases_refused = 0;
     bool holds_create = false;
     std::vector<std::move_only_function<void()>> held_creates;
 };
@@ -187,6 +204,9 @@ struct FakeMachine {
     std::optional<shim::Microvm::Callbacks> callbacks;  // while the microVM exists
     std::optional<shim::RootSource> first_root;
     std::vector<shim::RootSource> added_roots;
+    std::vector<std::string> removed_roots;  // by serial
+    std::optional<std::string> add_root_error;
+    std::optional<std::string> remove_root_error;
     std::optional<std::string> start_error;
     std::optional<std::string> stream_error;
     bool is_up = false;
@@ -240,8 +260,18 @@ public:
     }
     void add_root(const shim::RootSource& root, runtime::OnResult<shim::RootDisks> done) override {
         machine_.added_roots.push_back(root);
+        if (machine_.add_root_error) {
+            return done(Error(Code::ResourceExhausted, *machine_.add_root_error));
+        }
         done(shim::RootDisks{.root_serial = "root" + std::to_string(machine_.added_roots.size()),
                              .scratch_serial = ""});
+    }
+    void remove_root(const shim::RootDisks& disks, runtime::OnResult<void> done) override {
+        machine_.removed_roots.push_back(disks.root_serial);
+        if (machine_.remove_root_error) {
+            return done(Error(Code::DeadlineExceeded, *machine_.remove_root_error));
+        }
+        done({});
     }
     int pid() const override { return 0; }
     void shut_down() override {

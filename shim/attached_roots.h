@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/guest_api.h"
+#include "runtime/rpc/on_result.h"
+#include "shim/clock.h"
+#include "shim/disk_image.h"
+#include "shim/microvm.h"
+#include "vmm/device_config.h"
+
+namespace pepita::shim {
+
+/// The disks of containers that come and go while their guest runs: a read-only one of each
+/// container's root, and the pod's one scratch disk for what all of them write. A step that fails
+/// undoes those before it. Thread: that of the loop.
+class AttachedRoots {
+public:
+    /// The ways to the machine and to its guest. They answer before this goes, or not at all.
+    struct Ways {
+        std::move_only_function<void(vmm::DeviceConfig, runtime::OnResult<std::string>)> attach;
+        std::move_only_function<void(std::string id, runtime::OnResult<void>)> detach;
+        runtime::GuestClient& guest;
+    };
+    struct Options {
+        std::string place;         // the directory where images' bytes live
+        bool has_scratch = false;  // the machine was started with that disk
+    };
+    AttachedRoots(EventLoop& loop, Clock& clock, Ways ways, Options options);
+    AttachedRoots(const AttachedRoots&) = delete;
+    AttachedRoots& operator=(const AttachedRoots&) = delete;
+    AttachedRoots(AttachedRoots&&) = delete;
+    AttachedRoots& operator=(AttachedRoots&&) = delete;
+    ~AttachedRoots() = default;
+
+    /// What is under way when this goes is not answered.
+    void add(const RootSource& root, runtime::OnResult<RootDisks> done);
+
+    /// Has the guest let go of the container's own disk, and detaches it. A disk that the machine
+    /// was started with stays. Errors: the guest's or the machine's; then the disk stays, too.
+    void remove(const RootDisks& disks, runtime::OnResult<void> done);
+
+private:
+    enum class Scratch : std::uint8_t { None, Making, There };
+    struct Adding {
+        RootSource root;
+        std::string serial;
+        std::unique_ptr<DiskImage> packing;
+        runtime::OnResult<RootDisks> done;
+    };
+    struct Removing {
+        std::string serial;
+        int attempts = 0;
+        std::unique_ptr<Clock::Deadline> pause;
+        runtime::OnResult<void> done;
+    };
+
+    void begin_scratch(Bytes size);
+    void attach_scratch(Bytes size, Fd image);
+    void end_scratch(const Result<void>& made);
+    void pack(std::uint64_t number);
+    void attach(std::uint64_t number, Fd image);
+    void rescan(std::uint64_t number);
+    void end_add(std::uint64_t number, Result<void> added);
+    void release(std::uint64_t number);
+    void detach(std::uint64_t number);
+    void end_remove(std::uint64_t number, Result<void> removed);
+
+    EventLoop& loop_;
+    Clock& clock_;
+    Ways ways_;
+    std::string place_;
+    Scratch scratch_;
+    std::unique_ptr<DiskImage> formatting_;
+    std::vector<std::uint64_t> waiting_;  // for the scratch disk
+    std::uint64_t next_ = 1;
+    std::map<std::uint64_t, Adding> adding_;
+    std::map<std::uint64_t, Removing> removing_;
+};
+
+}  // namespace pepita::shim

@@ -1,0 +1,227 @@
+#include "shim/attached_roots.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>  // mkdtemp
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/units.h"
+#include "runtime/guest_api.h"
+#include "shim/microvm.h"
+#include "test/support/channel_pair.h"
+#include "test/support/fake_microvm.h"
+#include "vmm/device_config.h"
+
+namespace pepita::shim {
+namespace {
+
+template <typename T>
+using Answer = std::shared_ptr<std::optional<Result<T>>>;
+
+// The test plays the machine and the guest.
+class AttachedRootsTest : public testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_NE(::mkdtemp(scratch_.data()), nullptr);
+        std::filesystem::create_directories(scratch_ + "/root/etc");
+        use(false);
+    }
+    void TearDown() override {
+        pair_.client->close();
+        roots_.reset();
+        std::error_code ignored;
+        std::filesystem::remove_all(scratch_, ignored);
+    }
+    void use(bool has_scratch) {
+        roots_ = std::make_unique<AttachedRoots>(
+            *pair_.loop, clock_,
+            AttachedRoots::Ways{
+                .attach =
+                    [this](vmm::DeviceConfig device, runtime::OnResult<std::string> done) {
+                        attached_.push_back(device.id);
+                        const auto& disk = std::get<vmm::DiskConfig>(device.kind);
+                        read_only_.push_back(disk.access == vmm::Access::ReadOnly);
+                        if (refused_ == device.id) {
+                            return done(Error(Code::ResourceExhausted, "no slot is free"));
+                        }
+                        present_.push_back(device.id);
+                        done(std::string("0000:00:01.0"));
+                    },
+                .detach =
+                    [this](const std::string& id, runtime::OnResult<void> done) {
+                        std::erase(present_, id);
+                        done({});
+                    },
+                .guest = guest_client_},
+            AttachedRoots::Options{.place = scratch_, .has_scratch = has_scratch});
+    }
+    RootSource root(std::optional<Bytes> scratch = std::nullopt) {
+        return {.path = scratch_ + "/root", .scratch = scratch};
+    }
+    Answer<RootDisks> begin(const RootSource& root) {
+        auto answer = std::make_shared<std::optional<Result<RootDisks>>>();
+        roots_->add(root, [answer](Result<RootDisks> added) { answer->emplace(std::move(added)); });
+        return answer;
+    }
+    template <typename T>
+    Result<T> wait(const Answer<T>& answer) {
+        for (int round = 0; round < 2000 && !answer->has_value(); ++round) {
+            EXPECT_TRUE(pair_.loop->run_once(std::chrono::milliseconds(10)).has_value());
+        }
+        return std::move(*answer).value();
+    }
+    Result<RootDisks> add(const RootSource& root) { return wait<RootDisks>(begin(root)); }
+    Result<void> remove(const std::string& serial) {
+        auto answer = std::make_shared<std::optional<Result<void>>>();
+        roots_->remove({.root_serial = serial, .scratch_serial = ""},
+                       [answer](Result<void> removed) { answer->emplace(std::move(removed)); });
+        for (int round = 0; round < 3000 && !answer->has_value(); ++round) {
+            EXPECT_TRUE(pair_.loop->run_once(std::chrono::milliseconds(1)).has_value());
+            clock_.advance(std::chrono::milliseconds(50));
+        }
+        return wait<void>(answer);
+    }
+
+    std::string scratch_ = "/tmp/pepita-roots-XXXXXX";
+    test::FakeClock clock_;
+    test::FakeGuest guest_;
+    test::ChannelPair pair_{
+        [this](runtime::Channel::Call call) { dispatch(guest_, std::move(call)); }};
+    runtime::GuestClient guest_client_{pair_.client};
+    std::vector<std::string> attached_;
+    std::vector<bool> read_only_;
+    std::vector<std::string> present_;
+    std::string refused_;
+    std::unique_ptr<AttachedRoots> roots_;
+};
+
+TEST_F(AttachedRootsTest, ADiskIsPackedAttachedAndFound) {
+    const Result<RootDisks> added = add(root());
+    ASSERT_TRUE(added.has_value()) << added.error().message();
+    EXPECT_EQ(present_, std::vector{added->root_serial});
+    EXPECT_EQ(read_only_, std::vector{true});
+    EXPECT_EQ(added->scratch_serial, "");
+    EXPECT_EQ(guest_.rescans, 1);
+
+    ASSERT_TRUE(remove(added->root_serial).has_value());
+    EXPECT_EQ(guest_.released, std::vector{added->root_serial});
+    EXPECT_TRUE(present_.empty());
+}
+
+TEST_F(AttachedRootsTest, EachHasASerialOfItsOwn) {
+    const Result<RootDisks> first = add(root());
+    const Result<RootDisks> second = add(root());
+    ASSERT_TRUE(first && second);
+    EXPECT_NE(first->root_serial, second->root_serial);
+    EXPECT_LE(second->root_serial.size(), vmm::DeviceConfig::kIdMax);
+}
+
+TEST_F(AttachedRootsTest, AllThatWriteShareOneScratchDisk) {
+    const auto first = begin(root(Bytes(16_MiB)));
+    const auto second = begin(root(Bytes(16_MiB)));
+    const Result<RootDisks> one = wait<RootDisks>(first);
+    const Result<RootDisks> two = wait<RootDisks>(second);
+    ASSERT_TRUE(one.has_value()) << one.error().message();
+    ASSERT_TRUE(two.has_value()) << two.error().message();
+    EXPECT_EQ(attached_.front(), "scratch");
+    EXPECT_EQ(attached_.size(), 3U);
+    EXPECT_FALSE(read_only_.front());
+    EXPECT_EQ(one->scratch_serial, "scratch");
+    EXPECT_EQ(two->scratch_serial, "scratch");
+
+    ASSERT_TRUE(add(root(Bytes(16_MiB))).has_value());
+    EXPECT_EQ(attached_.size(), 4U);
+}
+
+TEST_F(AttachedRootsTest, OneThatTheMachineHasFromItsStartIsUsed) {
+    use(true);
+    const Result<RootDisks> added = add(root(Bytes(16_MiB)));
+    ASSERT_TRUE(added.has_value()) << added.error().message();
+    EXPECT_EQ(attached_.size(), 1U);
+    EXPECT_EQ(added->scratch_serial, "scratch");
+}
+
+TEST_F(AttachedRootsTest, AScratchDiskThatIsRefusedIsTriedAgain) {
+    refused_ = "scratch";
+    const Result<RootDisks> refused = add(root(Bytes(16_MiB)));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().message(), "make the scratch disk: no slot is free");
+    refused_.clear();
+    EXPECT_TRUE(add(root(Bytes(16_MiB))).has_value());
+}
+
+TEST_F(AttachedRootsTest, ARootThatCannotBePackedOrAttachedSaysWhy) {
+    const Result<RootDisks> missing = add({.path = scratch_ + "/none", .scratch = {}});
+    ASSERT_FALSE(missing.has_value());
+    EXPECT_TRUE(missing.error().message().starts_with("pack the root file system: mkfs.erofs"))
+        << missing.error().message();
+    EXPECT_TRUE(attached_.empty());
+
+    refused_ = "root-2";
+    const Result<RootDisks> refused = add(root());
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().message(), "attach the root disk: no slot is free");
+}
+
+TEST_F(AttachedRootsTest, ADiskThatTheGuestDoesNotFindIsDetached) {
+    guest_.rescan_error = "no bus";
+    guest_.release_error = Code::NotFound;
+    guest_.releases_refused = 1;
+    const Result<RootDisks> added = add(root());
+    ASSERT_FALSE(added.has_value());
+    EXPECT_EQ(added.error().message(), "find the root disk: no bus");
+    EXPECT_EQ(attached_.size(), 1U);
+    EXPECT_TRUE(present_.empty());
+}
+
+TEST_F(AttachedRootsTest, ADiskInUseIsAskedForUntilItIsFree) {
+    const Result<RootDisks> added = add(root());
+    ASSERT_TRUE(added.has_value());
+    guest_.release_error = Code::FailedPrecondition;
+    guest_.releases_refused = 3;
+    ASSERT_TRUE(remove(added->root_serial).has_value());
+    EXPECT_EQ(guest_.released.size(), 4U);
+    EXPECT_TRUE(present_.empty());
+}
+
+TEST_F(AttachedRootsTest, AGuestThatNeverLetsGoKeepsTheDisk) {
+    const Result<RootDisks> added = add(root());
+    ASSERT_TRUE(added.has_value());
+    guest_.release_error = Code::FailedPrecondition;
+    guest_.releases_refused = 1'000;
+    const Result<void> removed = remove(added->root_serial);
+    ASSERT_FALSE(removed.has_value());
+    EXPECT_EQ(removed.error().message(), "disk 'root-1': the test says so");
+    EXPECT_EQ(guest_.released.size(), 200U);
+    EXPECT_EQ(present_, std::vector{added->root_serial});
+}
+
+TEST_F(AttachedRootsTest, ADiskThatTheMachineStartedWithStays) {
+    ASSERT_TRUE(remove("root").has_value());
+    EXPECT_TRUE(guest_.released.empty());
+}
+
+TEST_F(AttachedRootsTest, NothingIsAnsweredOnceItIsGone) {
+    const auto answer = begin(root());
+    roots_.reset();
+    for (int round = 0; round < 20; ++round) {
+        ASSERT_TRUE(pair_.loop->run_once(std::chrono::milliseconds(1)).has_value());
+    }
+    EXPECT_FALSE(answer->has_value());
+    EXPECT_TRUE(attached_.empty());
+}
+
+}  // namespace
+}  // namespace pepita::shim
