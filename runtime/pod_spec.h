@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "kernel-abi/sys/result.h"
 
@@ -47,9 +46,6 @@ struct PodSpec {
     std::string guest_console;  // a file that the guest's console is appended to; empty: no console
     LogFormat log_format = LogFormat::Text;  // of the shim's standard error
     PodEnd end = PodEnd::WithLastContainer;
-    /// Directories of the host's cgroup file systems that the pod's processes are in. The client
-    /// makes them and moves the shim; here they are for the pod's state.
-    std::vector<std::string> cgroups;
 
     friend bool operator==(const PodSpec&, const PodSpec&) = default;
 };

@@ -29,8 +29,8 @@ bool is_alive(const HostProcess& process);
 /// Kills `process` unless it is over, whoever may have its pid now. True if it was there.
 Result<bool> kill_process(const HostProcess& process);
 
-/// runtime.md, "State".
-enum class ContainerStatus : std::uint8_t { Creating, Created, Running, Stopped };
+/// runtime.md, "State"; Paused is runc's.
+enum class ContainerStatus : std::uint8_t { Creating, Created, Running, Stopped, Paused };
 
 std::string_view to_string(ContainerStatus status);
 
@@ -41,6 +41,7 @@ struct ContainerState {
     std::string id;
     ContainerStatus status = ContainerStatus::Creating;
     std::uint32_t pid = 0;  // the proxy's (runtime/cli/proxy.h); 0 once it is stopped
+    std::string pod;        // whose microVM it is in; the shim's directory has this name
     std::string bundle;
     std::map<std::string, std::string> annotations;
     std::string created;               // RFC 3339

@@ -44,7 +44,7 @@ struct TaskIo {
     std::uint32_t proxy_pid = 0;
 };
 
-enum class TaskStatus : std::uint8_t { Unknown, Created, Running, Stopped };
+enum class TaskStatus : std::uint8_t { Unknown, Created, Running, Stopped, Paused };
 
 struct TaskState {
     std::string id;
@@ -68,6 +68,9 @@ struct TaskCreate {
     std::string id;
     std::string bundle;  // absolute
     TaskIo io;
+    /// Directories of the host's cgroup file systems that its stand-in is in; for its state.
+    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+    std::vector<std::string> cgroups = {};
     std::optional<PodSpec> pod;  // to begin with this container; ignored where there is one
 };
 
@@ -93,8 +96,8 @@ public:
     void close_stdin(const ProcessId& process, OnResult<void> done);
     /// Takes a stopped process away; FailedPrecondition while it runs.
     void remove(const ProcessId& process, OnResult<TaskExit> done);
-    /// Ends the shim once its last container is deleted; `now` without asking.
-    void shutdown(bool now, OnResult<void> done);
+    /// Ends the shim unless it has containers; `now` with all that it has. Gives whether it stays.
+    void shutdown(bool now, OnResult<bool> done);
 
 private:
     std::shared_ptr<Channel> channel_;
@@ -118,7 +121,7 @@ public:
     virtual void resize(ProcessId process, WindowSize size, OnResult<void> done) = 0;
     virtual void close_stdin(ProcessId process, OnResult<void> done) = 0;
     virtual void remove(ProcessId process, OnResult<TaskExit> done) = 0;
-    virtual void shutdown(bool now, OnResult<void> done) = 0;
+    virtual void shutdown(bool now, OnResult<bool> done) = 0;
 };
 
 /// As the guest API's. Descriptors named by "fd:N" and not sent are InvalidArgument.

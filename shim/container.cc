@@ -12,6 +12,7 @@
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_role.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/task_api.h"
 #include "shim/microvm.h"
@@ -36,6 +37,7 @@ Container::Container(EventLoop& loop, runtime::Bundle bundle, Callbacks callback
     : loop_(loop),
       bundle_(std::move(bundle)),
       callbacks_(std::move(callbacks)),
+      is_pod_(runtime::pod_role(bundle_.annotations).kind == runtime::PodRole::Kind::Pod),
       created_at_(runtime::timestamp_now()) {}
 
 Result<std::shared_ptr<Container>> Container::create(EventLoop& loop, runtime::Bundle bundle,
@@ -67,6 +69,11 @@ Result<std::shared_ptr<Process>> Container::open_process(const ProcessId& id, ru
 }
 
 TaskStatus Container::status() const { return is_creating_ ? TaskStatus::Unknown : own().status(); }
+
+void Container::enter_as_pod(Microvm& microvm) {
+    microvm_ = &microvm;
+    is_creating_ = false;
+}
 
 void Container::enter(Microvm& microvm, const RootDisks& disks, OnResult<void> done) {
     microvm_ = &microvm;
@@ -136,6 +143,9 @@ void Container::start(const std::string& exec, OnResult<runtime::TaskStarted> do
     if (!process) {
         return done(std::move(process).error());
     }
+    if (is_pod_) {
+        return done(start_as_pod());
+    }
     (*process)->start(*microvm_, [weak = weak_from_this(), done = std::move(done)](
                                      Result<runtime::TaskStarted> started) mutable {
         if (const auto self = weak.lock(); self && started) {
@@ -145,10 +155,20 @@ void Container::start(const std::string& exec, OnResult<runtime::TaskStarted> do
     });
 }
 
+Result<runtime::TaskStarted> Container::start_as_pod() {
+    Process& own = *processes_.at("");
+    TRY(own.start_alone());
+    callbacks_.on_change();
+    return runtime::TaskStarted{.pid = own.proxy_pid(), .exec_errno = 0};
+}
+
 void Container::exec(runtime::TaskExec request, OnResult<void> done) {
     Result<Process*> container = find_live("");
     if (!container) {
         return done(std::move(container).error());
+    }
+    if (is_pod_) {
+        return done(Error(Code::FailedPrecondition, "the pod's own container has no process"));
     }
     if (request.id.exec.empty() || processes_.contains(request.id.exec)) {
         return done(Error(Code::AlreadyExists, "process '" + request.id.exec + "' exists"));
@@ -220,6 +240,12 @@ void Container::kill(const std::string& exec, std::uint32_t signal, bool all, On
     if (!process) {
         return done(std::move(process).error());
     }
+    if (is_pod_) {
+        // A copy, because a waiter may delete the process.
+        const std::shared_ptr<Process> own = processes_.at("");
+        own->end_alone(signal);
+        return done({});
+    }
     microvm_->guest().signal((*process)->id(), signal, all, std::move(done));
 }
 
@@ -235,6 +261,9 @@ void Container::resize(const std::string& exec, runtime::WindowSize size, OnResu
     Result<Process*> process = find_live(exec);
     if (!process) {
         return done(std::move(process).error());
+    }
+    if (is_pod_) {
+        return done({});
     }
     microvm_->guest().resize((*process)->id(), size, std::move(done));
 }

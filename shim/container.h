@@ -38,11 +38,16 @@ public:
     const runtime::Bundle& bundle() const { return bundle_; }
     const std::string& created_at() const { return created_at_; }
     bool is_creating() const { return is_creating_; }
+    /// Whether it stands for the pod itself: it has no root and no process in the guest, and its
+    /// end is the microVM's.
+    bool is_pod() const { return is_pod_; }
     /// Its own process's; Unknown while it is creating.
     runtime::TaskStatus status() const;
     std::uint32_t proxy_pid() const { return own().proxy_pid(); }
     std::uint32_t exit_status() const { return own().exit_status(); }
 
+    /// For one that is_pod(): the microVM is up.
+    void enter_as_pod(Microvm& microvm);
     /// Has the guest make it. `microvm` is borrowed until lose().
     void enter(Microvm& microvm, const RootDisks& disks, runtime::OnResult<void> done);
     /// Whether the guest may have something of it.
@@ -74,10 +79,12 @@ private:
     /// The process, if the guest can be asked about it.
     Result<Process*> find_live(const std::string& exec) const;
     bool make_room();
+    Result<runtime::TaskStarted> start_as_pod();
 
     EventLoop& loop_;
     runtime::Bundle bundle_;
     Callbacks callbacks_;
+    bool is_pod_;
     std::string created_at_;
     Microvm* microvm_ = nullptr;
     bool is_creating_ = true;

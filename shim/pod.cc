@@ -55,6 +55,8 @@ runtime::ContainerStatus to_container_status(TaskStatus status) {
             return runtime::ContainerStatus::Running;
         case TaskStatus::Stopped:
             return runtime::ContainerStatus::Stopped;
+        case TaskStatus::Paused:
+            return runtime::ContainerStatus::Paused;
     }
     std::unreachable();
 }
@@ -159,7 +161,7 @@ void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
     }
     entries_.at(id).on_created = std::move(done);
     if (phase_ == Phase::Live) {
-        add_root(id);
+        admit(id);
     }
 }
 
@@ -175,8 +177,8 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
     bundle.container.id = request.id;
     Entry& entry = entries_[request.id];
-    entry.root = root_of(bundle, spec_);
-    runtime::ContainerState state = describe(bundle);
+    entry.cgroups = std::move(request.cgroups);
+    runtime::ContainerState state = describe(bundle, entry.cgroups);
     state.pid = request.io.proxy_pid;
     const bool is_pods = request.id == spec_.name;
     if (begins_pod) {
@@ -189,11 +191,14 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     }
     entry.container = TRY(Container::create(
         loop_, std::move(bundle), std::move(request.io),
-        {.on_change = [this, id = request.id] { write_state(id); },
+        {.on_change = [this, id = request.id] { on_change(id); },
          .on_signal = [this](const ProcessId& id,
                              std::uint32_t signal) { kill(id, signal, false, log_failure); }}));
+    if (!entry.container->is_pod()) {
+        entry.root = root_of(entry.container->bundle(), spec_);
+    }
     if (begins_pod) {
-        booted_with_ = request.id;
+        booted_with_ = entry.root ? request.id : "";
         TRY(boot(entry.root));
     }
     return {};
@@ -230,16 +235,20 @@ void Pod::on_up() {
         waiting.push_back(id);
     }
     for (const std::string& id : waiting) {
-        if (id == booted_with_) {
-            enter(id, first_root_disks(entries_.at(id).root));
-        } else {
-            add_root(id);
-        }
+        admit(id);
     }
 }
 
-void Pod::add_root(const std::string& id) {
-    microvm_->add_root(entries_.at(id).root, [this, id](Result<RootDisks> disks) {
+void Pod::admit(const std::string& id) {
+    Entry& entry = entries_.at(id);
+    if (!entry.root) {
+        entry.container->enter_as_pod(*microvm_);
+        return end_create(id, {});
+    }
+    if (id == booted_with_) {
+        return enter(id, first_root_disks(*entry.root));
+    }
+    microvm_->add_root(*entry.root, [this, id](Result<RootDisks> disks) {
         if (!disks) {
             return end_create(id, std::move(disks).error());
         }
@@ -407,6 +416,16 @@ void Pod::on_down(const std::string& reason) {
     }
 }
 
+void Pod::on_change(const std::string& id) {
+    write_state(id);
+    const auto found = entries_.find(id);
+    if (found != entries_.end() && phase_ == Phase::Live && found->second.container->is_pod() &&
+        found->second.container->status() == TaskStatus::Stopped) {
+        phase_ = Phase::Stopping;
+        shut_down();
+    }
+}
+
 void Pod::end_pod() {
     if (phase_ == Phase::Ending) {
         return;
@@ -415,6 +434,10 @@ void Pod::end_pod() {
     if (!microvm_) {
         return finish_end();
     }
+    shut_down();
+}
+
+void Pod::shut_down() {
     deadline_ =
         clock_.after(kPowerOffDeadline, [this] { microvm_->kill("the guest did not power off"); });
     microvm_->shut_down();
@@ -541,7 +564,7 @@ void Pod::remove(ProcessId id, OnResult<runtime::TaskExit> done) {
     withdraw(id.container);
 }
 
-void Pod::shutdown(bool now, OnResult<void> done) {
+void Pod::shutdown(bool now, OnResult<bool> done) {
     is_ending_ = is_ending_ || now || is_over();
     if (now && !is_over()) {
         for (auto& [id, entry] : entries_) {
@@ -549,15 +572,16 @@ void Pod::shutdown(bool now, OnResult<void> done) {
                 entry.failure = Error(Code::Aborted, "the pod was stopped");
             }
         }
-        on_ended_.push_back(std::move(done));
+        on_ended_.push_back([done = std::move(done)](const Result<void>&) mutable { done(false); });
         return end_pod();
     }
-    done({});
+    done(!is_over());
     loop_.post([this] { callbacks_.on_over(); });
 }
 
 /// The state of a container as far as its pod knows it.
-runtime::ContainerState Pod::describe(const runtime::Bundle& bundle) const {
+runtime::ContainerState Pod::describe(const runtime::Bundle& bundle,
+                                      const std::vector<std::string>& cgroups) const {
     runtime::ContainerState state;
     state.oci_version = bundle.oci_version;
     state.id = bundle.container.id;
@@ -566,7 +590,8 @@ runtime::ContainerState Pod::describe(const runtime::Bundle& bundle) const {
     state.created = runtime::timestamp_now();
     state.isolation = to_string(isolation_.isolation);
     state.isolation_reason = isolation_.reason;
-    state.cgroups = spec_.cgroups;
+    state.pod = spec_.name;
+    state.cgroups = cgroups;
     // A process that has exited needs no identification, and nobody may look for its pid.
     state.shim = runtime::identify_process(static_cast<std::uint32_t>(::getpid()))
                      .value_or(runtime::HostProcess());
@@ -583,7 +608,7 @@ void Pod::write_state(const std::string& id) {
         return;
     }
     const Entry& entry = found->second;
-    runtime::ContainerState state = describe(entry.container->bundle());
+    runtime::ContainerState state = describe(entry.container->bundle(), entry.cgroups);
     state.status = to_container_status(entry.container->status());
     state.created = entry.container->created_at();
     state.pid = entry.container->status() == TaskStatus::Stopped ? 0 : entry.container->proxy_pid();

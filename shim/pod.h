@@ -71,20 +71,21 @@ public:
                 runtime::OnResult<void> done) override;
     void close_stdin(runtime::ProcessId process, runtime::OnResult<void> done) override;
     void remove(runtime::ProcessId process, runtime::OnResult<runtime::TaskExit> done) override;
-    void shutdown(bool now, runtime::OnResult<void> done) override;
+    void shutdown(bool now, runtime::OnResult<bool> done) override;
 
 private:
-    /// Live: the guest answers. Down: the microVM has ended, and its containers are stopped but not
-    /// deleted.
-    enum class Phase : std::uint8_t { Empty, Booting, Live, Down, Ending, Ended };
+    /// Live: the guest answers. Stopping: it was asked to power off, for its containers' end is the
+    /// pod's. Down: the microVM has ended, and its containers are stopped but not deleted.
+    enum class Phase : std::uint8_t { Empty, Booting, Live, Stopping, Down, Ending, Ended };
 
     /// A container, its place on the host, and the clients that wait for its beginning or end.
     struct Entry {
         std::shared_ptr<Container> container;
         std::unique_ptr<PodDirectory> own_directory;  // nullptr: it has the pod's
         std::unique_ptr<Listener> listener;           // of own_directory
-        RootSource root;
-        std::optional<RootDisks> disks;  // that add_root() attached
+        std::vector<std::string> cgroups;             // of the host, that its stand-in is in
+        std::optional<RootSource> root;               // none: it stands for the pod
+        std::optional<RootDisks> disks;               // that add_root() attached
         runtime::OnResult<std::uint32_t> on_created;
         std::optional<Error> failure;  // its creation is being undone
         std::vector<runtime::OnResult<void>> on_undone;
@@ -98,11 +99,14 @@ private:
     void on_boot();
     void on_up();
     void on_down(const std::string& reason);
+    void on_change(const std::string& id);
+    void shut_down();
     void end_pod();
     void finish_end();
 
     Result<void> begin_create(runtime::TaskCreate request);
-    void add_root(const std::string& id);
+    /// The guest is up: what the container needs there.
+    void admit(const std::string& id);
     void enter(const std::string& id, const RootDisks& disks);
     void end_create(const std::string& id, Result<void> created);
     void cancel_create(Entry& entry, Error reason);
@@ -116,7 +120,8 @@ private:
     void discard(std::shared_ptr<Container> container);
     static void answer_gone(Entry entry, std::uint32_t status);
     Result<Entry*> find(const std::string& id);
-    runtime::ContainerState describe(const runtime::Bundle& bundle) const;
+    runtime::ContainerState describe(const runtime::Bundle& bundle,
+                                     const std::vector<std::string>& cgroups) const;
     void write_state(const std::string& id);
 
     EventLoop& loop_;

@@ -90,6 +90,24 @@ void Process::start(Microvm& microvm, OnResult<runtime::TaskStarted> done) {
     });
 }
 
+Result<void> Process::start_alone() {
+    if (status_ != TaskStatus::Created) {
+        return Error(Code::FailedPrecondition, "it was started before");
+    }
+    TRY(io_->attach({}, {}, {}));
+    status_ = TaskStatus::Running;
+    return {};
+}
+
+void Process::end_alone(std::uint32_t signal) {
+    constexpr std::uint32_t by_signal = 128;
+    if (signal == SIGKILL) {
+        stop(by_signal + signal, "");
+    } else if (signal == SIGTERM || signal == SIGINT) {
+        stop(0, "");
+    }
+}
+
 void Process::wait(OnResult<runtime::TaskExit> done) {
     waiters_.push_back(std::move(done));
     answer_waiters();

@@ -46,6 +46,10 @@ public:
     void attach(Microvm& microvm, const runtime::StreamNumbers& numbers,
                 runtime::OnResult<void> done);
     void start(Microvm& microvm, runtime::OnResult<runtime::TaskStarted> done);
+    /// For one that is nothing in the guest: it only waits to be ended, as a pod's own does.
+    Result<void> start_alone();
+    /// By a signal, for such a one. The signals that pause(1) of Kubernetes ends with end it.
+    void end_alone(std::uint32_t signal);
     void close_stdin() { io_->close_stdin(); }
     /// Answers when it has stopped and its output is written.
     void wait(runtime::OnResult<runtime::TaskExit> done);

@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
@@ -19,14 +18,12 @@ namespace {
 
 namespace pb = ::pepita::pod::v1;
 
-using Strings = google::protobuf::RepeatedPtrField<std::string>;
-
 /// Calls `code` with each member of a spec and the accessors of its field. Both directions use
 /// this one table, and a member that is missing here does not compile.
 template <typename Spec, typename Code>
 void code_members(Spec& spec, Code code) {
     auto& [name, root, data, vmm, qemu, isolation, memory_mib, vcpus, scratch_mib, boot_deadline,
-           guest_console, log_format, end, cgroups] = spec;
+           guest_console, log_format, end] = spec;
     code(name, &pb::PodSpec::name, &pb::PodSpec::mutable_name);
     code(root, &pb::PodSpec::root, &pb::PodSpec::mutable_root);
     code(data, &pb::PodSpec::data, &pb::PodSpec::mutable_data);
@@ -40,9 +37,6 @@ void code_members(Spec& spec, Code code) {
     code(guest_console, &pb::PodSpec::guest_console, &pb::PodSpec::mutable_guest_console);
     code(log_format, &pb::PodSpec::log_format, &pb::PodSpec::set_log_format);
     code(end, &pb::PodSpec::end, &pb::PodSpec::set_end);
-    const auto get_cgroups = [](const pb::PodSpec& m) -> const Strings& { return m.cgroups(); };
-    const auto set_cgroups = [](pb::PodSpec& m) { return m.mutable_cgroups(); };
-    code(cgroups, +get_cgroups, +set_cgroups);
 }
 
 class Encoder {
@@ -53,13 +47,6 @@ public:
     void operator()(const std::string& value, Get /*get*/,
                     std::string* (pb::PodSpec::*field)()) const {
         *(message_.*field)() = value;
-    }
-    template <typename Get>
-    void operator()(const std::vector<std::string>& values, Get /*get*/,
-                    Strings* (*field)(pb::PodSpec&)) const {
-        for (const std::string& value : values) {
-            *field(message_)->Add() = value;
-        }
     }
     template <typename T, typename Get, typename Field>
     void operator()(const T& value, Get /*get*/, void (pb::PodSpec::*set)(Field)) const {
@@ -89,11 +76,6 @@ public:
     void operator()(std::string& value, const std::string& (pb::PodSpec::*get)() const,
                     Set /*set*/) const {
         value = (message_.*get)();
-    }
-    template <typename Set>
-    void operator()(std::vector<std::string>& values, const Strings& (*get)(const pb::PodSpec&),
-                    Set /*set*/) const {
-        values.assign(get(message_).begin(), get(message_).end());
     }
     template <typename T, typename Field, typename Set>
     void operator()(T& value, Field (pb::PodSpec::*get)() const, Set /*set*/) const {

@@ -140,6 +140,9 @@ TaskStatus status_of(pb::Status status) {
     if (status == pb::RUNNING) {
         return TaskStatus::Running;
     }
+    if (status == pb::PAUSED) {
+        return TaskStatus::Paused;
+    }
     return status == pb::STOPPED ? TaskStatus::Stopped : TaskStatus::Unknown;
 }
 
@@ -151,6 +154,8 @@ pb::Status to_message(TaskStatus status) {
             return pb::RUNNING;
         case TaskStatus::Stopped:
             return pb::STOPPED;
+        case TaskStatus::Paused:
+            return pb::PAUSED;
         case TaskStatus::Unknown:
             return pb::UNKNOWN;
     }
@@ -199,6 +204,7 @@ Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
     TaskCreate create{.id = request.id(),
                       .bundle = request.bundle(),
                       .io = TRY(take_io(request, options, call.fds)),
+                      .cgroups = {options.cgroups().begin(), options.cgroups().end()},
                       .pod = {}};
     if (!options.pod().empty()) {
         create.pod = TRY(decode_pod_spec(options.pod()));
@@ -281,7 +287,11 @@ Result<void> dispatch_checked(TaskService& service, Channel::Call& call) {
     }
     if (method == "Shutdown") {
         const auto request = TRY(parse<pb::ShutdownRequest>(call.payload));
-        service.shutdown(request.now(), respond_to(std::move(call.responder)));
+        service.shutdown(request.now(), respond_to<bool>(std::move(call.responder), [](bool stays) {
+                             pb::ShutdownResponse response;
+                             response.set_stays(stays);
+                             return response;
+                         }));
         return {};
     }
     return dispatch_process(service, call);
@@ -295,6 +305,9 @@ void TaskClient::create(TaskCreate request, OnResult<std::uint32_t> done) {
     message.set_id(request.id);
     message.set_bundle(request.bundle);
     pb::CreateOptions options = put_io(request.io, fds, message);
+    for (const std::string& directory : request.cgroups) {
+        options.add_cgroups(directory);
+    }
     if (request.pod) {
         options.set_pod(encode(*request.pod));
     }
@@ -366,11 +379,13 @@ void TaskClient::remove(const ProcessId& process, OnResult<TaskExit> done) {
         reply_to<pb::DeleteResponse, TaskExit>(std::move(done), exit_of<pb::DeleteResponse>));
 }
 
-void TaskClient::shutdown(bool now, OnResult<void> done) {
+void TaskClient::shutdown(bool now, OnResult<bool> done) {
     pb::ShutdownRequest message;
     message.set_now(now);
     channel_->call(kService, "Shutdown", message.SerializeAsString(), {},
-                   reply_to(std::move(done)));
+                   reply_to<pb::ShutdownResponse, bool>(
+                       std::move(done),
+                       [](const pb::ShutdownResponse& response) { return response.stays(); }));
 }
 
 void dispatch(TaskService& service, Channel::Call call) {

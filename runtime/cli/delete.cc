@@ -1,4 +1,3 @@
-#include <signal.h>
 #include <sys/poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,78 +15,17 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/observe.h"
+#include "runtime/cli/removal.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
-#include "runtime/guest_api.h"
 #include "runtime/oci/host_cgroup.h"
 #include "runtime/oci/store.h"
 #include "runtime/state.h"
-#include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {
 namespace {
 
 constexpr std::chrono::seconds kDeadline{15};
-
-Error still_running() {
-    return {Code::FailedPrecondition,
-            "container is running; kill it first, or delete it with --force"};
-}
-
-Error being_created() {
-    return {Code::FailedPrecondition, "container is being created; delete it with --force"};
-}
-
-/// Has the shim end the creation, and so itself: its answer comes when nothing is left.
-Result<void> end_creation(ShimLink& link, const ProcessId& process) {
-    auto killed =
-        link.ask<void>([&](TaskClient& client,
-                           auto done) { client.kill(process, SIGKILL, true, std::move(done)); },
-                       kDeadline);
-    if (!killed && !link.is_closed()) {
-        return std::move(killed).error();
-    }
-    if (!link.wait_closed(kDeadline)) {
-        return Error(Code::DeadlineExceeded, "the shim does not end");
-    }
-    return {};
-}
-
-/// Has the shim end the container and itself.
-Result<void> remove_by_shim(ShimLink& link, const Command& command) {
-    const ProcessId process{.container = command.id, .exec = ""};
-    const TaskState task = TRY(link.ask<TaskState>(
-        [&](TaskClient& client, auto done) { client.state(process, std::move(done)); }, kDeadline));
-    if (task.status == TaskStatus::Unknown) {
-        return command.force ? end_creation(link, process) : Result<void>(being_created());
-    }
-    if (task.status == TaskStatus::Running && !command.force) {
-        return still_running();
-    }
-    if (task.status != TaskStatus::Stopped) {
-        auto killed =
-            link.ask<void>([&](TaskClient& client,
-                               auto done) { client.kill(process, SIGKILL, true, std::move(done)); },
-                           kDeadline);
-        // One that has ended meanwhile is what we want.
-        if (!killed && killed.error().code() != Code::NotFound) {
-            return std::move(killed).error();
-        }
-        TRY(link.ask<TaskExit>(
-            [&](TaskClient& client, auto done) { client.wait(process, std::move(done)); },
-            kDeadline));
-    }
-    TRY(link.ask<TaskExit>(
-        [&](TaskClient& client, auto done) { client.remove(process, std::move(done)); },
-        kDeadline));
-    TRY(link.ask<void>(
-        [&](TaskClient& client, auto done) { client.shutdown(false, std::move(done)); },
-        kDeadline));
-    if (!link.wait_closed(kDeadline)) {
-        return Error(Code::DeadlineExceeded, "the shim does not end");
-    }
-    return {};
-}
 
 /// Removes what a shim left that did not end as it should.
 Result<void> remove_remains(const oci::ContainerStore& store, FdRef directory,
@@ -116,34 +54,45 @@ public:
             return;
         }
         cgroups_ = state->cgroups;
-        hold(state->shim.pid);
-        hold(state->pid);
+        is_member_ = state->pod != state->id;
+        shim_ = hold(state->shim.pid);
+        stand_in_ = hold(state->pid);
         // Held first, compared then. A shim that is dead has taken its stand-in along, and their
         // pids may be others' by now.
         if (!is_alive(state->shim)) {
-            held_.clear();
+            shim_ = Fd();
+            stand_in_ = Fd();
         }
     }
 
-    /// Waits until they have exited, at the latest until the deadline, and removes their cgroups.
-    void wait() const {
-        for (const Fd& process : held_) {
-            pollfd exited{.fd = process.ref().number(), .events = POLLIN, .revents = 0};
-            (void)::poll(&exited, 1, static_cast<int>(kDeadline / std::chrono::milliseconds(1)));
+    /// Of a pod that began with another.
+    bool is_member() const { return is_member_; }
+
+    /// Waits until they have exited, at the latest until the deadline, and removes their cgroups. A
+    /// shim that has other containers is not waited for.
+    void wait(ShimEnd end) const {
+        if (end == ShimEnd::Ends) {
+            wait_for(shim_);
         }
+        wait_for(stand_in_);
         oci::remove_cgroups(cgroups_);
     }
 
 private:
-    void hold(std::uint32_t pid) {
-        Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    static Fd hold(std::uint32_t pid) {
+        return Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    }
+    static void wait_for(const Fd& process) {
         if (process) {
-            held_.push_back(std::move(process));
+            pollfd exited{.fd = process.ref().number(), .events = POLLIN, .revents = 0};
+            (void)::poll(&exited, 1, static_cast<int>(kDeadline / std::chrono::milliseconds(1)));
         }
     }
 
-    std::vector<Fd> held_;
+    Fd shim_;
+    Fd stand_in_;
     std::vector<std::string> cgroups_;
+    bool is_member_ = false;
 };
 
 }  // namespace
@@ -160,15 +109,20 @@ Result<int> remove(const Command& command) {
     }
     const HostProcesses processes(directory->ref());
     const std::unique_ptr<ShimLink> link = TRY(connect(*loop, directory->ref()));
+    ShimEnd end = ShimEnd::Ends;
     if (link != nullptr) {
-        auto removed = remove_by_shim(*link, command);
-        // Force is for shims that hang, too.
-        if (!removed && !command.force && !link->is_closed()) {
+        auto removed = remove_by_shim(*link, command.id, command.force);
+        // Force is for shims that hang, too; but not where they have others' containers.
+        const bool may_kill = command.force && !processes.is_member();
+        if (!removed && !link->is_closed() && !may_kill) {
             return std::move(removed).error();
         }
+        end = removed.value_or(ShimEnd::Ends);
     }
-    TRY(remove_remains(store, directory->ref(), command));
-    processes.wait();
+    if (end == ShimEnd::Ends) {
+        TRY(remove_remains(store, directory->ref(), command));
+    }
+    processes.wait(end);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,11 +20,13 @@
 #include "runtime/cli/foreground.h"
 #include "runtime/cli/process_io.h"
 #include "runtime/cli/proxy.h"
+#include "runtime/cli/removal.h"
 #include "runtime/cli/report.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/shim_process.h"
 #include "runtime/oci/host_cgroup.h"
 #include "runtime/oci/store.h"
+#include "runtime/pod_role.h"
 #include "runtime/pod_spec.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
@@ -68,6 +71,24 @@ Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& co
 
 Result<void> Launch::start() {
     proxy_ = std::make_unique<Proxy>(TRY(start_proxy(cgroups_)));
+    const PodRole role = pod_role(bundle_.annotations);
+    return role.kind == PodRole::Kind::Member ? join(role.pod) : start_own_shim();
+}
+
+Result<void> Launch::join(const std::string& pod) {
+    const oci::ContainerStore store = TRY(oci::ContainerStore::open(command_.root));
+    Result<Fd> directory = check_container_id(pod) ? store.open_container(pod)
+                                                   : Error(Code::InvalidArgument, "no pod's name");
+    Result<Fd> socket =
+        directory ? oci::connect_shim(directory->ref()) : std::move(directory).error();
+    if (!socket) {
+        return std::move(socket).error().within("join the pod '" + pod + "'");
+    }
+    socket_ = *std::move(socket);
+    return {};
+}
+
+Result<void> Launch::start_own_shim() {
     ShimProcess shim = TRY(start_shim(command_, cgroups_));
     shim_pid_ = static_cast<std::uint32_t>(shim.process.pid());
     shim_ = std::make_unique<Child>(std::move(shim.process));
@@ -77,6 +98,9 @@ Result<void> Launch::start() {
 
 /// Why the shim has closed its socket without an answer.
 Error Launch::shim_end() {
+    if (!shim_) {
+        return {Code::Unavailable, "the pod has ended"};
+    }
     if (is_over(*shim_, kEndDeadline)) {
         return {Code::Unavailable, "the shim ended unexpectedly: " + to_string(shim_->reap())};
     }
@@ -84,9 +108,15 @@ Error Launch::shim_end() {
 }
 
 Result<void> Launch::create() {
-    TaskCreate request{
-        .id = command_.id, .bundle = bundle_.directory, .io = {}, .pod = pod_spec_of(command_)};
-    request.pod->cgroups = cgroups_;
+    TaskCreate request{.id = command_.id,
+                       .bundle = bundle_.directory,
+                       .io = {},
+                       .cgroups = cgroups_,
+                       .pod = std::nullopt};
+    if (shim_) {
+        request.pod = pod_spec_of(command_);
+    }
+    is_asked_ = true;
     request.io = TRY(make_io(command_, bundle_.container.process.terminal));
     attach_proxy(request.io, *proxy_);
     auto made = link_->ask<std::uint32_t>(
@@ -97,7 +127,7 @@ Result<void> Launch::create() {
     if (!made) {
         return std::move(made).error();
     }
-    if (command_.pod.isolation == IsolationChoice::Auto) {
+    if (shim_ && command_.pod.isolation == IsolationChoice::Auto) {
         TRY(say_isolation(), "read the state");
     }
     return announce_pid(command_, proxy_->process);
@@ -114,7 +144,9 @@ Result<void> Launch::say_isolation() {
 
 void Launch::release() {
     is_released_ = true;
-    shim_->release();
+    if (shim_) {
+        shim_->release();
+    }
     proxy_->process.release();
 }
 
@@ -135,9 +167,15 @@ void Launch::end_shim() {
     if (link_ == nullptr) {
         return;
     }
+    if (!shim_) {
+        if (is_asked_) {
+            (void)remove_by_shim(*link_, command_.id, true).has_value();
+        }
+        return;
+    }
     // Failing is for the last resort below to handle.
     (void)link_
-        ->ask<void>([](TaskClient& client, auto done) { client.shutdown(true, std::move(done)); },
+        ->ask<bool>([](TaskClient& client, auto done) { client.shutdown(true, std::move(done)); },
                     kEndDeadline)
         .has_value();
     if (link_->wait_closed(kEndDeadline) && is_over(*shim_, kEndDeadline)) {
@@ -157,7 +195,7 @@ void Launch::sweep() {
     }
     const auto state = read_state(directory->ref());
     // A name that was taken is somebody else's container.
-    if (state && state->shim.pid == shim_pid_) {
+    if (state && shim_ && state->shim.pid == shim_pid_) {
         (void)kill_process(state->shim).has_value();
         (void)kill_process(state->vmm).has_value();
         (void)store->remove(command_.id).has_value();

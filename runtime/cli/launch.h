@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,10 @@
 
 namespace pepita::runtime::cli {
 
-/// A container of ours in the making, with its shim and its proxy. What is not let go of by
-/// release() is taken down when this goes, by asking the shim and then, where that does not help,
-/// by force: nothing of a container that failed is left.
+/// A container of ours in the making, with its proxy and its shim; or with that of the pod which
+/// its annotations name, and then the shim is not ours to end. What is not let go of by release()
+/// is taken down when this goes, by asking the shim and then, where that does not help, by force:
+/// nothing of a container that failed is left.
 class Launch {
 public:
     /// Starts proxy and shim. All are borrowed for its life.
@@ -45,6 +47,8 @@ public:
 private:
     Launch(const Command& command, const Bundle& bundle, std::vector<std::string> cgroups);
     Result<void> start();
+    Result<void> start_own_shim();
+    Result<void> join(const std::string& pod);
     Error shim_end();
     Result<void> say_isolation();
     void end_shim();
@@ -54,11 +58,12 @@ private:
     const Bundle& bundle_;
     std::vector<std::string> cgroups_;  // of the host, for the processes below
     std::unique_ptr<Proxy> proxy_;
-    std::unique_ptr<Child> shim_;
+    std::unique_ptr<Child> shim_;  // none: it is another's pod
     std::uint32_t shim_pid_ = 0;
     Fd socket_;  // until link_ has it
     std::unique_ptr<ShimLink> link_;
     std::unique_ptr<Foreground> foreground_;
+    bool is_asked_ = false;  // the shim may have something of it
     bool is_released_ = false;
 };
 

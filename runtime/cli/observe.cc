@@ -26,6 +26,8 @@ ContainerStatus status_of(const TaskState& task) {
             return ContainerStatus::Running;
         case TaskStatus::Stopped:
             return ContainerStatus::Stopped;
+        case TaskStatus::Paused:
+            return ContainerStatus::Paused;
         case TaskStatus::Unknown:
             break;
     }

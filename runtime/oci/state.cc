@@ -62,8 +62,9 @@ Result<HostProcess> read_process(const Object& state, std::string_view name) {
 
 Result<ContainerStatus> read_status(const Node& node) {
     const std::string text = TRY(node.text());
-    for (const auto status : {ContainerStatus::Creating, ContainerStatus::Created,
-                              ContainerStatus::Running, ContainerStatus::Stopped}) {
+    for (const auto status :
+         {ContainerStatus::Creating, ContainerStatus::Created, ContainerStatus::Running,
+          ContainerStatus::Stopped, ContainerStatus::Paused}) {
         if (text == to_string(status)) {
             return status;
         }
@@ -83,6 +84,10 @@ Result<ContainerState> parse_state(std::string_view text) {
     state.id = TRY(required_text(object, "id"));
     state.status = TRY(read_status(TRY(object.require("status"))));
     state.pid = static_cast<std::uint32_t>(TRY(TRY(object.require("pid")).natural(INT32_MAX)));
+    state.pod = TRY(object.text_or_empty("pod"));
+    if (state.pod.empty()) {
+        state.pod = state.id;
+    }
     state.bundle = TRY(required_text(object, "bundle"));
     if (const auto annotations = object.find("annotations")) {
         for (const auto& [name, value] : TRY(annotations->members())) {
@@ -165,12 +170,15 @@ std::string_view to_string(ContainerStatus status) {
             return "running";
         case ContainerStatus::Stopped:
             return "stopped";
+        case ContainerStatus::Paused:
+            return "paused";
     }
     __builtin_unreachable();
 }
 
 Result<void> write_state(FdRef directory, const ContainerState& state) {
     OrderedJson json = to_oci(state);
+    json["pod"] = state.pod;
     json["cgroups"] = state.cgroups;
     json["shim"] = to_json(state.shim);
     json["vmm"] = to_json(state.vmm);

@@ -79,12 +79,12 @@ protected:
         settle();
         return answer;
     }
-    Answer<std::uint32_t> create(const std::string& id, runtime::TaskIo io = {}) {
+    Answer<std::uint32_t> create(const std::string& id, runtime::TaskIo io = {},
+                                 const std::string& bundle = "/bundle") {
         io.proxy_pid = 4711;
         return ask<std::uint32_t>([&](auto done) {
-            pod_->create(
-                {.id = id, .bundle = scratch_ + "/bundle", .io = std::move(io), .pod = spec_},
-                std::move(done));
+            pod_->create({.id = id, .bundle = scratch_ + bundle, .io = std::move(io), .pod = spec_},
+                         std::move(done));
         });
     }
     Answer<runtime::TaskStarted> start(const std::string& id, const std::string& exec = "") {
@@ -113,8 +113,8 @@ protected:
                 std::move(done));
         });
     }
-    Answer<void> shut_down() {
-        return ask<void>([&](auto done) { pod_->shutdown(true, std::move(done)); });
+    Answer<bool> shut_down() {
+        return ask<bool>([&](auto done) { pod_->shutdown(true, std::move(done)); });
     }
     TaskStatus status(const std::string& id) {
         const auto state = ask<runtime::TaskState>(
@@ -124,6 +124,17 @@ protected:
     void come_up() {
         machine_.come_up();
         settle();
+    }
+    /// The pod's own container, as callers of runc have it, in a pod that is up.
+    void run_pod(const std::string& id) {
+        std::filesystem::create_directories(scratch_ + "/pause/rootfs");
+        std::string config(kConfig);
+        config.insert(1, R"("annotations": {"io.kubernetes.cri.container-type": "sandbox"},)");
+        std::ofstream(scratch_ + "/pause/config.json") << config;
+        const auto created = create(id, {}, "/pause");
+        come_up();
+        ASSERT_EQ(created->value().value(), 4711U);
+        ASSERT_TRUE(start(id)->value().has_value());
     }
     /// A container that runs, in a pod that is up.
     void run(const std::string& id) {
@@ -396,6 +407,76 @@ TEST_F(PodTest, ASecondContainerThatTheGuestRefusesLeavesTheFirstAlone) {
     run("b");
     EXPECT_TRUE(shut_down()->value().has_value());
     EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ThePodsOwnContainerIsNothingInTheGuest) {
+    run_pod("a");
+    EXPECT_FALSE(machine_.first_root.has_value());
+    EXPECT_TRUE(machine_.guest.specs.empty());
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+    EXPECT_EQ(start("a")->value().error().message(), "it was started before");
+    EXPECT_EQ(exec("a", "sh")->value().error().message(), "the pod's own container has no process");
+    EXPECT_TRUE(kill("a", SIGHUP)->value().has_value());
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+    run("b");
+    EXPECT_EQ(machine_.added_roots.size(), 1U);
+}
+
+TEST_F(PodTest, TheEndOfThePodsOwnContainerIsThatOfAll) {
+    run_pod("a");
+    run("b");
+    const auto own = wait("a");
+    const auto other = wait("b");
+    ASSERT_TRUE(kill("a", SIGTERM)->value().has_value());
+    EXPECT_EQ(own->value().value().exit_status, 0U);
+    EXPECT_EQ(other->value().error().message(), "the microVM ended: the guest powered off");
+    EXPECT_EQ(machine_.shutdowns, 1);
+    EXPECT_EQ(create("c")->value().error().message(), "the pod has ended");
+    EXPECT_TRUE(remove("a")->value().has_value());
+    EXPECT_FALSE(pod_->is_over());
+    EXPECT_EQ(remove("b")->value().value().exit_status, 255U);
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, APodThatIsStoppingTakesNoContainerAndFailsWhatIsBeingMade) {
+    run_pod("a");
+    machine_.powers_off = false;
+    machine_.guest.holds_create = true;
+    const auto made = create("b");
+    ASSERT_TRUE(kill("a")->value().has_value());
+    EXPECT_EQ(create("c")->value().error().message(), "the pod has ended");
+    machine_.guest.answer_creates();
+    settle();
+    EXPECT_FALSE(made->has_value());
+    machine_.end("the guest powered off");
+    settle();
+    EXPECT_EQ(made->value().error().message(), "the guest powered off");
+    EXPECT_EQ(remove("a")->value().value().exit_status, 137U);
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ThePodsOwnContainerIsDeletedWhileThePodStops) {
+    run_pod("a");
+    machine_.powers_off = false;
+    ASSERT_TRUE(kill("a")->value().has_value());
+    const auto removed = remove("a");
+    EXPECT_FALSE(removed->has_value());
+    machine_.end("the guest powered off");
+    settle();
+    EXPECT_EQ(removed->value().value().exit_status, 137U);
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ShutdownSaysWhetherTheShimStays) {
+    const auto ask_politely = [this] {
+        return ask<bool>([this](auto done) { pod_->shutdown(false, std::move(done)); });
+    };
+    run("a");
+    EXPECT_TRUE(ask_politely()->value().value());
+    ASSERT_TRUE(kill("a")->value().has_value());
+    ASSERT_TRUE(remove("a")->value().has_value());
+    EXPECT_FALSE(ask_politely()->value().value());
+    EXPECT_TRUE(pod_->is_useless());
 }
 
 TEST_F(PodTest, ADiskGoesWithItsContainer) {

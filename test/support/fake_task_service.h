@@ -60,10 +60,10 @@ public:
         asked("remove", std::move(id));
         answer(std::move(done), {.exit_status = 137});
     }
-    void shutdown(bool now, runtime::OnResult<void> done) override {
+    void shutdown(bool now, runtime::OnResult<bool> done) override {
         asked("shutdown", {});
         flag = now;
-        answer(std::move(done));
+        answer(std::move(done), stays);
     }
 
     std::string method;
@@ -74,6 +74,7 @@ public:
     std::uint32_t signal_number = 0;
     bool flag = false;  // what the method has of yes and no
 
+    bool stays = false;
     runtime::TaskState task;
     std::optional<std::string> error;
 

@@ -25,8 +25,7 @@ PodSpec full_spec() {
             .boot_deadline = std::chrono::seconds(5),
             .guest_console = "/tmp/console",
             .log_format = LogFormat::Json,
-            .end = PodEnd::WhenStopped,
-            .cgroups = {"/sys/fs/cgroup/pids/web", "/sys/fs/cgroup/unified/web"}};
+            .end = PodEnd::WhenStopped};
 }
 
 std::string refusal_of(void (*change)(PodSpec&)) {

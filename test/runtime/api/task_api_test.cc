@@ -195,7 +195,7 @@ TEST_F(TaskApiTest, CloseStdinAndShutdownReachTheirOwnMethods) {
     EXPECT_EQ(service_.method, "close_stdin");
     EXPECT_EQ(service_.process_id, id_);
     ASSERT_TRUE(
-        answer<void>([&](auto done) { client_.shutdown(true, std::move(done)); }).has_value());
+        answer<bool>([&](auto done) { client_.shutdown(true, std::move(done)); }).has_value());
     EXPECT_EQ(service_.method, "shutdown");
     EXPECT_TRUE(service_.flag);
 }

@@ -167,12 +167,12 @@ public:
         done(exit);
     }
 
-    void shutdown(bool /*now*/, OnResult<void> done) override {
+    void shutdown(bool /*now*/, OnResult<bool> done) override {
         std::error_code ignored;
         if (made_) {
             std::filesystem::remove_all(directory(), ignored);
         }
-        done({});
+        done(false);
         // Posted, so that the answer is on its way first.
         loop_.post([this] { loop_.stop(); });
     }
