@@ -30,6 +30,7 @@ ContainerState example() {
             .id = "web",
             .status = ContainerStatus::Running,
             .pid = 41,
+            .pod = "site",
             .bundle = "/bundles/web",
             .annotations = {{"a", "1"}},
             .created = "2024-02-29T12:00:00Z",
