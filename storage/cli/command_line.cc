@@ -313,7 +313,7 @@ std::string help_text(Verb topic) {
     }
     text.append("\n");
     append_help(text, kRules, bit(Verb::None));
-    return text.append("\nEach command says more with --help.\n");
+    return text.append("\nEach command says more with --help. Images: pepita image --help.\n");
 }
 
 }  // namespace pepita::storage::cli

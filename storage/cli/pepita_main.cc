@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "storage/cli/command_line.h"
+#include "storage/cli/image_verbs.h"
 #include "storage/cli/verbs.h"
 
 namespace pepita::storage::cli {
@@ -37,6 +38,9 @@ void report(const Command& command, std::string_view message) {
 }
 
 int main(std::span<const std::string> arguments) {
+    if (!arguments.empty() && arguments.front() == "image") {
+        return image_main(arguments.subspan(1));
+    }
     Command command;
     if (const Result<void> parsed = parse_command_line(arguments, command); !parsed) {
         report(command, parsed.error().message());

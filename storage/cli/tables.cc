@@ -135,4 +135,23 @@ std::string top_view(const StorageStats& stats, std::span<const VolumeInfo> volu
     return text + aligned(rows, 2);
 }
 
+std::string image_table(std::span<const ImageInfo> images) {
+    std::vector<Row> rows{{"NAME", "ID", "SIZE"}};
+    for (const ImageInfo& image : images) {
+        const std::string id = image.id.hex().substr(0, 12);
+        bool has_name = false;
+        for (const std::string& name : image.names) {
+            if (name.find('@') == std::string::npos) {
+                rows.push_back({name, id, human(image.size)});
+                has_name = true;
+            }
+        }
+        if (!has_name) {
+            rows.push_back(
+                {image.names.empty() ? "-" : image.names.front(), id, human(image.size)});
+        }
+    }
+    return aligned(rows, 2);
+}
+
 }  // namespace pepita::storage::cli

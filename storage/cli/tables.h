@@ -5,6 +5,7 @@
 
 #include "kernel-abi/sys/units.h"
 #include "storage/api/storage_api.h"
+#include "storage/image_store.h"
 
 namespace pepita::storage::cli {
 
@@ -15,5 +16,8 @@ std::string list_table(std::span<const api::VolumeInfo> volumes);
 std::string stats_table(const api::StorageStats& stats);
 /// What `top` shows: one line of the store, then a line for each volume.
 std::string top_view(const api::StorageStats& stats, std::span<const api::VolumeInfo> volumes);
+
+/// A line for each name of each image; "-" for one without.
+std::string image_table(std::span<const ImageInfo> images);
 
 }  // namespace pepita::storage::cli

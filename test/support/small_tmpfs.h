@@ -11,9 +11,9 @@
 
 namespace pepita::test {
 
-/// An unnamed file of a tmpfs that holds so much and is mounted nowhere; none where the test may
-/// not make one.
-inline Fd file_in_small_tmpfs(Bytes size) {
+/// The root of a tmpfs that holds so much and is mounted nowhere; none where the test may not make
+/// one.
+inline Fd small_tmpfs(Bytes size) {
     const Fd context(::fsopen("tmpfs", FSOPEN_CLOEXEC));
     const std::string bytes = std::to_string(size.value());
     if (!context ||
@@ -21,7 +21,12 @@ inline Fd file_in_small_tmpfs(Bytes size) {
         ::fsconfig(context.ref().number(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
         return {};
     }
-    const Fd mount(::fsmount(context.ref().number(), FSMOUNT_CLOEXEC, 0));
+    return Fd(::fsmount(context.ref().number(), FSMOUNT_CLOEXEC, 0));
+}
+
+/// An unnamed file of such a tmpfs.
+inline Fd file_in_small_tmpfs(Bytes size) {
+    const Fd mount = small_tmpfs(size);
     return mount ? Fd(::openat(mount.ref().number(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600))
                  : Fd();
 }

@@ -19,5 +19,14 @@ TEST(Digest, IsSha256) {
     EXPECT_EQ(hex_of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+TEST(Digest, IsReadAsOciWritesIt) {
+    const Digest digest = sha256({}).value();
+    EXPECT_EQ(parse_digest(digest.text()).value(), digest);
+    EXPECT_EQ(parse_digest(digest.hex()).value(), digest);
+    EXPECT_FALSE(parse_digest(digest.hex().substr(1)));
+    EXPECT_FALSE(parse_digest("sha256:E3" + digest.hex().substr(2)));
+    EXPECT_EQ(parse_digest("sha512:" + digest.hex()).error().code(), Code::Unsupported);
+}
+
 }  // namespace
 }  // namespace pepita::storage
