@@ -30,14 +30,16 @@ Result<std::string> registry_of(std::string_view reference);
 
 struct PullOptions {
     FetchOptions fetch;
-    RegistryAuth auth;
+    RegistryAuth auth;  // sent to the registry, and to no mirror
+    /// Of folders with containerd's hosts.toml: mirrors, authorities, headers. Empty: none.
+    std::string hosts_directory;
 };
 
 /// Pulls an image by the distribution protocol 1.1 and names it as `reference` does: with its tag,
 /// and with the digest of what that named. A registry on this host's loopback is spoken to by plain
-/// HTTP, all others by HTTPS. A failed connection is tried again, a download goes on where it
-/// ended. Errors: InvalidArgument for the reference; NotFound; PermissionDenied; Unavailable where
-/// the registry does not answer; fetch's.
+/// HTTP, all others by HTTPS, unless the host's hosts.toml says otherwise. A failed connection is
+/// tried again, a download goes on where it ended. Errors: InvalidArgument for the reference;
+/// NotFound; PermissionDenied; Unavailable where the registry does not answer; fetch's.
 Result<ImageInfo> pull_image(ImageStore& store, std::string_view reference,
                              const PullOptions& options);
 

@@ -112,6 +112,7 @@ Result<std::unique_ptr<ImageStore>> ImageStore::open(const std::string& director
     }
     TRY(image::sync_directory(directory));
     TRY(image::remove_stale(store->path(kTemporary)));
+    TRY(image::remove_stale(store->path("making")));
     return store;
 }
 

@@ -79,6 +79,11 @@ constexpr auto kOptions = std::to_array<Rule>({
          .value_name = "FILE",
          .help = "docker's config.json with credentials (default: ~/.docker/config.json)",
          .verbs = bit(ImageVerb::Pull)}),
+    option<&ImageCommand::hosts, Text>(
+        {.name = "hosts",
+         .value_name = "DIRECTORY",
+         .help = "of folders with containerd's hosts.toml (default: /etc/pepita/certs.d)",
+         .verbs = bit(ImageVerb::Pull)}),
     option<&ImageCommand::platform, Text>(
         {.name = "platform",
          .value_name = "PLATFORM",

@@ -31,11 +31,12 @@ struct ImageCommand {
     ImageVerb verb = ImageVerb::None;
     ImageVerb topic = ImageVerb::None;  // Help: of which verb
     std::string root{ImageStore::kDirectory};
-    std::vector<std::string> images;  // names or ids; import: one path
-    std::string name;                 // import
-    std::string output;               // export
-    std::string auth_file;            // pull; empty: the user's own
-    std::string platform;             // "linux/arm64/v8"
+    std::vector<std::string> images;            // names or ids; import: one path
+    std::string name;                           // import
+    std::string output;                         // export
+    std::string auth_file;                      // pull; empty: the user's own
+    std::string hosts = "/etc/pepita/certs.d";  // pull
+    std::string platform;                       // "linux/arm64/v8"
     Format format = Format::Table;
     std::uint32_t parallel = 3;
 };

@@ -152,7 +152,9 @@ Result<RegistryAuth> auth_for(const ImageCommand& command) {
 
 Result<void> pull(ImageStore& store, const ImageCommand& command) {
     FetchProgress progress;
-    PullOptions options{.fetch = TRY(fetch_options(command)), .auth = TRY(auth_for(command))};
+    PullOptions options{.fetch = TRY(fetch_options(command)),
+                        .auth = TRY(auth_for(command)),
+                        .hosts_directory = command.hosts};
     options.fetch.progress = &progress;
     const ImageInfo info = TRY([&] {
         const ProgressBar bar(progress);

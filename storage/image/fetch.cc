@@ -5,14 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/thread.h"
@@ -115,8 +113,11 @@ public:
           source_(source),
           manifest_(manifest),
           config_(config),
-          progress_(progress),
-          layers_(manifest.layers.size()) {}
+          progress_(progress) {
+        while (layers_.size() < manifest.layers.size()) {
+            layers_.emplace_back(Error(Code::Aborted, "another layer failed"));
+        }
+    }
 
     Result<std::vector<HeldLayer>> run(std::size_t parallel) {
         const std::size_t count = std::clamp<std::size_t>(std::min(parallel, layers_.size()), 1,
@@ -129,15 +130,15 @@ public:
             work();
         }
         // The one that failed by itself, before those that were not tried because of it.
-        for (std::optional<Result<HeldLayer>>& layer : layers_) {
-            CHECK(layer.has_value());
-            if (!layer->has_value() && layer->error().code() != Code::Aborted) {
-                return std::move(layer->error());
+        for (Result<HeldLayer>& layer : layers_) {
+            if (!layer && layer.error().code() != Code::Aborted) {
+                return std::move(layer).error();
             }
         }
         std::vector<HeldLayer> done;
-        for (std::optional<Result<HeldLayer>>& layer : layers_) {
-            done.push_back(TRY(std::move(*layer)));
+        done.reserve(layers_.size());
+        for (Result<HeldLayer>& layer : layers_) {
+            done.push_back(TRY(std::move(layer)));
         }
         return done;
     }
@@ -150,10 +151,11 @@ private:
             if (index >= layers_.size()) {
                 return;
             }
-            layers_[index] = has_failed_.load(std::memory_order_relaxed)
-                                 ? Result<HeldLayer>(Error(Code::Aborted, "another layer failed"))
-                                 : fetch(index);
-            if (!layers_[index]->has_value()) {
+            if (has_failed_.load(std::memory_order_relaxed)) {
+                return;
+            }
+            layers_[index] = fetch(index);
+            if (!layers_[index]) {
                 has_failed_.store(true, std::memory_order_relaxed);
             }
         }
@@ -184,7 +186,7 @@ private:
     const Manifest& manifest_;
     const ImageConfig& config_;
     FetchProgress* progress_;
-    std::vector<std::optional<Result<HeldLayer>>> layers_;
+    std::vector<Result<HeldLayer>> layers_;
     std::atomic<std::size_t> next_ = 0;
     std::atomic<bool> has_failed_ = false;
 };

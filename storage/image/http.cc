@@ -1,6 +1,7 @@
 #include "storage/image/http.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +17,8 @@
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/utf8.h"
 
@@ -24,6 +27,7 @@ namespace {
 
 constexpr std::size_t kBufferMax = std::size_t{1} << 20U;
 constexpr std::size_t kHeadersMax = 64;
+constexpr std::size_t kPemMax = std::size_t{4} << 20U;
 constexpr int kTurn = 200;  // milliseconds, after which cancellation is looked at
 
 /// libcurl's handles are all `void`, so that only the function tells them apart.
@@ -166,6 +170,28 @@ struct HttpAnswer::State {
         (void)::curl_easy_setopt(easy.get(), option, value);
     }
 
+    Result<void> set_tls(const TlsOptions& tls) {
+        if (tls.skip_verify) {
+            set(CURLOPT_SSL_VERIFYPEER, 0L);
+            set(CURLOPT_SSL_VERIFYHOST, 0L);
+        }
+        std::string authorities;  // the system's are in a directory, which stays
+        for (const std::string& path : tls.authorities) {
+            const Fd file = TRY(open_file(path.c_str(), O_RDONLY));
+            authorities += TRY(read_all(file.ref(), kPemMax, path)) + "\n";
+        }
+        if (!authorities.empty()) {
+            curl_blob blob{
+                .data = authorities.data(), .len = authorities.size(), .flags = CURL_BLOB_COPY};
+            set(CURLOPT_CAINFO_BLOB, &blob);
+        }
+        if (!tls.certificate.empty()) {
+            set(CURLOPT_SSLCERT, tls.certificate.c_str());
+            set(CURLOPT_SSLKEY, tls.key.c_str());
+        }
+        return {};
+    }
+
     void add_header(const std::string& line) {
         headers_sent.reset(::curl_slist_append(headers_sent.release(), line.c_str()));
     }
@@ -231,6 +257,9 @@ Result<std::unique_ptr<HttpAnswer>> HttpAnswer::get_once(const HttpRequest& requ
     for (const std::string& header : request.headers) {
         state->add_header(header);
     }
+    for (const std::string& header : request.private_headers) {
+        state->add_header(header);
+    }
     if (!request.authorization.empty()) {
         state->add_header("Authorization: " + request.authorization);
     }
@@ -247,6 +276,7 @@ Result<std::unique_ptr<HttpAnswer>> HttpAnswer::get_once(const HttpRequest& requ
     self->set(CURLOPT_WRITEFUNCTION, &State::on_body);
     self->set(CURLOPT_WRITEDATA, static_cast<void*>(self));
     self->set(CURLOPT_HTTPHEADER, state->headers_sent.get());
+    TRY(self->set_tls(request.tls));
     if (request.offset != 0) {
         self->set(CURLOPT_RANGE, (std::to_string(request.offset) + "-").c_str());
     }
@@ -290,6 +320,8 @@ Result<std::unique_ptr<HttpAnswer>> HttpAnswer::get(const HttpRequest& request) 
         }
         if (origin != origin_of(here.url)) {
             here.authorization.clear();
+            here.private_headers.clear();
+            here.tls.certificate.clear();
         }
         here.url = target;
     }

@@ -16,13 +16,23 @@
 
 namespace pepita::storage::image {
 
+/// Whom to trust, and who one is. Names of files in PEM.
+struct TlsOptions {
+    std::vector<std::string> authorities;  // besides the system's
+    std::string certificate;
+    std::string key;
+    bool skip_verify = false;
+};
+
 struct HttpRequest {
     std::string url;
     std::vector<std::string> headers;  // "Name: value"
     std::string form;                  // POST, where it is not empty
     std::uint64_t offset = 0;          // Range, where it is not 0
-    /// Sent in the URL's place of origin only; empty: none. "Bearer …", "Basic …".
-    std::string authorization;
+    /// These go to the URL's own origin only, and to no redirect's.
+    std::vector<std::string> private_headers;
+    std::string authorization;  // "Bearer …", "Basic …"; empty: none
+    TlsOptions tls;
     /// Borrowed; where it becomes true, the request ends with Cancelled. Null: never.
     const std::atomic<bool>* is_cancelled = nullptr;
 };

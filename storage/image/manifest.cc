@@ -117,7 +117,7 @@ std::string name_of(const Platform& platform) {
 }
 
 /// "arm64" means "arm64/v8" (containerd/platforms, normalizeArch).
-std::string_view variant_of(const Platform& platform) {
+std::string variant_of(const Platform& platform) {
     return platform.architecture == "arm64" && platform.variant.empty() ? "v8" : platform.variant;
 }
 

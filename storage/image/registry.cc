@@ -29,6 +29,7 @@
 #include "storage/image/byte_source.h"
 #include "storage/image/credentials.h"
 #include "storage/image/fetch.h"
+#include "storage/image/hosts.h"
 #include "storage/image/http.h"
 #include "storage/image/limits.h"
 #include "storage/image/manifest.h"
@@ -53,17 +54,6 @@ constexpr std::chrono::seconds kRetryAfterMax{60};
 constexpr std::size_t kTokenMax = std::size_t{64} << 10U;
 /// A download that moved so far may fail as often again.
 constexpr std::uint64_t kProgressBytes = 1U << 20U;
-
-bool is_loopback(std::string_view registry) {
-    const std::string_view host = registry.substr(0, registry.find(':'));
-    return host == "localhost" || host.starts_with("127.") || registry.starts_with("[::1]");
-}
-
-/// docker.io is a name, not a host.
-std::string base_of(const std::string& registry) {
-    const std::string host = registry == "docker.io" ? "registry-1.docker.io" : registry;
-    return (is_loopback(registry) ? "http://" : "https://") + host;
-}
 
 Result<std::string> read_text(ByteSource& source, std::size_t size_max) {
     std::string text;
@@ -115,13 +105,19 @@ Error error_of(long status, const std::string& what) {
     }
 }
 
+/// A registry, or one of its mirrors.
 class RegistrySource final : public ContentSource {
 public:
-    RegistrySource(const Reference& reference, RegistryAuth auth, FetchProgress* progress)
-        : base_(base_of(reference.registry)),
-          repository_(reference.repository),
+    /// `attempts`: at each request.
+    RegistrySource(Endpoint endpoint, std::string repository, RegistryAuth auth, int attempts,
+                   const std::atomic<bool>* is_cancelled)
+        : endpoint_(std::move(endpoint)),
+          repository_(std::move(repository)),
           auth_(std::move(auth)),
-          is_cancelled_(progress == nullptr ? nullptr : &progress->is_cancelled) {}
+          attempts_(attempts),
+          is_cancelled_(is_cancelled) {}
+
+    bool resolves() const { return endpoint_.resolves; }
 
     Result<ManifestBytes> manifest(const std::string& reference) override {
         const auto answer = TRY(get("/manifests/" + reference, 0, "manifest '" + reference + "'"));
@@ -134,7 +130,13 @@ public:
     }
 
     Result<std::unique_ptr<ByteSource>> blob(const Descriptor& descriptor) override {
-        return std::unique_ptr<ByteSource>(std::make_unique<Blob>(*this, descriptor.digest));
+        return opened_blob(descriptor);
+    }
+    /// The same, whose first answer is there.
+    Result<std::unique_ptr<ByteSource>> opened_blob(const Descriptor& descriptor) {
+        auto blob = std::make_unique<Blob>(*this, descriptor.digest);
+        TRY(blob->open());
+        return std::unique_ptr<ByteSource>(std::move(blob));
     }
 
 private:
@@ -168,7 +170,6 @@ private:
             }
         }
 
-    private:
         Result<void> open() {
             answer_ = TRY(registry_.get("/blobs/" + digest_, offset_, "blob " + digest_));
             if (offset_ == 0 || answer_->status() == 206) {
@@ -193,6 +194,7 @@ private:
             return {};
         }
 
+    private:
         RegistrySource& registry_;
         std::string digest_;
         std::unique_ptr<HttpAnswer> answer_;
@@ -205,8 +207,13 @@ private:
     Result<std::unique_ptr<HttpAnswer>> get(const std::string& path, std::uint64_t offset,
                                             const std::string& what) {
         HttpRequest request;
-        request.url = base_ + "/v2/" + repository_ + path;
+        request.url = endpoint_.url + "/" + repository_ + path;
+        if (!endpoint_.name_space.empty()) {
+            request.url += "?ns=" + percent_encoded(endpoint_.name_space);
+        }
         request.headers = {std::string(kAccept)};
+        request.private_headers = endpoint_.headers;
+        request.tls = endpoint_.tls;
         request.offset = offset;
         request.is_cancelled = is_cancelled_;
         bool has_asked = false;
@@ -218,7 +225,7 @@ private:
                 TRY(authorize(**answer), what);
                 continue;
             }
-            const bool is_last = attempt + 1 >= kAttempts;
+            const bool is_last = attempt + 1 >= attempts_;
             if (answer && ((*answer)->status() == 200 || (*answer)->status() == 206)) {
                 return answer;
             }
@@ -281,7 +288,7 @@ private:
         };
         const std::string realm = parameter("realm");
         const bool is_safe = realm.starts_with("https://") ||
-                             (base_.starts_with("http://") && realm.starts_with("http://"));
+                             (endpoint_.url.starts_with("http://") && realm.starts_with("http://"));
         if (!is_safe) {
             return Error(Code::PermissionDenied, "tokens come from '" +
                                                      printable(realm.substr(0, 256)) +
@@ -293,6 +300,9 @@ private:
             "service=" + percent_encoded(parameter("service")) + "&scope=" + percent_encoded(scope);
         HttpRequest request;
         request.url = realm;
+        request.tls.authorities = endpoint_.tls.authorities;
+        request.tls.skip_verify =
+            endpoint_.tls.skip_verify && origin_of(realm) == origin_of(endpoint_.url);
         request.is_cancelled = is_cancelled_;
         if (!auth_.identity_token.empty()) {
             request.form = "grant_type=refresh_token&client_id=pepita&refresh_token=" +
@@ -318,12 +328,61 @@ private:
         return token;
     }
 
-    std::string base_;
+    Endpoint endpoint_;
     std::string repository_;
     RegistryAuth auth_;
+    int attempts_;
     const std::atomic<bool>* is_cancelled_;
     AdaptiveMutex mutex_;
     std::string authorization_ PEPITA_GUARDED_BY(mutex_);  // what the registry let in last
+};
+
+/// Mirrors one after the other, and then the registry. What one cannot give, the next is asked for:
+/// whatever a mirror sends is checked by its digest, or is what it may say of a tag.
+class MirroredSource final : public ContentSource {
+public:
+    MirroredSource(std::vector<Endpoint> endpoints, const Reference& reference,
+                   const RegistryAuth& auth, FetchProgress* progress) {
+        for (Endpoint& endpoint : endpoints) {
+            const bool is_last = &endpoint == &endpoints.back();
+            const RegistryAuth own = endpoint.is_registry ? auth : RegistryAuth{};
+            sources_.push_back(std::make_unique<RegistrySource>(
+                std::move(endpoint), reference.repository, own, is_last ? kAttempts : 1,
+                progress == nullptr ? nullptr : &progress->is_cancelled));
+        }
+    }
+
+    Result<ManifestBytes> manifest(const std::string& reference) override {
+        const bool is_tag = !reference.starts_with("sha256:");
+        return first<ManifestBytes>(
+            is_tag, [&](RegistrySource& source) { return source.manifest(reference); });
+    }
+
+    Result<std::unique_ptr<ByteSource>> blob(const Descriptor& descriptor) override {
+        return first<std::unique_ptr<ByteSource>>(
+            false, [&](RegistrySource& source) { return source.opened_blob(descriptor); });
+    }
+
+private:
+    template <typename T>
+    Result<T> first(bool is_tag, auto&& ask) {
+        std::string failures;
+        for (const std::unique_ptr<RegistrySource>& source : sources_) {
+            if (is_tag && !source->resolves()) {
+                continue;
+            }
+            Result<T> answer = ask(*source);
+            if (answer || answer.error().code() == Code::Cancelled || source == sources_.back()) {
+                return answer || failures.empty()
+                           ? std::move(answer)
+                           : Result<T>(std::move(answer.error()).within(failures + "then"));
+            }
+            failures += answer.error().message() + "; ";
+        }
+        return Error(Code::NotFound, "no endpoint may say what a tag is");
+    }
+
+    std::vector<std::unique_ptr<RegistrySource>> sources_;
 };
 
 }  // namespace
@@ -341,7 +400,8 @@ Result<std::string> registry_of(std::string_view reference) {
 Result<ImageInfo> pull_image(ImageStore& store, std::string_view reference,
                              const PullOptions& options) {
     const image::Reference parsed = TRY(image::parse_reference(reference));
-    image::RegistrySource source(parsed, options.auth, options.fetch.progress);
+    image::MirroredSource source(TRY(image::endpoints_of(parsed.registry, options.hosts_directory)),
+                                 parsed, options.auth, options.fetch.progress);
     std::vector<std::string> names;
     if (!parsed.tag.empty()) {
         names.push_back(parsed.tagged());

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -79,7 +80,7 @@ class Registry:
                 registry.headers.append(dict(self.headers))
                 if registry.answer and registry.answer(self, self.path):
                     return
-                name = self.path.rsplit("/", 1)[1]
+                name = self.path.partition("?")[0].rsplit("/", 1)[1]
                 if "/manifests/" in self.path and registry.image:
                     self.send(200, registry.image.manifest, Content_Type=OCI + "manifest.v1+json")
                 elif "/blobs/" in self.path and registry.image and name in registry.image.blobs:
@@ -296,6 +297,43 @@ class Ours(Case):
         self.assertEqual(sent[0], 0)
         self.assertGreater(len(sent), 3)
         self.assertEqual(sent, sorted(sent))
+
+    def hosts(self, registry: str, text: str) -> list:
+        folder = self.folder / "certs.d" / registry
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(text)
+        return ["--hosts", self.folder / "certs.d"]
+
+    def test_mirrors_stand_for_a_registry(self):
+        image = Image([small_layer()])
+        mirror, broken = self.registry(image), self.registry(None)
+        hosts = self.hosts("registry.invalid", f"""
+            [host."http://{broken.address}"]
+            [host."http://{mirror.address}"]
+              capabilities = ["pull", "resolve"]
+              [host."http://{mirror.address}".header]
+                x-who = "pepita"
+            """)
+        self.good("pull", "registry.invalid/a:1", *hosts)
+        self.assertIn("registry.invalid/a:1", self.good("list"))
+        self.assertIn("/v2/a/manifests/1?ns=registry.invalid", mirror.requests)
+        self.assertEqual({headers["x-who"] for headers in mirror.headers}, {"pepita"})
+        self.assertEqual(len(broken.requests), 3)  # manifest, config, layer: each was asked for there first
+
+    def test_https_trusts_what_hosts_toml_says(self):
+        key, certificate = self.folder / "key.pem", self.folder / "ca.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        registry = self.registry(Image([small_layer()]))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        registry.server.socket = context.wrap_socket(registry.server.socket, server_side=True)
+        name = "localhost:" + registry.address.partition(":")[2]
+        hosts = self.hosts(name, f'server = "https://{name}"\n')
+        self.assertIn("certificate", self.bad("pull", name + "/a:1", *hosts).lower())
+        toml = self.folder / "certs.d" / name / "hosts.toml"
+        toml.write_text(toml.read_text() + f'ca = "{certificate}"\n')
+        self.good("pull", name + "/a:1", *hosts)
 
     def test_waits_when_it_is_told_to(self):
         told = []
