@@ -41,6 +41,9 @@ Result<ProcessSpec> parse_process(std::string_view json);
 /// The same from a file, a pipe or a terminal; waits for the end.
 Result<ProcessSpec> load_process(std::string_view path);
 
+/// An OCI `linux.resources` object, as for an update of a container. Errors: as load_bundle().
+Result<ResourcesSpec> parse_resources(std::string_view json);
+
 /// Sets KEY=VALUE in an environment, in the place of what KEY was.
 void set_variable(std::vector<std::string>& env, std::string entry);
 

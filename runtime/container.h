@@ -204,6 +204,20 @@ struct ContainerStats {
     std::uint64_t page_faults_major = 0;
     std::uint64_t oom_kills = 0;
     std::uint64_t pids = 0;
+    std::uint64_t cpu_periods = 0;  // of cpu.max
+    std::uint64_t cpu_throttled_periods = 0;
+    std::uint64_t cpu_stalled_us = 0;      // some process waited for it (PSI); likewise below
+    std::uint64_t memory_limit_bytes = 0;  // 0: none
+    std::uint64_t memory_peak_bytes = 0;
+    std::uint64_t memory_file_bytes = 0;
+    std::uint64_t memory_swap_bytes = 0;
+    std::uint64_t memory_stalled_us = 0;
+    std::uint64_t pids_limit = 0;     // 0: none
+    std::uint64_t io_read_bytes = 0;  // of all disks together
+    std::uint64_t io_written_bytes = 0;
+    std::uint64_t io_reads = 0;
+    std::uint64_t io_writes = 0;
+    std::uint64_t io_stalled_us = 0;
 
     friend bool operator==(const ContainerStats&, const ContainerStats&) = default;
 };

@@ -81,6 +81,13 @@ public:
     void release(const DiskId& disk, OnResult<void> done);
     /// Unsupported where the container has no cgroup.
     void stats(const std::string& container, OnResult<ContainerStats> done);
+    /// Answers when every process of the container stands still. A signal that is not SIGKILL waits
+    /// for the container's resumption, and so does what is being exec'ed. Unsupported without a
+    /// cgroup.
+    void pause(const std::string& container, OnResult<void> done);
+    void resume(const std::string& container, OnResult<void> done);
+    /// Sets the limits that `resources` has; Unsupported where a limit's controller is missing.
+    void update(const std::string& container, const ResourcesSpec& resources, OnResult<void> done);
     /// Steps the guest's clock of real time by `offset` (0: reads it). Gives the guest's time after
     /// that, since 1970.
     void adjust_clock(std::chrono::nanoseconds offset, OnResult<std::chrono::nanoseconds> done);
@@ -111,9 +118,15 @@ public:
     virtual void rescan(OnResult<void> done) = 0;
     virtual void release(DiskId disk, OnResult<void> done) = 0;
     virtual void stats(std::string container, OnResult<ContainerStats> done) = 0;
+    virtual void pause(std::string container, OnResult<void> done) = 0;
+    virtual void resume(std::string container, OnResult<void> done) = 0;
+    virtual void update(std::string container, ResourcesSpec resources, OnResult<void> done) = 0;
     virtual void adjust_clock(std::chrono::nanoseconds offset,
                               OnResult<std::chrono::nanoseconds> done) = 0;
 };
+
+/// `base`, with what `changes` has in place of its own.
+ResourcesSpec merged(const ResourcesSpec& base, const ResourcesSpec& changes);
 
 /// Turns a call into one of `service`'s. A method it does not know is Unsupported; a payload that
 /// does not parse is InvalidArgument.

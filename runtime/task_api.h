@@ -17,7 +17,7 @@
 
 namespace pepita::runtime {
 
-/// What clients ask of pepita-shim (containerd's task API v2), without a word of protobuf.
+/// What clients ask of pepita-shim (containerd's task API v2 and v3), without a word of protobuf.
 /// Clients: pepita-run, later pepita-cri and containerd.
 
 /// The descriptor that pepita-shim inherits: a connected socket of its first client.
@@ -53,10 +53,30 @@ struct TaskState {
     TaskStatus status = TaskStatus::Unknown;
     std::uint32_t exit_status = 0;
     Terminal terminal = Terminal::No;
+    std::int64_t exited_at_ns = 0;  // since 1970; 0: it has not
+    // The streams' paths, where they were given by path.
+    std::string in;
+    std::string out;
+    std::string err;
 };
 
 struct TaskExit {
     std::uint32_t exit_status = 0;
+    std::int64_t exited_at_ns = 0;  // since 1970
+    std::uint32_t pid = 0;          // the proxy's
+};
+
+/// A process that runs, as the host sees it.
+struct TaskProcess {
+    std::uint32_t pid = 0;  // the proxy's
+    std::string exec;       // "": the container's own
+
+    friend bool operator==(const TaskProcess&, const TaskProcess&) = default;
+};
+
+struct TaskConnection {
+    std::uint32_t shim_pid = 0;
+    std::uint32_t pid = 0;  // the proxy's
 };
 
 struct TaskStarted {
@@ -96,6 +116,13 @@ public:
     void close_stdin(const ProcessId& process, OnResult<void> done);
     /// Takes a stopped process away; FailedPrecondition while it runs.
     void remove(const ProcessId& process, OnResult<TaskExit> done);
+    /// The processes that have a proxy. What they have forked in the guest has none.
+    void pids(const std::string& container, OnResult<std::vector<TaskProcess>> done);
+    void pause(const std::string& container, OnResult<void> done);
+    void resume(const std::string& container, OnResult<void> done);
+    /// `resources`: OCI's `linux.resources` as JSON; what it does not name stays as it is.
+    void update(const std::string& container, const std::string& resources, OnResult<void> done);
+    void stats(const std::string& container, OnResult<ContainerStats> done);
     /// Ends the shim unless it has containers; `now` with all that it has. Gives whether it stays.
     void shutdown(bool now, OnResult<bool> done);
 
@@ -121,6 +148,12 @@ public:
     virtual void resize(ProcessId process, WindowSize size, OnResult<void> done) = 0;
     virtual void close_stdin(ProcessId process, OnResult<void> done) = 0;
     virtual void remove(ProcessId process, OnResult<TaskExit> done) = 0;
+    virtual void pids(std::string container, OnResult<std::vector<TaskProcess>> done) = 0;
+    virtual void pause(std::string container, OnResult<void> done) = 0;
+    virtual void resume(std::string container, OnResult<void> done) = 0;
+    virtual void update(std::string container, ResourcesSpec resources, OnResult<void> done) = 0;
+    virtual void stats(std::string container, OnResult<ContainerStats> done) = 0;
+    virtual void connect(std::string container, OnResult<TaskConnection> done) = 0;
     virtual void shutdown(bool now, OnResult<bool> done) = 0;
 };
 

@@ -68,7 +68,15 @@ Result<std::shared_ptr<Process>> Container::open_process(const ProcessId& id, ru
          .on_signal = [this, id](std::uint32_t signal) { callbacks_.on_signal(id, signal); }});
 }
 
-TaskStatus Container::status() const { return is_creating_ ? TaskStatus::Unknown : own().status(); }
+TaskStatus Container::status() const { return status_of(own()); }
+
+TaskStatus Container::status_of(const Process& process) const {
+    if (is_creating_) {
+        return TaskStatus::Unknown;
+    }
+    const bool stands = is_paused_ && process.status() != TaskStatus::Stopped;
+    return stands ? TaskStatus::Paused : process.status();
+}
 
 void Container::enter_as_pod(Microvm& microvm) {
     microvm_ = &microvm;
@@ -138,8 +146,16 @@ Result<Process*> Container::find_live(const std::string& exec) const {
     return process;
 }
 
+Result<Process*> Container::find_active(const std::string& exec) const {
+    Process* process = TRY(find_live(exec));
+    if (is_paused_) {
+        return Error(Code::FailedPrecondition, "container is paused");
+    }
+    return process;
+}
+
 void Container::start(const std::string& exec, OnResult<runtime::TaskStarted> done) {
-    Result<Process*> process = find_live(exec);
+    Result<Process*> process = find_active(exec);
     if (!process) {
         return done(std::move(process).error());
     }
@@ -163,7 +179,7 @@ Result<runtime::TaskStarted> Container::start_as_pod() {
 }
 
 void Container::exec(runtime::TaskExec request, OnResult<void> done) {
-    Result<Process*> container = find_live("");
+    Result<Process*> container = find_active("");
     if (!container) {
         return done(std::move(container).error());
     }
@@ -227,12 +243,89 @@ bool Container::make_room() {
 
 Result<runtime::TaskState> Container::state(const std::string& exec) const {
     const Process* process = TRY(find(exec));
-    return runtime::TaskState{.id = id(),
-                              .bundle = bundle_.directory,
-                              .pid = process->proxy_pid(),
-                              .status = is_creating_ ? TaskStatus::Unknown : process->status(),
-                              .exit_status = process->exit_status(),
-                              .terminal = process->terminal()};
+    runtime::TaskState state;
+    process->describe(state);
+    state.id = id();
+    state.bundle = bundle_.directory;
+    state.status = status_of(*process);
+    return state;
+}
+
+std::vector<runtime::TaskProcess> Container::pids() const {
+    std::vector<runtime::TaskProcess> found;
+    for (const auto& [exec, process] : processes_) {
+        if (process->status() != TaskStatus::Stopped && process->proxy_pid() != 0) {
+            found.push_back({.pid = process->proxy_pid(), .exec = exec});
+        }
+    }
+    return found;
+}
+
+Result<void> Container::check_in_guest() const {
+    (void)TRY(find_live(""));
+    if (is_pod_) {
+        return Error(Code::FailedPrecondition, "the pod's own container has no process");
+    }
+    return {};
+}
+
+void Container::pause(OnResult<void> done) {
+    Result<void> checked = check_in_guest();
+    if (checked && is_paused_) {
+        checked = Error(Code::FailedPrecondition, "container is paused");
+    }
+    if (!checked) {
+        return done(std::move(checked));
+    }
+    microvm_->guest().pause(
+        id(), [weak = weak_from_this(), done = std::move(done)](Result<void> paused) mutable {
+            if (const auto self = weak.lock(); self && paused) {
+                self->is_paused_ = true;
+                self->callbacks_.on_change();
+            }
+            done(std::move(paused));
+        });
+}
+
+void Container::resume(OnResult<void> done) {
+    Result<void> checked = check_in_guest();
+    if (checked && !is_paused_) {
+        checked = Error(Code::FailedPrecondition, "container not paused");
+    }
+    if (!checked) {
+        return done(std::move(checked));
+    }
+    microvm_->guest().resume(
+        id(), [weak = weak_from_this(), done = std::move(done)](Result<void> resumed) mutable {
+            if (const auto self = weak.lock(); self && resumed) {
+                self->is_paused_ = false;
+                self->callbacks_.on_change();
+            }
+            done(std::move(resumed));
+        });
+}
+
+void Container::update(const runtime::ResourcesSpec& changes, OnResult<void> done) {
+    if (Result<void> checked = check_in_guest(); !checked) {
+        return done(std::move(checked));
+    }
+    runtime::ResourcesSpec wanted = runtime::merged(bundle_.container.resources, changes);
+    microvm_->guest().update(
+        id(), wanted,
+        [weak = weak_from_this(), wanted, done = std::move(done)](Result<void> updated) mutable {
+            if (const auto self = weak.lock(); self && updated) {
+                self->bundle_.container.resources = std::move(wanted);
+            }
+            done(std::move(updated));
+        });
+}
+
+void Container::stats(OnResult<runtime::ContainerStats> done) {
+    // Those of a container that has stopped are there until it is deleted.
+    if (is_creating_ || microvm_ == nullptr || is_pod_) {
+        return done(Error(Code::FailedPrecondition, "container not running"));
+    }
+    microvm_->guest().stats(id(), std::move(done));
 }
 
 void Container::kill(const std::string& exec, std::uint32_t signal, bool all, OnResult<void> done) {
@@ -285,7 +378,7 @@ void Container::remove_exec(const std::string& exec, OnResult<runtime::TaskExit>
     if ((*process)->status() == TaskStatus::Running) {
         return done(Error(Code::FailedPrecondition, "process is running; kill it first"));
     }
-    const runtime::TaskExit exit{.exit_status = (*process)->exit_status()};
+    const runtime::TaskExit exit = (*process)->exit();
     if (microvm_ != nullptr) {
         microvm_->guest().remove((*process)->id(), log_failure);
     }

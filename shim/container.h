@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
@@ -44,7 +45,7 @@ public:
     /// Its own process's; Unknown while it is creating.
     runtime::TaskStatus status() const;
     std::uint32_t proxy_pid() const { return own().proxy_pid(); }
-    std::uint32_t exit_status() const { return own().exit_status(); }
+    runtime::TaskExit exit() const { return own().exit(); }
 
     /// For one that is_pod(): the microVM is up.
     void enter_as_pod(Microvm& microvm);
@@ -67,6 +68,12 @@ public:
     void wait(const std::string& exec, runtime::OnResult<runtime::TaskExit> done);
     void resize(const std::string& exec, runtime::WindowSize size, runtime::OnResult<void> done);
     void close_stdin(const std::string& exec, runtime::OnResult<void> done);
+    /// Those that have not stopped and have a stand-in.
+    std::vector<runtime::TaskProcess> pids() const;
+    void pause(runtime::OnResult<void> done);
+    void resume(runtime::OnResult<void> done);
+    void update(const runtime::ResourcesSpec& changes, runtime::OnResult<void> done);
+    void stats(runtime::OnResult<runtime::ContainerStats> done);
     /// Deletes a process that was exec'ed and does not run.
     void remove_exec(const std::string& exec, runtime::OnResult<runtime::TaskExit> done);
 
@@ -78,6 +85,11 @@ private:
     Result<Process*> find(const std::string& exec) const;
     /// The process, if the guest can be asked about it.
     Result<Process*> find_live(const std::string& exec) const;
+    /// The same, of a container that is not paused.
+    Result<Process*> find_active(const std::string& exec) const;
+    runtime::TaskStatus status_of(const Process& process) const;
+    /// Errors: unless the guest has it, as a container that may be paused or limited.
+    Result<void> check_in_guest() const;
     bool make_room();
     Result<runtime::TaskStarted> start_as_pod();
 
@@ -89,6 +101,7 @@ private:
     Microvm* microvm_ = nullptr;
     bool is_creating_ = true;
     bool is_in_guest_ = false;
+    bool is_paused_ = false;
     std::map<std::string, std::shared_ptr<Process>> processes_;
 };
 

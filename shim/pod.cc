@@ -352,14 +352,14 @@ void Pod::forget(const std::string& id) {
     }
     Entry entry = std::move(found->second);
     entries_.erase(found);
-    const std::uint32_t status = entry.container->exit_status();
+    const runtime::TaskExit exit = entry.container->exit();
     if (!entry.own_directory) {
         directory_->remove_state();
     }
     entry.listener.reset();
     entry.own_directory.reset();
     discard(std::move(entry.container));
-    answer_gone(std::move(entry), status);
+    answer_gone(std::move(entry), exit);
 }
 
 // Not at once: what has it deleted may be a call of its own.
@@ -367,7 +367,7 @@ void Pod::discard(std::shared_ptr<Container> container) {
     loop_.post([gone = std::move(container)] {});
 }
 
-void Pod::answer_gone(Entry entry, std::uint32_t status) {
+void Pod::answer_gone(Entry entry, const runtime::TaskExit& exit) {
     if (entry.on_created) {
         entry.on_created(entry.failure ? *std::move(entry.failure)
                                        : Error(Code::Aborted, "the pod has ended"));
@@ -376,7 +376,7 @@ void Pod::answer_gone(Entry entry, std::uint32_t status) {
         done({});
     }
     if (entry.on_removed) {
-        entry.on_removed(runtime::TaskExit{.exit_status = status});
+        entry.on_removed(exit);
     }
 }
 
@@ -448,11 +448,11 @@ void Pod::finish_end() {
     deadline_.reset();
     microvm_.reset();
     std::map<std::string, Entry> entries = std::exchange(entries_, {});
-    std::map<std::string, std::uint32_t> statuses;
+    std::map<std::string, runtime::TaskExit> exits;
     for (auto& [id, entry] : entries) {
         is_ending_ = is_ending_ || entry.failure.has_value();
         if (entry.container) {
-            statuses[id] = entry.container->exit_status();
+            exits[id] = entry.container->exit();
         }
         discard(std::move(entry.container));
         entry.listener.reset();
@@ -462,7 +462,7 @@ void Pod::finish_end() {
     directory_.reset();
     // Nothing is left; now all learn of it.
     for (auto& [id, entry] : entries) {
-        answer_gone(std::move(entry), statuses[id]);
+        answer_gone(std::move(entry), exits[id]);
     }
     for (OnResult<void>& done : std::exchange(on_ended_, {})) {
         done({});
@@ -551,7 +551,8 @@ void Pod::remove(ProcessId id, OnResult<runtime::TaskExit> done) {
     if (entry.container->is_creating()) {
         return done(Error(Code::FailedPrecondition, "container is being created"));
     }
-    if (entry.container->status() == TaskStatus::Running) {
+    const TaskStatus status = entry.container->status();
+    if (status == TaskStatus::Running || status == TaskStatus::Paused) {
         return done(Error(Code::FailedPrecondition, "container is running; kill it first"));
     }
     if (phase_ == Phase::Ending || entry.on_removed) {
@@ -562,6 +563,55 @@ void Pod::remove(ProcessId id, OnResult<runtime::TaskExit> done) {
         return end_pod();
     }
     withdraw(id.container);
+}
+
+void Pod::pids(std::string container, OnResult<std::vector<runtime::TaskProcess>> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    done((*entry)->container->pids());
+}
+
+void Pod::pause(std::string container, OnResult<void> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    (*entry)->container->pause(std::move(done));
+}
+
+void Pod::resume(std::string container, OnResult<void> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    (*entry)->container->resume(std::move(done));
+}
+
+void Pod::update(std::string container, runtime::ResourcesSpec resources, OnResult<void> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    (*entry)->container->update(resources, std::move(done));
+}
+
+void Pod::stats(std::string container, OnResult<runtime::ContainerStats> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    (*entry)->container->stats(std::move(done));
+}
+
+void Pod::connect(std::string container, OnResult<runtime::TaskConnection> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    done(runtime::TaskConnection{.shim_pid = static_cast<std::uint32_t>(::getpid()),
+                                 .pid = (*entry)->container->proxy_pid()});
 }
 
 void Pod::shutdown(bool now, OnResult<bool> done) {

@@ -71,6 +71,14 @@ public:
                 runtime::OnResult<void> done) override;
     void close_stdin(runtime::ProcessId process, runtime::OnResult<void> done) override;
     void remove(runtime::ProcessId process, runtime::OnResult<runtime::TaskExit> done) override;
+    void pids(std::string container,
+              runtime::OnResult<std::vector<runtime::TaskProcess>> done) override;
+    void pause(std::string container, runtime::OnResult<void> done) override;
+    void resume(std::string container, runtime::OnResult<void> done) override;
+    void update(std::string container, runtime::ResourcesSpec resources,
+                runtime::OnResult<void> done) override;
+    void stats(std::string container, runtime::OnResult<runtime::ContainerStats> done) override;
+    void connect(std::string container, runtime::OnResult<runtime::TaskConnection> done) override;
     void shutdown(bool now, runtime::OnResult<bool> done) override;
 
 private:
@@ -118,7 +126,7 @@ private:
     /// Deletes it here; the guest has nothing of it any more.
     void forget(const std::string& id);
     void discard(std::shared_ptr<Container> container);
-    static void answer_gone(Entry entry, std::uint32_t status);
+    static void answer_gone(Entry entry, const runtime::TaskExit& exit);
     Result<Entry*> find(const std::string& id);
     runtime::ContainerState describe(const runtime::Bundle& bundle,
                                      const std::vector<std::string>& cgroups) const;

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,18 +28,17 @@ constexpr std::uint32_t kLostStatus = 255;
 
 }  // namespace
 
-Process::Process(runtime::ProcessId id, runtime::Terminal terminal, std::uint32_t proxy_pid,
-                 Callbacks callbacks)
+Process::Process(runtime::ProcessId id, const runtime::TaskIo& io, Callbacks callbacks)
     : id_(std::move(id)),
-      terminal_(terminal),
-      proxy_pid_(proxy_pid),
+      terminal_(io.terminal),
+      paths_{.in = io.in.path, .out = io.out.path, .err = io.err.path},
+      proxy_pid_(io.proxy_pid),
       callbacks_(std::move(callbacks)) {}
 
 Result<std::shared_ptr<Process>> Process::create(EventLoop& loop, runtime::ProcessId id,
                                                  runtime::TaskIo io, runtime::WindowSize window,
                                                  Callbacks callbacks) {
-    std::shared_ptr<Process> made(
-        new Process(std::move(id), io.terminal, io.proxy_pid, std::move(callbacks)));
+    std::shared_ptr<Process> made(new Process(std::move(id), io, std::move(callbacks)));
     // It owns these ends, so it is there when they call.
     Process* self = made.get();
     made->io_ = TRY(ProcessIo::create(
@@ -90,6 +90,17 @@ void Process::start(Microvm& microvm, OnResult<runtime::TaskStarted> done) {
     });
 }
 
+void Process::describe(runtime::TaskState& state) const {
+    state.pid = proxy_pid_;
+    state.status = status_;
+    state.exit_status = exit_status_;
+    state.terminal = terminal_;
+    state.exited_at_ns = exited_at_ns_;
+    state.in = paths_.in;
+    state.out = paths_.out;
+    state.err = paths_.err;
+}
+
 Result<void> Process::start_alone() {
     if (status_ != TaskStatus::Created) {
         return Error(Code::FailedPrecondition, "it was started before");
@@ -122,6 +133,9 @@ void Process::stop(std::uint32_t status, const std::string& failure) {
     const auto self = shared_from_this();  // a waiter may have us deleted
     status_ = TaskStatus::Stopped;
     exit_status_ = status;
+    exited_at_ns_ = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                        std::chrono::system_clock::now().time_since_epoch())
+                        .count();
     failure_ = failure;
     io_->exited(status);
     callbacks_.on_stopped();
@@ -138,7 +152,7 @@ void Process::answer_waiters() {
     }
     for (auto& waiter : std::exchange(waiters_, {})) {
         if (failure_.empty()) {
-            waiter(runtime::TaskExit{.exit_status = exit_status_});
+            waiter(exit());
         } else {
             waiter(Error(Code::Aborted, failure_));
         }

@@ -39,6 +39,12 @@ public:
     std::uint32_t proxy_pid() const { return proxy_pid_; }
     std::uint32_t exit_status() const { return exit_status_; }
     runtime::Terminal terminal() const { return terminal_; }
+    /// How it ended, or has not yet.
+    runtime::TaskExit exit() const {
+        return {.exit_status = exit_status_, .exited_at_ns = exited_at_ns_, .pid = proxy_pid_};
+    }
+    /// Its part of a TaskState.
+    void describe(runtime::TaskState& state) const;
     /// What the guest has to provide.
     runtime::Streams streams() const { return io_->streams(); }
 
@@ -58,17 +64,22 @@ public:
     void lose(const std::string& reason);
 
 private:
-    Process(runtime::ProcessId id, runtime::Terminal terminal, std::uint32_t proxy_pid,
-            Callbacks callbacks);
+    Process(runtime::ProcessId id, const runtime::TaskIo& io, Callbacks callbacks);
     void stop(std::uint32_t status, const std::string& failure);
     void answer_waiters();
 
     runtime::ProcessId id_;
     runtime::Terminal terminal_;
+    struct Paths {
+        std::string in;
+        std::string out;
+        std::string err;
+    } paths_;  // of streams that were given so
     std::uint32_t proxy_pid_;
     Callbacks callbacks_;
     runtime::TaskStatus status_ = runtime::TaskStatus::Created;
     std::uint32_t exit_status_ = 0;
+    std::int64_t exited_at_ns_ = 0;
     std::string failure_;  // why exit_status_ is none of the program's own
     std::unique_ptr<ProcessIo> io_;
     std::vector<runtime::OnResult<runtime::TaskExit>> waiters_;

@@ -42,8 +42,12 @@ struct ResizeRequest {
     ProcessId id;
     WindowSize size;
 };
-struct StatsRequest {
+struct ContainerId {
     std::string container;
+};
+struct UpdateRequest {
+    std::string container;
+    ResourcesSpec resources;
 };
 struct AdjustClockRequest {
     std::int64_t offset_ns = 0;
@@ -82,12 +86,16 @@ PEPITA_MESSAGE(ProcessId, pb::ProcessId, container, exec)
 PEPITA_MESSAGE(Started, pb::Started, pid, exec_errno)
 PEPITA_MESSAGE(ContainerStats, pb::ContainerStats, cpu_usage_us, cpu_user_us, cpu_system_us,
                cpu_throttled_us, memory_bytes, memory_anonymous_bytes, memory_inactive_file_bytes,
-               page_faults, page_faults_major, oom_kills, pids)
+               page_faults, page_faults_major, oom_kills, pids, cpu_periods, cpu_throttled_periods,
+               cpu_stalled_us, memory_limit_bytes, memory_peak_bytes, memory_file_bytes,
+               memory_swap_bytes, memory_stalled_us, pids_limit, io_read_bytes, io_written_bytes,
+               io_reads, io_writes, io_stalled_us)
 PEPITA_MESSAGE(ExecRequest, pb::ExecRequest, id, process)
 PEPITA_MESSAGE(SignalRequest, pb::SignalRequest, id, signal, all)
 PEPITA_MESSAGE(WaitResponse, pb::WaitResponse, exit_status)
 PEPITA_MESSAGE(ResizeRequest, pb::ResizeRequest, id, size)
-PEPITA_MESSAGE(StatsRequest, pb::StatsRequest, container)
+PEPITA_MESSAGE(ContainerId, pb::ContainerId, container)
+PEPITA_MESSAGE(UpdateRequest, pb::UpdateRequest, container, resources)
 PEPITA_MESSAGE(AdjustClockRequest, pb::AdjustClockRequest, offset_ns)
 PEPITA_MESSAGE(AdjustClockResponse, pb::AdjustClockResponse, time_ns)
 
@@ -230,8 +238,27 @@ Result<void> release(GuestService& service, Channel::Call& call) {
 }
 
 Result<void> stats(GuestService& service, Channel::Call& call) {
-    auto request = TRY(value_of<api::StatsRequest>(call.payload));
+    auto request = TRY(value_of<api::ContainerId>(call.payload));
     service.stats(std::move(request.container), respond_to<ContainerStats>(call));
+    return {};
+}
+
+Result<void> pause(GuestService& service, Channel::Call& call) {
+    auto request = TRY(value_of<api::ContainerId>(call.payload));
+    service.pause(std::move(request.container), api::respond_to(std::move(call.responder)));
+    return {};
+}
+
+Result<void> resume(GuestService& service, Channel::Call& call) {
+    auto request = TRY(value_of<api::ContainerId>(call.payload));
+    service.resume(std::move(request.container), api::respond_to(std::move(call.responder)));
+    return {};
+}
+
+Result<void> update(GuestService& service, Channel::Call& call) {
+    auto request = TRY(value_of<api::UpdateRequest>(call.payload));
+    service.update(std::move(request.container), std::move(request.resources),
+                   api::respond_to(std::move(call.responder)));
     return {};
 }
 
@@ -263,6 +290,9 @@ constexpr std::array kMethods{Method{.name = "Describe", .serve = describe},
                               Method{.name = "Rescan", .serve = rescan},
                               Method{.name = "Release", .serve = release},
                               Method{.name = "Stats", .serve = stats},
+                              Method{.name = "Pause", .serve = pause},
+                              Method{.name = "Resume", .serve = resume},
+                              Method{.name = "Update", .serve = update},
                               Method{.name = "AdjustClock", .serve = adjust_clock}};
 
 Result<void> dispatch_checked(GuestService& service, Channel::Call& call) {
@@ -337,8 +367,35 @@ void GuestClient::release(const DiskId& disk, OnResult<void> done) {
 }
 
 void GuestClient::stats(const std::string& container, OnResult<ContainerStats> done) {
-    channel_->call(kService, "Stats", payload_of(api::StatsRequest{.container = container}), {},
+    channel_->call(kService, "Stats", payload_of(api::ContainerId{.container = container}), {},
                    reply_to(std::move(done)));
+}
+
+void GuestClient::pause(const std::string& container, OnResult<void> done) {
+    channel_->call(kService, "Pause", payload_of(api::ContainerId{.container = container}), {},
+                   reply_to(std::move(done)));
+}
+
+void GuestClient::resume(const std::string& container, OnResult<void> done) {
+    channel_->call(kService, "Resume", payload_of(api::ContainerId{.container = container}), {},
+                   reply_to(std::move(done)));
+}
+
+void GuestClient::update(const std::string& container, const ResourcesSpec& resources,
+                         OnResult<void> done) {
+    channel_->call(kService, "Update",
+                   payload_of(api::UpdateRequest{.container = container, .resources = resources}),
+                   {}, reply_to(std::move(done)));
+}
+
+ResourcesSpec merged(const ResourcesSpec& base, const ResourcesSpec& changes) {
+    auto message = api::to_message(base);
+    // What is repeated is replaced, not joined.
+    if (!changes.devices.empty()) {
+        message.clear_devices();
+    }
+    message.MergeFrom(api::to_message(changes));
+    return *api::from_message<ResourcesSpec>(message);
 }
 
 void GuestClient::adjust_clock(std::chrono::nanoseconds offset,

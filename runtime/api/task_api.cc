@@ -30,10 +30,16 @@ using api::reply_to;
 using api::respond_to;
 
 constexpr std::string_view kService = "containerd.task.v2.Task";
+constexpr std::string_view kServiceV3 = "containerd.task.v3.Task";  // the same messages
 constexpr std::string_view kFdPrefix = "fd:";
+constexpr std::int64_t kNanoseconds = 1'000'000'000;
 constexpr std::string_view kOptionsType = "pepita.CreateOptions";
 constexpr std::string_view kProcessType =
     "types.containerd.io/opencontainers/runtime-spec/1/Process";
+constexpr std::string_view kResourcesType =
+    "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+constexpr std::string_view kMetricsType = "io.containerd.cgroups.v2.Metrics";
+constexpr std::string_view kDetailsType = "containerd.runc.v1.ProcessDetails";
 
 /// The descriptors of one request, by the names that stand for them in the message.
 class FdTable {
@@ -162,6 +168,15 @@ pb::Status to_message(TaskStatus status) {
     std::unreachable();
 }
 
+void put_time(std::int64_t time_ns, pb::Timestamp& message) {
+    message.set_seconds(time_ns / kNanoseconds);
+    message.set_nanos(static_cast<std::int32_t>(time_ns % kNanoseconds));
+}
+
+std::int64_t time_of(const pb::Timestamp& message) {
+    return message.seconds() * kNanoseconds + message.nanos();
+}
+
 pb::StateResponse to_message(const TaskState& state) {
     pb::StateResponse message;
     message.set_id(state.id);
@@ -170,6 +185,10 @@ pb::StateResponse to_message(const TaskState& state) {
     message.set_status(to_message(state.status));
     message.set_exit_status(state.exit_status);
     message.set_terminal(state.terminal == Terminal::Yes);
+    message.set_stdin(state.in);
+    message.set_stdout(state.out);
+    message.set_stderr(state.err);
+    put_time(state.exited_at_ns, *message.mutable_exited_at());
     return message;
 }
 
@@ -179,7 +198,11 @@ TaskState from_message(const pb::StateResponse& message) {
             .pid = message.pid(),
             .status = status_of(message.status()),
             .exit_status = message.exit_status(),
-            .terminal = message.terminal() ? Terminal::Yes : Terminal::No};
+            .terminal = message.terminal() ? Terminal::Yes : Terminal::No,
+            .exited_at_ns = time_of(message.exited_at()),
+            .in = message.stdin(),
+            .out = message.stdout(),
+            .err = message.stderr()};
 }
 
 Channel::Reply reply_to(OnResult<void> done) {
@@ -190,12 +213,119 @@ template <typename Message>
 Message exit_message(const TaskExit& exit) {
     Message message;
     message.set_exit_status(exit.exit_status);
+    put_time(exit.exited_at_ns, *message.mutable_exited_at());
     return message;
+}
+
+pb::DeleteResponse delete_message(const TaskExit& exit) {
+    auto message = exit_message<pb::DeleteResponse>(exit);
+    message.set_pid(exit.pid);
+    return message;
+}
+
+// As containerd/cgroups has it: no limit is the largest number.
+std::uint64_t limit_of(std::uint64_t limit) { return limit == 0 ? UINT64_MAX : limit; }
+
+pb::Metrics metrics_of(const ContainerStats& stats) {
+    pb::Metrics metrics;
+    metrics.mutable_pids()->set_current(stats.pids);
+    metrics.mutable_pids()->set_limit(limit_of(stats.pids_limit));
+    pb::CpuStat& cpu = *metrics.mutable_cpu();
+    cpu.set_usage_usec(stats.cpu_usage_us);
+    cpu.set_user_usec(stats.cpu_user_us);
+    cpu.set_system_usec(stats.cpu_system_us);
+    cpu.set_nr_periods(stats.cpu_periods);
+    cpu.set_nr_throttled(stats.cpu_throttled_periods);
+    cpu.set_throttled_usec(stats.cpu_throttled_us);
+    cpu.mutable_psi()->mutable_some()->set_total(stats.cpu_stalled_us);
+    pb::MemoryStat& memory = *metrics.mutable_memory();
+    memory.set_anon(stats.memory_anonymous_bytes);
+    memory.set_file(stats.memory_file_bytes);
+    memory.set_inactive_file(stats.memory_inactive_file_bytes);
+    memory.set_pgfault(stats.page_faults);
+    memory.set_pgmajfault(stats.page_faults_major);
+    memory.set_usage(stats.memory_bytes);
+    memory.set_usage_limit(limit_of(stats.memory_limit_bytes));
+    memory.set_swap_usage(stats.memory_swap_bytes);
+    memory.set_max_usage(stats.memory_peak_bytes);
+    memory.mutable_psi()->mutable_some()->set_total(stats.memory_stalled_us);
+    pb::IoEntry& io = *metrics.mutable_io()->add_usage();
+    io.set_rbytes(stats.io_read_bytes);
+    io.set_wbytes(stats.io_written_bytes);
+    io.set_rios(stats.io_reads);
+    io.set_wios(stats.io_writes);
+    metrics.mutable_io()->mutable_psi()->mutable_some()->set_total(stats.io_stalled_us);
+    metrics.mutable_memory_events()->set_oom_kill(stats.oom_kills);
+    return metrics;
+}
+
+ContainerStats stats_of(const pb::Metrics& metrics) {
+    const auto limit = [](std::uint64_t value) { return value == UINT64_MAX ? 0 : value; };
+    ContainerStats stats;
+    stats.pids = metrics.pids().current();
+    stats.pids_limit = limit(metrics.pids().limit());
+    const pb::CpuStat& cpu = metrics.cpu();
+    stats.cpu_usage_us = cpu.usage_usec();
+    stats.cpu_user_us = cpu.user_usec();
+    stats.cpu_system_us = cpu.system_usec();
+    stats.cpu_periods = cpu.nr_periods();
+    stats.cpu_throttled_periods = cpu.nr_throttled();
+    stats.cpu_throttled_us = cpu.throttled_usec();
+    stats.cpu_stalled_us = cpu.psi().some().total();
+    const pb::MemoryStat& memory = metrics.memory();
+    stats.memory_anonymous_bytes = memory.anon();
+    stats.memory_file_bytes = memory.file();
+    stats.memory_inactive_file_bytes = memory.inactive_file();
+    stats.page_faults = memory.pgfault();
+    stats.page_faults_major = memory.pgmajfault();
+    stats.memory_bytes = memory.usage();
+    stats.memory_limit_bytes = limit(memory.usage_limit());
+    stats.memory_swap_bytes = memory.swap_usage();
+    stats.memory_peak_bytes = memory.max_usage();
+    stats.memory_stalled_us = memory.psi().some().total();
+    for (const pb::IoEntry& io : metrics.io().usage()) {
+        stats.io_read_bytes += io.rbytes();
+        stats.io_written_bytes += io.wbytes();
+        stats.io_reads += io.rios();
+        stats.io_writes += io.wios();
+    }
+    stats.io_stalled_us = metrics.io().psi().some().total();
+    stats.oom_kills = metrics.memory_events().oom_kill();
+    return stats;
+}
+
+pb::PidsResponse pids_message(const std::vector<TaskProcess>& processes) {
+    pb::PidsResponse response;
+    for (const TaskProcess& process : processes) {
+        pb::ProcessInfo& info = *response.add_processes();
+        info.set_pid(process.pid);
+        if (!process.exec.empty()) {
+            pb::ProcessDetails details;
+            details.set_exec_id(process.exec);
+            info.mutable_info()->set_type_url(std::string(kDetailsType));
+            info.mutable_info()->set_value(details.SerializeAsString());
+        }
+    }
+    return response;
+}
+
+std::vector<TaskProcess> pids_of(const pb::PidsResponse& response) {
+    std::vector<TaskProcess> processes;
+    for (const pb::ProcessInfo& info : response.processes()) {
+        const auto details = parse<pb::ProcessDetails>(info.info().value());
+        processes.push_back({.pid = info.pid(), .exec = details ? details->exec_id() : ""});
+    }
+    return processes;
 }
 
 template <typename Message>
 TaskExit exit_of(const Message& message) {
-    return {.exit_status = message.exit_status()};
+    TaskExit exit{.exit_status = message.exit_status(),
+                  .exited_at_ns = time_of(message.exited_at())};
+    if constexpr (requires { message.pid(); }) {
+        exit.pid = message.pid();
+    }
+    return exit;
 }
 
 Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
@@ -246,17 +376,61 @@ Result<void> dispatch_process(TaskService& service, Channel::Call& call) {
                                                           exit_message<pb::WaitResponse>));
     } else if (method == "Delete") {
         const auto request = TRY(parse<pb::DeleteRequest>(call.payload));
-        service.remove(id_of(request), respond_to<TaskExit>(std::move(call.responder),
-                                                            exit_message<pb::DeleteResponse>));
+        service.remove(id_of(request),
+                       respond_to<TaskExit>(std::move(call.responder), delete_message));
     } else {
         return Error(Code::Unsupported, "no method '" + method + "'");
     }
     return {};
 }
 
+Result<void> dispatch_update(TaskService& service, Channel::Call& call) {
+    const auto request = TRY(parse<pb::UpdateTaskRequest>(call.payload));
+    service.update(request.id(), TRY(parse_resources(request.resources().value())),
+                   respond_to(std::move(call.responder)));
+    return {};
+}
+
+Result<void> dispatch_container(TaskService& service, Channel::Call& call) {
+    const std::string& method = call.method;
+    const auto request = TRY(parse<pb::ContainerRequest>(call.payload));
+    if (method == "Pause") {
+        service.pause(request.id(), respond_to(std::move(call.responder)));
+    } else if (method == "Resume") {
+        service.resume(request.id(), respond_to(std::move(call.responder)));
+    } else if (method == "Pids") {
+        service.pids(request.id(),
+                     respond_to<std::vector<TaskProcess>>(std::move(call.responder), pids_message));
+    } else if (method == "Stats") {
+        service.stats(
+            request.id(),
+            respond_to<ContainerStats>(std::move(call.responder), [](const ContainerStats& stats) {
+                pb::StatsResponse response;
+                response.mutable_stats()->set_type_url(std::string(kMetricsType));
+                response.mutable_stats()->set_value(metrics_of(stats).SerializeAsString());
+                return response;
+            }));
+    } else if (method == "Connect") {
+        service.connect(request.id(),
+                        respond_to<TaskConnection>(std::move(call.responder),
+                                                   [](const TaskConnection& connection) {
+                                                       pb::ConnectResponse response;
+                                                       response.set_shim_pid(connection.shim_pid);
+                                                       response.set_task_pid(connection.pid);
+                                                       response.set_version("v2");
+                                                       return response;
+                                                   }));
+    } else if (method == "Checkpoint") {
+        return Error(Code::Unsupported, "a container in a microVM cannot be checkpointed");
+    } else {
+        return dispatch_process(service, call);
+    }
+    return {};
+}
+
 Result<void> dispatch_checked(TaskService& service, Channel::Call& call) {
     const std::string& method = call.method;
-    if (call.service != kService) {
+    if (call.service != kService && call.service != kServiceV3) {
         return Error(Code::Unsupported, "no service '" + call.service + "'");
     }
     if (method == "Create") {
@@ -294,7 +468,18 @@ Result<void> dispatch_checked(TaskService& service, Channel::Call& call) {
                          }));
         return {};
     }
-    return dispatch_process(service, call);
+    if (method == "Update") {
+        return dispatch_update(service, call);
+    }
+    return dispatch_container(service, call);
+}
+
+template <typename Reply>
+void call_container(Channel& channel, std::string_view method, const std::string& container,
+                    Reply reply) {
+    pb::ContainerRequest message;
+    message.set_id(container);
+    channel.call(kService, method, message.SerializeAsString(), {}, std::move(reply));
 }
 
 }  // namespace
@@ -377,6 +562,37 @@ void TaskClient::remove(const ProcessId& process, OnResult<TaskExit> done) {
     channel_->call(
         kService, "Delete", with_id<pb::DeleteRequest>(process).SerializeAsString(), {},
         reply_to<pb::DeleteResponse, TaskExit>(std::move(done), exit_of<pb::DeleteResponse>));
+}
+
+void TaskClient::pids(const std::string& container, OnResult<std::vector<TaskProcess>> done) {
+    call_container(*channel_, "Pids", container,
+                   reply_to<pb::PidsResponse, std::vector<TaskProcess>>(std::move(done), pids_of));
+}
+
+void TaskClient::pause(const std::string& container, OnResult<void> done) {
+    call_container(*channel_, "Pause", container, reply_to(std::move(done)));
+}
+
+void TaskClient::resume(const std::string& container, OnResult<void> done) {
+    call_container(*channel_, "Resume", container, reply_to(std::move(done)));
+}
+
+void TaskClient::stats(const std::string& container, OnResult<ContainerStats> done) {
+    call_container(*channel_, "Stats", container,
+                   reply_to<pb::StatsResponse, ContainerStats>(
+                       std::move(done), [](const pb::StatsResponse& response) {
+                           const auto metrics = parse<pb::Metrics>(response.stats().value());
+                           return metrics ? stats_of(*metrics) : ContainerStats();
+                       }));
+}
+
+void TaskClient::update(const std::string& container, const std::string& resources,
+                        OnResult<void> done) {
+    pb::UpdateTaskRequest message;
+    message.set_id(container);
+    message.mutable_resources()->set_type_url(std::string(kResourcesType));
+    message.mutable_resources()->set_value(resources);
+    channel_->call(kService, "Update", message.SerializeAsString(), {}, reply_to(std::move(done)));
 }
 
 void TaskClient::shutdown(bool now, OnResult<bool> done) {

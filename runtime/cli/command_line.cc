@@ -51,8 +51,7 @@ std::optional<int> real_time_signal(std::string_view name) {
 }
 
 /// Commands of runc for which a microVM has no counterpart yet.
-constexpr auto kUnsupported = std::to_array<std::string_view>(
-    {"checkpoint", "events", "pause", "ps", "restore", "resume", "update"});
+constexpr auto kUnsupported = std::to_array<std::string_view>({"checkpoint", "restore"});
 
 /// Walks the arguments: options are taken out and applied, the rest is handed on.
 class Parser {
@@ -94,9 +93,9 @@ private:
     }
 
     /// Options of `verb` up to what is none. Global ones must stand before the verb, and those of
-    /// exec before the container, because what follows may look like one.
+    /// exec and ps before the container, because what follows may look like one.
     Result<void> read_options(Verb verb, std::vector<std::string>& rest) {
-        const bool is_in_order = verb == Verb::None || verb == Verb::Exec;
+        const bool is_in_order = verb == Verb::None || verb == Verb::Exec || verb == Verb::Ps;
         while (!arguments_.empty() && command_.verb != Verb::Help &&
                command_.verb != Verb::Version) {
             if (arguments_.front() == "--") {
@@ -177,6 +176,10 @@ private:
         }
         if (verb == Verb::Exec) {
             return read_exec(std::move(rest));
+        }
+        if (verb == Verb::Ps) {
+            command_.args = std::move(rest);
+            return {};
         }
         if (rest.size() > count_max) {
             return usage_error("unexpected argument '" + rest[count_max] + "'");

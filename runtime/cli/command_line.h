@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -22,6 +23,11 @@ enum class Verb : std::uint8_t {
     Delete,
     State,
     List,
+    Pause,
+    Resume,
+    Ps,
+    Update,
+    Events,
     Spec,
     Features,
     Help,
@@ -36,6 +42,25 @@ struct UserOption {
     static constexpr std::uint64_t kIdMax = 0xffff'fffe;
     std::uint32_t uid = 0;
     std::optional<std::uint32_t> gid;
+};
+
+/// What update changes: OCI's `linux.resources`, in its units; and runc's options for it.
+struct ResourceOptions {
+    std::string file;  // a `linux.resources` object in place of all below; "-": standard input
+    std::optional<std::int64_t> memory;
+    std::optional<std::int64_t> memory_reservation;
+    std::optional<std::int64_t> memory_swap;
+    std::optional<std::int64_t> cpu_shares;
+    std::optional<std::int64_t> cpu_quota;
+    std::optional<std::int64_t> cpu_period;
+    std::optional<std::int64_t> cpu_burst;
+    std::optional<std::int64_t> cpu_realtime_period;
+    std::optional<std::int64_t> cpu_realtime_runtime;
+    std::optional<std::int64_t> cpu_idle;
+    std::optional<std::string> cpus;
+    std::optional<std::string> mems;
+    std::optional<std::int64_t> pids;
+    std::optional<std::int64_t> io_weight;
 };
 
 /// What the command line asked for; each verb reads its own part.
@@ -68,14 +93,19 @@ struct Command {
     std::uint64_t capabilities = 0;  // bit n: capability number n of Linux
     bool no_new_privileges = false;
     std::string process_file;
-    std::vector<std::string> args;
+    std::vector<std::string> args;  // of ps, too
 
     // kill, delete, list.
     int signal = 15;  // 0: none, only look whether there is a process
     bool all = false;
     bool force = false;
     bool quiet = false;
-    Format list_format = Format::Table;
+    Format list_format = Format::Table;  // of ps, too
+
+    // update, events.
+    ResourceOptions resources;
+    bool stats = false;
+    std::chrono::milliseconds interval{5000};
 };
 
 /// Reads the arguments after the program's name, with global options before the verb. Fills

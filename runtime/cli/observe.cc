@@ -9,6 +9,7 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/cli/command_line.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/guest_api.h"
 #include "runtime/oci/store.h"
@@ -45,6 +46,16 @@ Result<std::unique_ptr<ShimLink>> connect(EventLoop& loop, FdRef directory) {
         return std::unique_ptr<ShimLink>();
     }
     return std::move(socket).error();
+}
+
+Result<std::unique_ptr<ShimLink>> connect_running(EventLoop& loop, const Command& command) {
+    const auto store = TRY(oci::ContainerStore::open(command.root));
+    const Fd directory = TRY(store.open_container(command.id));
+    std::unique_ptr<ShimLink> link = TRY(connect(loop, directory.ref()));
+    if (link == nullptr) {
+        return Error(Code::FailedPrecondition, "container not running");
+    }
+    return link;
 }
 
 Result<ContainerState> observe(EventLoop& loop, const oci::ContainerStore& store,

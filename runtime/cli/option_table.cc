@@ -1,12 +1,16 @@
 #include "runtime/cli/option_table.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "kernel-abi/sys/result.h"
@@ -106,6 +110,75 @@ struct Capability {
     }
 };
 
+/// A number that may be less than 0, as "-1" for no limit.
+struct Integer {
+    static Result<void> parse(std::int64_t& into, std::string_view text) {
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), into);
+        if (error != std::errc() || end != text.data() + text.size()) {
+            return usage_error("must be a whole number");
+        }
+        return {};
+    }
+    static void print(std::int64_t from, std::vector<std::string>& values) {
+        values.push_back(std::to_string(from));
+    }
+};
+
+/// Bytes as runc takes them: "-1", "1024", "64m", "1g", "2MiB".
+struct Size : Integer {
+    static Result<void> parse(std::int64_t& into, std::string_view text) {
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), into);
+        std::string_view suffix = text.substr(static_cast<std::size_t>(end - text.data()));
+        constexpr std::string_view units = "bkmgtp";
+        unsigned shift = 0;
+        if (!suffix.empty()) {
+            const std::size_t unit = units.find(static_cast<char>(suffix.front() | 0x20));
+            const std::string_view rest = suffix.substr(1);
+            if (unit == std::string_view::npos ||
+                !(rest.empty() || (unit != 0 && (rest == "b" || rest == "B" || rest == "iB")))) {
+                return refuse();
+            }
+            shift = static_cast<unsigned>(unit) * 10;
+        }
+        if (error != std::errc() || into < -1 || (into == -1 && shift != 0) ||
+            into > (INT64_MAX >> shift)) {
+            return refuse();
+        }
+        into = into < 0 ? into : into << shift;
+        return {};
+    }
+
+private:
+    static Error refuse() { return usage_error("must be a size such as 64m, or -1"); }
+};
+
+struct Seconds {
+    static Result<void> parse(std::chrono::milliseconds& into, std::string_view text) {
+        constexpr std::uint64_t most = 86'400;
+        const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+        const std::string_view unit = text.substr(digits);
+        const std::uint64_t number = TRY(parse_number(text.substr(0, digits), 1, most));
+        if (unit == "ms") {
+            into = std::chrono::milliseconds(number);
+        } else if (unit.empty() || unit == "s") {
+            into = std::chrono::seconds(number);
+        } else {
+            return usage_error("must be a time such as 5s or 500ms");
+        }
+        return {};
+    }
+    static void print(std::chrono::milliseconds from, std::vector<std::string>& values) {
+        values.push_back(std::to_string(from.count()) + "ms");
+    }
+};
+
+Result<void> accept_no_schema(Command& /*command*/, std::string_view value) {
+    if (!value.empty()) {
+        return usage_error("is not supported: the guest has no resctrl");
+    }
+    return {};
+}
+
 // Options of runc's callers that ask for nothing where the container is in a machine of its own, or
 // that cannot be done: the help text says so.
 
@@ -161,6 +234,15 @@ constexpr std::uint32_t kExec = bit(Verb::Exec);
 
 template <auto Inner>
 using OfPod = Member<&Command::pod, Inner>;
+
+constexpr std::uint32_t kUpdate = bit(Verb::Update);
+
+template <auto Inner, typename Codec>
+constexpr OptionRule resource(std::string_view name, std::string_view value_name,
+                              std::string_view help) {
+    return option<Member<&Command::resources, Inner>, Maybe<Codec>>(
+        {.name = name, .value_name = value_name, .help = help, .verbs = kUpdate});
+}
 
 constexpr auto kOptions = std::to_array<OptionRule>({
     option<&Command::root, Text>({.name = "root",
@@ -325,7 +407,53 @@ constexpr auto kOptions = std::to_array<OptionRule>({
                                                          .letter = 'f',
                                                          .value_name = "FORMAT",
                                                          .help = "table or json (default: table)",
-                                                         .verbs = bit(Verb::List)}),
+                                                         .verbs = bit(Verb::List) | bit(Verb::Ps)}),
+
+    option<Member<&Command::resources, &ResourceOptions::file>, Text>(
+        {.name = "resources",
+         .letter = 'r',
+         .value_name = "FILE",
+         .help = "an OCI linux.resources object, in place of the rest; -: standard input",
+         .verbs = kUpdate}),
+    resource<&ResourceOptions::memory, Size>("memory", "SIZE",
+                                             "how much it may have; -1: no limit"),
+    resource<&ResourceOptions::memory_reservation, Size>("memory-reservation", "SIZE",
+                                                         "how much is taken from it last"),
+    resource<&ResourceOptions::memory_swap, Size>("memory-swap", "SIZE",
+                                                  "memory and swap together; -1: no limit"),
+    resource<&ResourceOptions::cpu_shares, Integer>("cpu-share", "N", "its share of the CPUs"),
+    resource<&ResourceOptions::cpu_quota, Integer>("cpu-quota", "US",
+                                                   "CPU time in each period; -1: no limit"),
+    resource<&ResourceOptions::cpu_period, Integer>("cpu-period", "US", "that period"),
+    resource<&ResourceOptions::cpu_burst, Integer>("cpu-burst", "US", "quota that may be saved up"),
+    resource<&ResourceOptions::cpu_realtime_period, Integer>("cpu-rt-period", "US",
+                                                             "of realtime tasks"),
+    resource<&ResourceOptions::cpu_realtime_runtime, Integer>("cpu-rt-runtime", "US",
+                                                              "of realtime tasks"),
+    resource<&ResourceOptions::cpu_idle, Integer>("cpu-idle", "0|1", "only when others are idle"),
+    resource<&ResourceOptions::cpus, Text>("cpuset-cpus", "LIST", "the CPUs it may use"),
+    resource<&ResourceOptions::mems, Text>("cpuset-mems", "LIST", "the memory nodes it may use"),
+    resource<&ResourceOptions::pids, Integer>("pids-limit", "N",
+                                              "how many tasks it may have; -1: no limit"),
+    resource<&ResourceOptions::io_weight, Integer>("blkio-weight", "N", "its share of the disks"),
+    without_effect("kernel-memory", "SIZE", kUpdate),
+    without_effect("kernel-memory-tcp", "SIZE", kUpdate),
+    action<Command>({.name = "l3-cache-schema",
+                     .value_name = "TEXT",
+                     .help = "refused: the guest has no resctrl",
+                     .verbs = kUpdate},
+                    accept_no_schema),
+    action<Command>({.name = "mem-bw-schema",
+                     .value_name = "TEXT",
+                     .help = "refused: the guest has no resctrl",
+                     .verbs = kUpdate},
+                    accept_no_schema),
+    option<&Command::stats, Flag>(
+        {.name = "stats", .help = "print what it has used, once", .verbs = bit(Verb::Events)}),
+    option<&Command::interval, Seconds>({.name = "interval",
+                                         .value_name = "TIME",
+                                         .help = "between two prints (default: 5s)",
+                                         .verbs = bit(Verb::Events)}),
 });
 
 constexpr VerbRule verb(Verb which, std::string_view name, std::string_view arguments,
@@ -342,6 +470,11 @@ constexpr auto kVerbs = std::to_array<VerbRule>({
     verb(Verb::Delete, "delete", "ID", "remove a stopped container"),
     verb(Verb::State, "state", "ID", "print the state of a container"),
     verb(Verb::List, "list", "", "print the containers below --root"),
+    verb(Verb::Pause, "pause", "ID", "stop every process of a container"),
+    verb(Verb::Resume, "resume", "ID", "have a paused container go on"),
+    verb(Verb::Ps, "ps", "ID [PS OPTION...]", "print the processes that stand for a container's"),
+    verb(Verb::Update, "update", "ID", "change the limits of a container"),
+    verb(Verb::Events, "events", "ID", "print what a container uses, again and again"),
     verb(Verb::Spec, "spec", "", "write a config.json to begin with"),
     verb(Verb::Features, "features", "", "print what is supported, as OCI's features.md"),
 });

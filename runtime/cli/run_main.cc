@@ -63,6 +63,16 @@ Result<int> perform(const Command& command) {
             return state(command);
         case Verb::List:
             return list(command);
+        case Verb::Pause:
+            return pause(command);
+        case Verb::Resume:
+            return resume(command);
+        case Verb::Ps:
+            return ps(command);
+        case Verb::Update:
+            return update(command);
+        case Verb::Events:
+            return events(command);
         case Verb::Spec:
             return spec(command);
         case Verb::Features:

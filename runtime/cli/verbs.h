@@ -14,6 +14,11 @@ Result<int> kill(const Command& command);
 Result<int> remove(const Command& command);  // "delete"
 Result<int> state(const Command& command);
 Result<int> list(const Command& command);
+Result<int> pause(const Command& command);
+Result<int> resume(const Command& command);
+Result<int> ps(const Command& command);
+Result<int> update(const Command& command);
+Result<int> events(const Command& command);
 Result<int> spec(const Command& command);
 
 }  // namespace pepita::runtime::cli

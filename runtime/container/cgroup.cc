@@ -104,6 +104,12 @@ void remove_children(FdRef cgroup, int depth) {
     }
 }
 
+bool has_event(FdRef events, std::string_view line) {
+    std::array<char, kEventsMax> text{};
+    const ssize_t got = ::pread(events.number(), text.data(), text.size(), 0);
+    return got > 0 && std::string_view(text.data(), static_cast<std::size_t>(got)).contains(line);
+}
+
 }  // namespace
 
 std::uint64_t cpu_weight(std::uint64_t shares) {
@@ -193,11 +199,12 @@ Result<Fd> Cgroup::open_events() const {
     return open_file((directory_ + "/cgroup.events").c_str(), O_RDONLY);
 }
 
-bool Cgroup::is_empty(FdRef events) {
-    std::array<char, kEventsMax> text{};
-    const ssize_t got = ::pread(events.number(), text.data(), text.size(), 0);
-    return got < 0 ||
-           !std::string_view(text.data(), static_cast<std::size_t>(got)).contains("populated 1");
+bool Cgroup::is_empty(FdRef events) { return !has_event(events, "populated 1"); }
+
+bool Cgroup::is_frozen(FdRef events) { return has_event(events, "frozen 1"); }
+
+Result<void> Cgroup::set_frozen(bool frozen) const {
+    return write_file(directory_ + "/cgroup.freeze", frozen ? "1" : "0");
 }
 
 Result<void> Cgroup::remove() {

@@ -41,10 +41,18 @@ public:
     /// To every process in it and in those below it.
     Result<void> signal_all(int signal) const;
 
+    /// Sets the limits that `resources` has; device rules stay. Errors: as create().
+    Result<void> update(const ResourcesSpec& resources) const { return limit(resources); }
+
+    /// Begins to stop or to continue its processes; cgroup.events tells when they are. Linux 5.2.
+    Result<void> set_frozen(bool frozen) const;
+
     /// Its cgroup.events: poll(2) notifies of changes (POLLPRI) since it was last read.
     Result<Fd> open_events() const;
     /// Whether no process is in it or below, by its cgroup.events.
     static bool is_empty(FdRef events);
+    /// Whether every process in it stands still, by its cgroup.events.
+    static bool is_frozen(FdRef events);
 
     /// Removes the directory with those that the container has made in it. Once it is empty.
     Result<void> remove();

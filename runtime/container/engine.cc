@@ -30,6 +30,7 @@
 #include "runtime/container/child.h"
 #include "runtime/container/control.h"
 #include "runtime/container/conversation.h"
+#include "runtime/container/freezer.h"
 #include "runtime/container/namespaces.h"
 #include "runtime/container/processes.h"
 #include "runtime/container/root.h"
@@ -133,6 +134,7 @@ struct Container::State {
     NamespacesSpec namespaces;
     RootMounts root;
     std::unique_ptr<Cgroup> cgroup;
+    std::optional<Freezer> freezer;  // of that
     std::vector<DeviceRule> device_rules;
     std::unique_ptr<Process> process;
 
@@ -212,6 +214,23 @@ Result<ContainerStats> Container::stats() const {
         return Error(Code::Unsupported, "the container has no cgroup");
     }
     return read_stats(state_->cgroup->directory());
+}
+
+void Container::set_frozen(bool frozen, OnDone<void> done) {
+    if (!state_->cgroup) {
+        return done(Error(Code::Unsupported, "the container has no cgroup"));
+    }
+    if (!state_->freezer) {
+        state_->freezer.emplace(state_->loop, *state_->cgroup);
+    }
+    state_->freezer->set(frozen, std::move(done));
+}
+
+Result<void> Container::update(const ResourcesSpec& resources) {
+    if (!state_->cgroup) {
+        return Error(Code::Unsupported, "the container has no cgroup");
+    }
+    return state_->cgroup->update(resources);
 }
 
 Result<void> Container::signal_all(int signal) {

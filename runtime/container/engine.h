@@ -120,6 +120,13 @@ public:
     /// What it has used. Errors: Unsupported without a cgroup.
     Result<ContainerStats> stats() const;
 
+    /// Stops all its processes, or has them go on. Errors: Unsupported without a cgroup; else as
+    /// Freezer::set().
+    void set_frozen(bool frozen, OnDone<void> done);
+
+    /// Errors: as Cgroup::update(); Unsupported without a cgroup.
+    Result<void> update(const ResourcesSpec& resources);
+
     /// Sends `signal` to every process of the container.
     Result<void> signal_all(int signal);
 

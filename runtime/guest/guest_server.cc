@@ -341,6 +341,30 @@ void GuestServer::stats(std::string container, OnResult<ContainerStats> done) {
     done((*found)->stats());
 }
 
+void GuestServer::set_frozen(const std::string& container, bool frozen, OnResult<void> done) {
+    Result<container::Container*> found = find_container(container);
+    if (!found) {
+        return done(std::move(found).error());
+    }
+    (*found)->set_frozen(frozen, std::move(done));
+}
+
+void GuestServer::pause(std::string container, OnResult<void> done) {
+    set_frozen(container, true, std::move(done));
+}
+
+void GuestServer::resume(std::string container, OnResult<void> done) {
+    set_frozen(container, false, std::move(done));
+}
+
+void GuestServer::update(std::string container, ResourcesSpec resources, OnResult<void> done) {
+    Result<container::Container*> found = find_container(container);
+    if (!found) {
+        return done(std::move(found).error());
+    }
+    done((*found)->update(resources));
+}
+
 void GuestServer::adjust_clock(std::chrono::nanoseconds offset,
                                OnResult<std::chrono::nanoseconds> done) {
     done(step_clock(offset));

@@ -58,6 +58,9 @@ public:
     void rescan(OnResult<void> done) override;
     void release(DiskId disk, OnResult<void> done) override;
     void stats(std::string container, OnResult<ContainerStats> done) override;
+    void pause(std::string container, OnResult<void> done) override;
+    void resume(std::string container, OnResult<void> done) override;
+    void update(std::string container, ResourcesSpec resources, OnResult<void> done) override;
     void adjust_clock(std::chrono::nanoseconds offset,
                       OnResult<std::chrono::nanoseconds> done) override;
 
@@ -88,6 +91,7 @@ private:
     void forget(const ProcessId& id);
     Result<container::Container*> find_container(const std::string& id);
     Result<Process*> find(const ProcessId& id);
+    void set_frozen(const std::string& container, bool frozen, OnResult<void> done);
     container::Process& process_of(const ProcessId& id, const Process& entry);
 
     EventLoop& loop_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/oci/names.h"
 #include "runtime/oci/process_json.h"
@@ -133,27 +134,6 @@ Result<void> read_cpu(const Object& cpu, ResourcesSpec& out) {
     return {};
 }
 
-Result<ResourcesSpec> read_resources(const Object& resources) {
-    TRY(resources.refuse({"blockIO", "hugepageLimits", "network", "rdma", "unified"}));
-    ResourcesSpec out;
-    if (const auto devices = resources.find("devices")) {
-        for (const Node& element : TRY(devices->elements())) {
-            out.devices.push_back(TRY(read_device_rule(element)));
-        }
-    }
-    if (const auto memory = resources.find("memory")) {
-        TRY(read_memory(TRY(memory->object()), out));
-    }
-    if (const auto cpu = resources.find("cpu")) {
-        TRY(read_cpu(TRY(cpu->object()), out));
-    }
-    if (const auto pids = resources.find("pids")) {
-        const Object object = TRY(pids->object());
-        out.pids_limit = TRY(TRY(object.require("limit")).integer(-1, INT64_MAX));
-    }
-    return out;
-}
-
 Result<DeviceSpec> read_device(const Node& node) {
     const Object object = TRY(node.object());
     DeviceSpec device;
@@ -253,6 +233,27 @@ Result<void> check_propagation(const Object& linux) {
 
 }  // namespace
 
+Result<ResourcesSpec> read_resources(const Object& resources) {
+    TRY(resources.refuse({"blockIO", "hugepageLimits", "network", "rdma", "unified"}));
+    ResourcesSpec out;
+    if (const auto devices = resources.find("devices")) {
+        for (const Node& element : TRY(devices->elements())) {
+            out.devices.push_back(TRY(read_device_rule(element)));
+        }
+    }
+    if (const auto memory = resources.find("memory")) {
+        TRY(read_memory(TRY(memory->object()), out));
+    }
+    if (const auto cpu = resources.find("cpu")) {
+        TRY(read_cpu(TRY(cpu->object()), out));
+    }
+    if (const auto pids = resources.find("pids")) {
+        const Object object = TRY(pids->object());
+        out.pids_limit = TRY(TRY(object.require("limit")).integer(-1, INT64_MAX));
+    }
+    return out;
+}
+
 std::span<const NamespaceType> namespace_types() { return kNamespaceTypes; }
 
 Result<void> read_linux(const Object& linux, ContainerSpec& container) {
@@ -275,3 +276,12 @@ Result<void> read_linux(const Object& linux, ContainerSpec& container) {
 }
 
 }  // namespace pepita::runtime::oci
+
+namespace pepita::runtime {
+
+Result<ResourcesSpec> parse_resources(std::string_view json) {
+    const oci::Json document = TRY(oci::parse_json(json), "resources");
+    return oci::read_resources(TRY(oci::Node(document, "resources").object()));
+}
+
+}  // namespace pepita::runtime

@@ -12,6 +12,9 @@ namespace pepita::runtime::oci {
 /// config-linux.md: fills what of `container` stands under "linux".
 Result<void> read_linux(const Object& linux, ContainerSpec& container);
 
+/// config-linux.md, "Control groups".
+Result<ResourcesSpec> read_resources(const Object& resources);
+
 /// config.md, "Mounts".
 Result<std::vector<MountSpec>> read_mounts(const Node& node);
 

@@ -130,7 +130,7 @@ TEST_F(ContainerTest, LosesAllItsProcessesWithTheMicrovm) {
     container_->lose("it was killed");
     EXPECT_EQ(exit->value().error().message(), "the microVM ended: it was killed");
     EXPECT_EQ(container_->status(), TaskStatus::Stopped);
-    EXPECT_EQ(container_->exit_status(), 255U);
+    EXPECT_EQ(container_->exit().exit_status, 255U);
     EXPECT_EQ(changes_, 1) << "of its own process";
     EXPECT_EQ(exec("y")->value().error().message(), "container not running");
     EXPECT_TRUE(

@@ -113,6 +113,12 @@ protected:
                 std::move(done));
         });
     }
+    Answer<void> pause(const std::string& id) {
+        return ask<void>([&](auto done) { pod_->pause(id, std::move(done)); });
+    }
+    Answer<void> resume(const std::string& id) {
+        return ask<void>([&](auto done) { pod_->resume(id, std::move(done)); });
+    }
     Answer<bool> shut_down() {
         return ask<bool>([&](auto done) { pod_->shutdown(true, std::move(done)); });
     }
@@ -477,6 +483,116 @@ TEST_F(PodTest, ShutdownSaysWhetherTheShimStays) {
     ASSERT_TRUE(remove("a")->value().has_value());
     EXPECT_FALSE(ask_politely()->value().value());
     EXPECT_TRUE(pod_->is_useless());
+}
+
+TEST_F(PodTest, APausedContainerIsNeitherStartedNorExecedIntoNorDeleted) {
+    run("a");
+    ASSERT_TRUE(exec("a", "early")->value().has_value());
+    ASSERT_TRUE(pause("a")->value().has_value());
+    EXPECT_EQ(status("a"), TaskStatus::Paused);
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Paused);
+    EXPECT_EQ(pause("a")->value().error().message(), "container is paused");
+    EXPECT_EQ(exec("a", "late")->value().error().message(), "container is paused");
+    EXPECT_EQ(start("a", "early")->value().error().message(), "container is paused");
+    EXPECT_EQ(remove("a")->value().error().message(), "container is running; kill it first");
+    ASSERT_TRUE(resume("a")->value().has_value());
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+    EXPECT_EQ(status_on_disk("a"), ContainerStatus::Running);
+    EXPECT_EQ(resume("a")->value().error().message(), "container not paused");
+    EXPECT_TRUE(start("a", "early")->value().has_value());
+    EXPECT_EQ(machine_.guest.paused, std::vector<std::string>{"a"});
+    EXPECT_EQ(machine_.guest.resumed, std::vector<std::string>{"a"});
+}
+
+TEST_F(PodTest, APausedContainerThatIsKilledIsStopped) {
+    run("a");
+    ASSERT_TRUE(pause("a")->value().has_value());
+    ASSERT_TRUE(kill("a")->value().has_value());
+    EXPECT_EQ(status("a"), TaskStatus::Stopped);
+    EXPECT_EQ(resume("a")->value().error().message(), "container not running");
+    EXPECT_TRUE(remove("a")->value().has_value());
+}
+
+TEST_F(PodTest, AContainerThatTheGuestDoesNotPauseRuns) {
+    run("a");
+    machine_.guest.pause_error = "a process of the container does not stop";
+    EXPECT_FALSE(pause("a")->value().has_value());
+    EXPECT_EQ(status("a"), TaskStatus::Running);
+}
+
+TEST_F(PodTest, WhatIsCreatedMayBePausedToo) {
+    const auto created = create("a");
+    EXPECT_EQ(pause("a")->value().error().message(), "container is being created");
+    come_up();
+    ASSERT_TRUE(pause("a")->value().has_value());
+    EXPECT_EQ(start("a")->value().error().message(), "container is paused");
+    ASSERT_TRUE(resume("a")->value().has_value());
+    EXPECT_TRUE(start("a")->value().has_value());
+}
+
+TEST_F(PodTest, UpdatesAddUp) {
+    run("a");
+    const auto update = [this](runtime::ResourcesSpec resources) {
+        return ask<void>(
+            [&](auto done) { pod_->update("a", std::move(resources), std::move(done)); });
+    };
+    runtime::ResourcesSpec memory;
+    memory.memory_limit_bytes = 4096;
+    ASSERT_TRUE(update(memory)->value().has_value());
+    runtime::ResourcesSpec pids;
+    pids.pids_limit = 7;
+    ASSERT_TRUE(update(pids)->value().has_value());
+    runtime::ResourcesSpec both = memory;
+    both.pids_limit = 7;
+    EXPECT_EQ(machine_.guest.updated.at("a"), both);
+    // One that the guest refuses is forgotten.
+    machine_.guest.pause_error = "no such controller";
+    runtime::ResourcesSpec refused;
+    refused.cpu_shares = 2;
+    EXPECT_FALSE(update(refused)->value().has_value());
+    machine_.guest.pause_error.reset();
+    ASSERT_TRUE(update({})->value().has_value());
+    EXPECT_EQ(machine_.guest.updated.at("a"), both);
+}
+
+TEST_F(PodTest, PidsAreThoseOfTheStandInsOfWhatRuns) {
+    run("a");
+    runtime::TaskIo io;
+    io.proxy_pid = 4712;
+    (void)ask<void>([&](auto done) {
+        runtime::ProcessSpec process;
+        process.args = {"sh"};
+        pod_->exec({.id = {.container = "a", .exec = "x"},
+                    .process = std::move(process),
+                    .io = std::move(io)},
+                   std::move(done));
+    });
+    ASSERT_TRUE(exec("a", "without")->value().has_value());
+    const auto pids = [this] {
+        return *ask<std::vector<runtime::TaskProcess>>([this](auto done) {
+                    pod_->pids("a", std::move(done));
+                })->value();
+    };
+    EXPECT_EQ(pids(), (std::vector<runtime::TaskProcess>{{.pid = 4711, .exec = ""},
+                                                         {.pid = 4712, .exec = "x"}}));
+    machine_.guest.exit({.container = "a", .exec = "x"}, 0);
+    settle();
+    EXPECT_EQ(pids(), (std::vector<runtime::TaskProcess>{{.pid = 4711, .exec = ""}}));
+}
+
+TEST_F(PodTest, WhatAContainerUsedIsToldUntilItIsDeleted) {
+    run("a");
+    machine_.guest.stats_now.pids = 3;
+    const auto stats = [this] {
+        return ask<runtime::ContainerStats>(
+            [this](auto done) { pod_->stats("a", std::move(done)); });
+    };
+    EXPECT_EQ(stats()->value().value().pids, 3U);
+    ASSERT_TRUE(kill("a")->value().has_value());
+    EXPECT_EQ(stats()->value().value().pids, 3U);
+    machine_.end("the guest kernel panicked");
+    settle();
+    EXPECT_EQ(stats()->value().error().message(), "container not running");
 }
 
 TEST_F(PodTest, ADiskGoesWithItsContainer) {

@@ -80,6 +80,20 @@ public:
         asked("stats", {.container = std::move(id), .exec = ""});
         answer(std::move(done), used);
     }
+    void pause(std::string id, runtime::OnResult<void> done) override {
+        asked("pause", {.container = std::move(id), .exec = ""});
+        answer(std::move(done));
+    }
+    void resume(std::string id, runtime::OnResult<void> done) override {
+        asked("resume", {.container = std::move(id), .exec = ""});
+        answer(std::move(done));
+    }
+    void update(std::string id, runtime::ResourcesSpec limits,
+                runtime::OnResult<void> done) override {
+        asked("update", {.container = std::move(id), .exec = ""});
+        resources = std::move(limits);
+        answer(std::move(done));
+    }
     void adjust_clock(std::chrono::nanoseconds offset,
                       runtime::OnResult<std::chrono::nanoseconds> done) override {
         clock += offset;
@@ -95,6 +109,7 @@ public:
     bool all = false;
     runtime::DiskId disk;
     runtime::ContainerStats used;
+    runtime::ResourcesSpec resources;
     std::chrono::nanoseconds clock{1'000};
 
     runtime::StreamNumbers numbers{.in = 1, .out = 0xffff'ffff'ffff'ffff, .err = 3};

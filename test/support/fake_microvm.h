@@ -143,11 +143,31 @@ public:
     }
     void stats(std::string /*container*/,
                runtime::OnResult<runtime::ContainerStats> done) override {
-        done(Error(Code::Unsupported, "no cgroup"));
+        done(stats_now);
+    }
+    void pause(std::string container, runtime::OnResult<void> done) override {
+        paused.push_back(std::move(container));
+        answer_pause(std::move(done));
+    }
+    void resume(std::string container, runtime::OnResult<void> done) override {
+        resumed.push_back(std::move(container));
+        answer_pause(std::move(done));
+    }
+    void update(std::string container, runtime::ResourcesSpec resources,
+                runtime::OnResult<void> done) override {
+        updated[std::move(container)] = std::move(resources);
+        answer_pause(std::move(done));
     }
     void adjust_clock(std::chrono::nanoseconds offset,
                       runtime::OnResult<std::chrono::nanoseconds> done) override {
         done(offset);
+    }
+
+    void answer_pause(runtime::OnResult<void> done) const {
+        if (pause_error) {
+            return done(Error(Code::DeadlineExceeded, *pause_error));
+        }
+        done({});
     }
 
     /// A process exits by itself.
@@ -172,6 +192,11 @@ public:
     std::vector<std::pair<runtime::ProcessId, std::uint32_t>> signals;
     std::vector<runtime::ProcessId> removed;
     std::optional<std::string> create_error;
+    std::vector<std::string> paused;
+    std::vector<std::string> resumed;
+    std::map<std::string, runtime::ResourcesSpec> updated;
+    std::optional<std::string> pause_error;  // of update, too
+    runtime::ContainerStats stats_now;
     int rescans = 0;
     std::optional<std::string> rescan_error;
     std::vector<std::string> released;  // by serial

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "runtime/container.h"
@@ -44,7 +45,7 @@ public:
     }
     void wait(runtime::ProcessId id, runtime::OnResult<runtime::TaskExit> done) override {
         asked("wait", std::move(id));
-        answer(std::move(done), {.exit_status = 143});
+        answer(std::move(done), exit);
     }
     void resize(runtime::ProcessId id, runtime::WindowSize size,
                 runtime::OnResult<void> done) override {
@@ -58,7 +59,33 @@ public:
     }
     void remove(runtime::ProcessId id, runtime::OnResult<runtime::TaskExit> done) override {
         asked("remove", std::move(id));
-        answer(std::move(done), {.exit_status = 137});
+        answer(std::move(done), exit);
+    }
+    void pids(std::string id, runtime::OnResult<std::vector<runtime::TaskProcess>> done) override {
+        asked("pids", {.container = std::move(id), .exec = ""});
+        answer(std::move(done), processes);
+    }
+    void pause(std::string id, runtime::OnResult<void> done) override {
+        asked("pause", {.container = std::move(id), .exec = ""});
+        answer(std::move(done));
+    }
+    void resume(std::string id, runtime::OnResult<void> done) override {
+        asked("resume", {.container = std::move(id), .exec = ""});
+        answer(std::move(done));
+    }
+    void update(std::string id, runtime::ResourcesSpec limits,
+                runtime::OnResult<void> done) override {
+        asked("update", {.container = std::move(id), .exec = ""});
+        resources = std::move(limits);
+        answer(std::move(done));
+    }
+    void stats(std::string id, runtime::OnResult<runtime::ContainerStats> done) override {
+        asked("stats", {.container = std::move(id), .exec = ""});
+        answer(std::move(done), used);
+    }
+    void connect(std::string id, runtime::OnResult<runtime::TaskConnection> done) override {
+        asked("connect", {.container = std::move(id), .exec = ""});
+        answer(std::move(done), {.shim_pid = 5, .pid = 77});
     }
     void shutdown(bool now, runtime::OnResult<bool> done) override {
         asked("shutdown", {});
@@ -75,6 +102,10 @@ public:
     bool flag = false;  // what the method has of yes and no
 
     bool stays = false;
+    runtime::TaskExit exit{.exit_status = 143};
+    std::vector<runtime::TaskProcess> processes;
+    runtime::ResourcesSpec resources;
+    runtime::ContainerStats used;
     runtime::TaskState task;
     std::optional<std::string> error;
 

@@ -165,11 +165,57 @@ TEST_F(GuestApiTest, EveryFieldOfTheStatsArrives) {
                      .page_faults = 8,
                      .page_faults_major = 9,
                      .oom_kills = 10,
-                     .pids = 11};
+                     .pids = 11,
+                     .cpu_periods = 12,
+                     .cpu_throttled_periods = 13,
+                     .cpu_stalled_us = 14,
+                     .memory_limit_bytes = 15,
+                     .memory_peak_bytes = 16,
+                     .memory_file_bytes = 17,
+                     .memory_swap_bytes = 18,
+                     .memory_stalled_us = 19,
+                     .pids_limit = 20,
+                     .io_read_bytes = 21,
+                     .io_written_bytes = 22,
+                     .io_reads = 23,
+                     .io_writes = 24,
+                     .io_stalled_us = 25};
     EXPECT_EQ(
         answer<ContainerStats>([&](auto done) { client_.stats("web", std::move(done)); }).value(),
         service_.used);
     EXPECT_EQ(service_.process_id.container, "web");
+}
+
+TEST_F(GuestApiTest, PauseResumeAndUpdateNameTheirContainer) {
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.pause("web", std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "pause");
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.resume("web", std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "resume");
+    ResourcesSpec limits;
+    limits.pids_limit = 7;
+    ASSERT_TRUE(answer<void>([&](auto done) {
+                    client_.update("web", limits, std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.method, "update");
+    EXPECT_EQ(service_.process_id.container, "web");
+    EXPECT_EQ(service_.resources, limits);
+}
+
+TEST(Merged, WhatAChangeDoesNotNameStays) {
+    ResourcesSpec base;
+    base.memory_limit_bytes = 4096;
+    base.pids_limit = 7;
+    base.devices = {{.allow = false, .type = 'a', .major = {}, .minor = {}, .access = "rwm"}};
+    ResourcesSpec change;
+    change.pids_limit = -1;
+    ResourcesSpec both = base;
+    both.pids_limit = -1;
+    EXPECT_EQ(merged(base, change), both);
+    EXPECT_EQ(merged(base, {}), base);
+    change.devices = {{.allow = true, .type = 'c', .major = 1, .minor = 3, .access = "r"}};
+    EXPECT_EQ(merged(base, change).devices, change.devices);
 }
 
 TEST_F(GuestApiTest, AClockIsAdjustedForwardsAndBackwards) {
@@ -227,7 +273,8 @@ TEST_P(GuestApiMethod, GarbageIsInvalidArgumentAndReachesNoService) {
 
 INSTANTIATE_TEST_SUITE_P(WithARequest, GuestApiMethod,
                          testing::Values("Create", "Exec", "Start", "Signal", "Wait", "Resize",
-                                         "CloseStdin", "Delete", "Release", "Stats"),
+                                         "CloseStdin", "Delete", "Release", "Stats", "Pause",
+                                         "Resume", "Update"),
                          [](const auto& method) { return std::string(method.param); });
 
 TEST_F(GuestApiTest, AProcessWithoutArgumentsIsInvalidArgument) {

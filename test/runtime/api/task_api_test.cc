@@ -150,7 +150,7 @@ TEST_P(TaskApiState, EveryFieldComesBack) {
     EXPECT_EQ(state->bundle, "/run/web-1");
     EXPECT_EQ(state->pid, 99U);
     EXPECT_EQ(state->status, GetParam());
-    EXPECT_EQ(state->exit_status, 137U);
+    EXPECT_EQ(state->exit_status, 143U);
     EXPECT_EQ(state->terminal, Terminal::Yes);
 }
 
@@ -176,7 +176,7 @@ TEST_F(TaskApiTest, WaitAndRemoveGiveTheStatus) {
     EXPECT_EQ(answer<TaskExit>([&](auto done) { client_.remove(id_, std::move(done)); })
                   .value()
                   .exit_status,
-              137U);
+              143U);
     EXPECT_EQ(service_.method, "remove");
     EXPECT_EQ(service_.process_id, id_);
 }
@@ -200,6 +200,117 @@ TEST_F(TaskApiTest, CloseStdinAndShutdownReachTheirOwnMethods) {
     EXPECT_TRUE(service_.flag);
 }
 
+TEST_F(TaskApiTest, PidsAreThoseOfStandInsWithTheirExecs) {
+    service_.processes = {{.pid = 77, .exec = ""}, {.pid = 78, .exec = "exec-2"}};
+    EXPECT_EQ(answer<std::vector<TaskProcess>>([&](auto done) {
+                  client_.pids("web-1", std::move(done));
+              }).value(),
+              service_.processes);
+    EXPECT_EQ(service_.process_id.container, "web-1");
+}
+
+TEST_F(TaskApiTest, PauseResumeAndUpdateReachTheirOwnMethods) {
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.pause("web-1", std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "pause");
+    ASSERT_TRUE(
+        answer<void>([&](auto done) { client_.resume("web-1", std::move(done)); }).has_value());
+    EXPECT_EQ(service_.method, "resume");
+    ASSERT_TRUE(answer<void>([&](auto done) {
+                    client_.update("web-1", R"({"memory": {"limit": 4096}})", std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.method, "update");
+    EXPECT_EQ(service_.resources.memory_limit_bytes, 4096);
+    EXPECT_EQ(service_.process_id.container, "web-1");
+}
+
+TEST_F(TaskApiTest, AnUpdateThatIsNoResourcesIsRefusedWithItsPlace) {
+    const auto update = [this](const char* json) {
+        return answer<void>([&](auto done) { client_.update("web-1", json, std::move(done)); })
+            .error()
+            .message();
+    };
+    EXPECT_EQ(update(R"({"memory": {"limit": "x"}})"),
+              "resources.memory.limit: must be a whole number");
+    EXPECT_NE(update("").find("resources"), std::string::npos);
+    EXPECT_EQ(service_.method, "");
+}
+
+TEST_F(TaskApiTest, EveryFieldOfTheStatsArrives) {
+    service_.used = {.cpu_usage_us = 1,
+                     .cpu_user_us = 2,
+                     .cpu_system_us = 3,
+                     .cpu_throttled_us = 4,
+                     .memory_bytes = 5,
+                     .memory_anonymous_bytes = 6,
+                     .memory_inactive_file_bytes = 7,
+                     .page_faults = 8,
+                     .page_faults_major = 9,
+                     .oom_kills = 10,
+                     .pids = 11,
+                     .cpu_periods = 12,
+                     .cpu_throttled_periods = 13,
+                     .cpu_stalled_us = 14,
+                     .memory_limit_bytes = 15,
+                     .memory_peak_bytes = 16,
+                     .memory_file_bytes = 17,
+                     .memory_swap_bytes = 18,
+                     .memory_stalled_us = 19,
+                     .pids_limit = 0,
+                     .io_read_bytes = 21,
+                     .io_written_bytes = 22,
+                     .io_reads = 23,
+                     .io_writes = 24,
+                     .io_stalled_us = 25};
+    EXPECT_EQ(
+        answer<ContainerStats>([&](auto done) { client_.stats("web-1", std::move(done)); }).value(),
+        service_.used);
+    pb::StatsResponse response;
+    ASSERT_TRUE(response.ParseFromString(pair_.raw(kService, "Stats", "").value()));
+    EXPECT_EQ(response.stats().type_url(), "io.containerd.cgroups.v2.Metrics");
+    pb::Metrics metrics;
+    ASSERT_TRUE(metrics.ParseFromString(response.stats().value()));
+    EXPECT_EQ(metrics.pids().limit(), UINT64_MAX);
+    EXPECT_EQ(metrics.memory().usage_limit(), 15U);
+}
+
+TEST_F(TaskApiTest, VersionThreeIsServedLikeTwo) {
+    EXPECT_TRUE(pair_.raw("containerd.task.v3.Task", "Pause", "").has_value());
+    EXPECT_EQ(service_.method, "pause");
+}
+
+TEST_F(TaskApiTest, ConnectNamesShimAndStandIn) {
+    pb::ConnectResponse response;
+    ASSERT_TRUE(response.ParseFromString(pair_.raw(kService, "Connect", "").value()));
+    EXPECT_EQ(response.shim_pid(), 5U);
+    EXPECT_EQ(response.task_pid(), 77U);
+}
+
+TEST_F(TaskApiTest, ACheckpointIsRefusedWithTheReason) {
+    const auto reply = pair_.raw(kService, "Checkpoint", "");
+    ASSERT_FALSE(reply.has_value());
+    EXPECT_EQ(reply.error().code(), Code::Unsupported);
+    EXPECT_EQ(reply.error().message(), "a container in a microVM cannot be checkpointed");
+}
+
+TEST_F(TaskApiTest, AnExitsTimeAndStandInArrive) {
+    service_.exit = {.exit_status = 3, .exited_at_ns = 1'700'000'000'123'456'789, .pid = 78};
+    const auto removed =
+        answer<TaskExit>([&](auto done) { client_.remove(id_, std::move(done)); }).value();
+    EXPECT_EQ(removed.exit_status, 3U);
+    EXPECT_EQ(removed.exited_at_ns, 1'700'000'000'123'456'789);
+    EXPECT_EQ(removed.pid, 78U);
+    EXPECT_EQ(answer<TaskExit>([&](auto done) { client_.wait(id_, std::move(done)); })
+                  .value()
+                  .exited_at_ns,
+              1'700'000'000'123'456'789);
+}
+
+TEST_F(TaskApiTest, ShutdownSaysWhetherTheShimStays) {
+    service_.stays = true;
+    EXPECT_TRUE(answer<bool>([&](auto done) { client_.shutdown(false, std::move(done)); }).value());
+}
+
 TEST_F(TaskApiTest, AnErrorKeepsItsCodeAndWordsWithAValueOrWithout) {
     service_.error = "container 'web-1' does not exist";
     const auto state = answer<TaskState>([&](auto done) { client_.state(id_, std::move(done)); });
@@ -213,8 +324,8 @@ TEST_F(TaskApiTest, AnErrorKeepsItsCodeAndWordsWithAValueOrWithout) {
 }
 
 TEST_F(TaskApiTest, AnUnknownServiceOrMethodIsUnsupported) {
-    EXPECT_EQ(pair_.raw("containerd.task.v3.Task", "State", "").error().code(), Code::Unsupported);
-    EXPECT_EQ(pair_.raw(kService, "Pause", "").error().message(), "no method 'Pause'");
+    EXPECT_EQ(pair_.raw("containerd.task.v4.Task", "State", "").error().code(), Code::Unsupported);
+    EXPECT_EQ(pair_.raw(kService, "Migrate", "").error().message(), "no method 'Migrate'");
     EXPECT_EQ(service_.method, "");
 }
 
@@ -230,7 +341,8 @@ TEST_P(TaskApiMethod, GarbageIsInvalidArgumentAndReachesNoService) {
 
 INSTANTIATE_TEST_SUITE_P(Every, TaskApiMethod,
                          testing::Values("Create", "Exec", "Start", "State", "Kill", "Wait",
-                                         "ResizePty", "CloseIO", "Delete", "Shutdown"),
+                                         "ResizePty", "CloseIO", "Delete", "Shutdown", "Pids",
+                                         "Pause", "Resume", "Update", "Stats", "Connect"),
                          [](const auto& method) { return std::string(method.param); });
 
 class TaskApiDescriptor : public TaskApiTest, public testing::WithParamInterface<const char*> {};

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <chrono>
 #include <cstdint>
 #include <ostream>
 #include <string>
@@ -225,9 +226,54 @@ INSTANTIATE_TEST_SUITE_P(
                 "option '--cgroup': is not supported: a container has one cgroup"),
         Mistake({"exec", "-c", "SYS_ADMIN", "a", "ls"},
                 "option '-c': no such capability: 'SYS_ADMIN'"),
-        Mistake({"pause", "a"}, "command 'pause' is not supported"),
+        Mistake({"restore", "a"}, "command 'restore' is not supported"),
+        Mistake({"update", "--memory", "1x", "a"},
+                "option '--memory': must be a size such as 64m, or -1"),
+        Mistake({"update", "--memory", "-2", "a"},
+                "option '--memory': must be a size such as 64m, or -1"),
+        Mistake({"update", "--memory", "9000000000g", "a"},
+                "option '--memory': must be a size such as 64m, or -1"),
+        Mistake({"update", "--cpu-quota", "much", "a"},
+                "option '--cpu-quota': must be a whole number"),
+        Mistake({"update", "--l3-cache-schema", "L3:0=f", "a"},
+                "option '--l3-cache-schema': is not supported: the guest has no resctrl"),
+        Mistake({"events", "--interval", "5h", "a"},
+                "option '--interval': must be a time such as 5s or 500ms"),
+        Mistake({"pause"}, "no container id given"),
         Mistake({"list", "a"}, "unexpected argument 'a'"),
         Mistake({"list", "-f", "xml"}, "option '-f': must be table or json")));
+
+TEST(CommandLine, UpdateTakesRuncsUnits) {
+    const ResourceOptions some =
+        parsed({"update", "--memory", "64m", "--memory-swap=-1", "--memory-reservation", "2MiB",
+                "--cpu-quota", "-1", "--pids-limit", "7", "--cpuset-cpus", "0-1", "web"})
+            .resources;
+    EXPECT_EQ(some.memory, 64 << 20);
+    EXPECT_EQ(some.memory_swap, -1);
+    EXPECT_EQ(some.memory_reservation, 2 << 20);
+    EXPECT_EQ(some.cpu_quota, -1);
+    EXPECT_EQ(some.pids, 7);
+    EXPECT_EQ(some.cpus, "0-1");
+    EXPECT_FALSE(some.cpu_period.has_value());
+    EXPECT_EQ(parsed({"update", "--memory", "1024", "web"}).resources.memory, 1024);
+    EXPECT_EQ(parsed({"update", "--memory", "7b", "web"}).resources.memory, 7);
+    EXPECT_EQ(parsed({"update", "--resources=-", "web"}).resources.file, "-");
+}
+
+TEST(CommandLine, OptionsBehindTheContainerArePss) {
+    const Command command = parsed({"ps", "-f", "json", "web", "-o", "pid,comm"});
+    EXPECT_EQ(command.id, "web");
+    EXPECT_EQ(command.list_format, Format::Json);
+    EXPECT_EQ(command.args, (Arguments{"-o", "pid,comm"}));
+}
+
+TEST(CommandLine, EventsHaveAnInterval) {
+    using std::chrono::milliseconds;
+    EXPECT_EQ(parsed({"events", "web"}).interval, milliseconds(5000));
+    EXPECT_EQ(parsed({"events", "--interval", "2s", "web"}).interval, milliseconds(2000));
+    EXPECT_EQ(parsed({"events", "--interval=20ms", "web"}).interval, milliseconds(20));
+    EXPECT_TRUE(parsed({"events", "--stats", "web"}).stats);
+}
 
 TEST(CommandLine, AMistakeAfterTheVerbKeepsTheVerb) {
     Command command;
@@ -238,7 +284,8 @@ TEST(CommandLine, AMistakeAfterTheVerbKeepsTheVerb) {
 TEST(HelpText, IsGolden) {
     std::string all = help_text(Verb::None);
     for (const Verb verb : {Verb::Run, Verb::Create, Verb::Start, Verb::Exec, Verb::Kill,
-                            Verb::Delete, Verb::State, Verb::List, Verb::Spec, Verb::Features}) {
+                            Verb::Delete, Verb::State, Verb::List, Verb::Pause, Verb::Resume,
+                            Verb::Ps, Verb::Update, Verb::Events, Verb::Spec, Verb::Features}) {
         all += "\n" + help_text(verb);
     }
     test::expect_golden("runtime/help.txt", all);

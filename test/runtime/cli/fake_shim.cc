@@ -167,6 +167,42 @@ public:
         done(exit);
     }
 
+    void pids(std::string /*container*/, OnResult<std::vector<TaskProcess>> done) override {
+        std::vector<TaskProcess> processes;
+        for (const auto& [exec, task] : tasks_) {
+            if (task.io.proxy_pid != 0) {
+                processes.push_back({.pid = task.io.proxy_pid, .exec = exec});
+            }
+        }
+        done(std::move(processes));
+    }
+
+    void pause(std::string container, OnResult<void> done) override {
+        kill({.container = std::move(container), .exec = ""}, SIGSTOP, true, std::move(done));
+    }
+
+    void resume(std::string container, OnResult<void> done) override {
+        kill({.container = std::move(container), .exec = ""}, SIGCONT, true, std::move(done));
+    }
+
+    void update(std::string /*container*/, ResourcesSpec resources, OnResult<void> done) override {
+        std::error_code ignored;
+        std::filesystem::create_directory_symlink(
+            std::to_string(resources.memory_limit_bytes.value_or(0)) + " " +
+                std::to_string(resources.cpu_quota_us.value_or(0)) + " " +
+                std::to_string(resources.pids_limit.value_or(0)),
+            directory() + "/limits", ignored);
+        done({});
+    }
+
+    void stats(std::string /*container*/, OnResult<ContainerStats> done) override {
+        done(ContainerStats{.cpu_usage_us = 300, .memory_bytes = 4096, .pids = 2});
+    }
+
+    void connect(std::string /*container*/, OnResult<TaskConnection> done) override {
+        done(TaskConnection());
+    }
+
     void shutdown(bool /*now*/, OnResult<bool> done) override {
         std::error_code ignored;
         if (made_) {

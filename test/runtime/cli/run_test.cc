@@ -13,6 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -640,6 +641,70 @@ TEST_F(PepitaRun, ListPrintsATable) {
     EXPECT_TRUE(second.contains("  created  "));
     EXPECT_EQ(perform({"delete", "-f", "a"}).status, 0U);
     EXPECT_EQ(perform({"delete", "bb"}).status, 0U);
+}
+
+TEST_F(PepitaRun, PsPrintsStandInsAlone) {
+    bundle("sleep 1000");
+    ASSERT_EQ(status_of({"run", "--detach", "--pid-file", pid_file(), "web"}), 0U);
+    const std::string pid = std::to_string(pid_in_file());
+    EXPECT_EQ(perform({"ps", "-f", "json", "web"}).out, "[" + pid + "]\n");
+    const Outcome table = perform({"ps", "web", "-o", "pid=PID,comm"});
+    EXPECT_EQ(table.status, 0U) << table.err;
+    EXPECT_EQ(std::ranges::count(table.out, '\n'), 2) << table.out;
+    EXPECT_NE(table.out.find(pid), std::string::npos) << table.out;
+    const Outcome other = perform({"ps", "web", "-o", "comm"});
+    EXPECT_EQ(other.status, 1U);
+    EXPECT_EQ(other.err, "pepita-run: ps 'web': ps prints no column 'PID' with these options\n");
+    EXPECT_EQ(perform({"delete", "--force", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, UpdateTakesOptionsAFileOrStandardInput) {
+    bundle("sleep 1000");
+    ASSERT_EQ(status_of({"run", "--detach", "web"}), 0U);
+    const auto limits = [this] {
+        return std::filesystem::is_symlink(path_ / "root/web/limits")
+                   ? std::filesystem::read_symlink(path_ / "root/web/limits").string()
+                   : "none";
+    };
+    const auto forget = [this] { std::filesystem::remove(path_ / "root/web/limits"); };
+    EXPECT_EQ(perform({"update", "--memory", "1k", "--cpu-quota", "5", "web"}).status, 0U);
+    EXPECT_EQ(limits(), "1024 5 0");
+    forget();
+    EXPECT_EQ(perform({"update", "--resources=-", "web"}, R"({"pids": {"limit": 9}})").status, 0U);
+    EXPECT_EQ(limits(), "0 0 9");
+    forget();
+    std::ofstream(path_ / "limits.json") << R"({"memory": {"limit": 4096}})";
+    EXPECT_EQ(perform({"update", "-r", (path_ / "limits.json").string(), "web"}).status, 0U);
+    EXPECT_EQ(limits(), "4096 0 0");
+    const Outcome wrong = perform({"update", "-r", "-", "web"}, "{");
+    EXPECT_EQ(wrong.status, 1U);
+    EXPECT_NE(wrong.err.find("resources: "), std::string::npos) << wrong.err;
+    EXPECT_EQ(perform({"delete", "--force", "web"}).status, 0U);
+}
+
+TEST_F(PepitaRun, EventsPrintWhatWasUsed) {
+    bundle("sleep 1000");
+    ASSERT_EQ(status_of({"run", "--detach", "web"}), 0U);
+    const Outcome once = perform({"events", "--stats", "web"});
+    EXPECT_EQ(once.status, 0U) << once.err;
+    EXPECT_TRUE(once.out.starts_with(
+        R"({"type":"stats","id":"web","data":{"cpu":{"usage":{"total":300000,)"))
+        << once.out;
+    Running again = begin({"events", "--interval", "10ms", "web"});
+    EXPECT_NE(read_text(again.out, "\n").find(R"("type":"stats")"), std::string::npos);
+    EXPECT_EQ(perform({"delete", "--force", "web"}).status, 0U);
+    EXPECT_EQ(end(again).status, 0U);
+}
+
+TEST_F(PepitaRun, PauseAndResumeStopAndContinue) {
+    bundle("i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done");
+    ASSERT_EQ(status_of({"run", "--detach", "web"}), 0U);
+    EXPECT_EQ(perform({"pause", "web"}).status, 0U);
+    EXPECT_EQ(perform({"resume", "web"}).status, 0U);
+    const Outcome missing = perform({"pause", "none"});
+    EXPECT_EQ(missing.status, 1U);
+    EXPECT_EQ(missing.err, "pepita-run: pause 'none': container 'none' does not exist\n");
+    EXPECT_EQ(perform({"delete", "--force", "web"}).status, 0U);
 }
 
 }  // namespace

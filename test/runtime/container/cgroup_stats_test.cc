@@ -45,6 +45,36 @@ TEST_F(CgroupStatsTest, EachNumberComesFromItsLine) {
                                                               .pids = 4}));
 }
 
+TEST_F(CgroupStatsTest, LimitsPeaksAndWaitingAreRead) {
+    write("cpu.stat", "nr_periods 9\nnr_throttled 4\n");
+    write("cpu.pressure",
+          "some avg10=0.50 avg60=0.00 avg300=0.00 total=12\n"
+          "full avg10=0.00 avg60=0.00 avg300=0.00 total=99\n");
+    write("memory.max", "4096\n");
+    write("memory.peak", "5000\n");
+    write("memory.stat", "file 8\nfile_mapped 1\n");
+    write("memory.swap.current", "16\n");
+    write("memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=13\n");
+    write("pids.max", "max\n");
+    write("io.stat",
+          "253:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=9 dios=9\n"
+          "253:16 rbytes=10 wbytes=20 rios=30 wios=40 dbytes=9 dios=9\n");
+    write("io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=14\n");
+    EXPECT_EQ(read_stats(directory_).value(), (ContainerStats{.cpu_periods = 9,
+                                                              .cpu_throttled_periods = 4,
+                                                              .cpu_stalled_us = 12,
+                                                              .memory_limit_bytes = 4096,
+                                                              .memory_peak_bytes = 5000,
+                                                              .memory_file_bytes = 8,
+                                                              .memory_swap_bytes = 16,
+                                                              .memory_stalled_us = 13,
+                                                              .io_read_bytes = 11,
+                                                              .io_written_bytes = 22,
+                                                              .io_reads = 33,
+                                                              .io_writes = 44,
+                                                              .io_stalled_us = 14}));
+}
+
 TEST_F(CgroupStatsTest, AMissingControllerCountsAsZero) {
     write("cpu.stat", "usage_usec 300\n");
     EXPECT_EQ(read_stats(directory_).value(), (ContainerStats{.cpu_usage_us = 300}));
