@@ -15,6 +15,7 @@
 #include "runtime/pod_role.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/microvm.h"
 #include "shim/process.h"
 
@@ -63,9 +64,38 @@ Result<std::shared_ptr<Process>> Container::open_process(const ProcessId& id, ru
                      callbacks_.on_change();
                  }
              },
+         .on_event =
+             [this, exec = id.exec](runtime::TaskEvent::Kind kind) {
+                 tell(kind, exec);
+                 if (kind == runtime::TaskEvent::Kind::Exit) {
+                     look_for_oom();
+                 }
+             },
          .on_resize =
              [this, exec = id.exec](runtime::WindowSize size) { resize(exec, size, log_failure); },
          .on_signal = [this, id](std::uint32_t signal) { callbacks_.on_signal(id, signal); }});
+}
+
+void Container::tell(runtime::TaskEvent::Kind kind, const std::string& exec) {
+    if (Result<runtime::TaskState> task = state(exec)) {
+        callbacks_.on_event(
+            {.kind = kind, .process = {.container = id(), .exec = exec}, .task = *std::move(task)});
+    }
+}
+
+// The guest counts them, and tells nobody.
+void Container::look_for_oom() {
+    if (microvm_ == nullptr || !is_in_guest_) {
+        return;
+    }
+    microvm_->guest().stats(
+        id(), [weak = weak_from_this()](const Result<runtime::ContainerStats>& stats) {
+            const auto self = weak.lock();
+            if (self && stats && stats->oom_kills > self->oom_kills_) {
+                self->oom_kills_ = stats->oom_kills;
+                self->tell(runtime::TaskEvent::Kind::Oom, "");
+            }
+        });
 }
 
 TaskStatus Container::status() const { return status_of(own()); }
@@ -205,6 +235,9 @@ void Container::exec(runtime::TaskExec request, OnResult<void> done) {
     auto finish = [weak = weak_from_this(), exec = request.id.exec,
                    done = std::move(done)](Result<void> made) mutable {
         const auto self = weak.lock();
+        if (self && made) {
+            self->tell(runtime::TaskEvent::Kind::Create, exec);
+        }
         if (self && !made && self->processes_.erase(exec) != 0 && self->microvm_ != nullptr) {
             self->microvm_->guest().remove({.container = self->id(), .exec = exec},
                                            [](const Result<void>& /*nothing of it is there*/) {});
@@ -282,6 +315,7 @@ void Container::pause(OnResult<void> done) {
             if (const auto self = weak.lock(); self && paused) {
                 self->is_paused_ = true;
                 self->callbacks_.on_change();
+                self->tell(runtime::TaskEvent::Kind::Paused, "");
             }
             done(std::move(paused));
         });
@@ -300,6 +334,7 @@ void Container::resume(OnResult<void> done) {
             if (const auto self = weak.lock(); self && resumed) {
                 self->is_paused_ = false;
                 self->callbacks_.on_change();
+                self->tell(runtime::TaskEvent::Kind::Resumed, "");
             }
             done(std::move(resumed));
         });

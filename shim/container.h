@@ -12,6 +12,7 @@
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/microvm.h"
 #include "shim/process.h"
 
@@ -29,6 +30,7 @@ public:
         std::move_only_function<void()> on_change;  // of its own process's status
         /// To be sent to one of its processes, or SIGKILL because its stand-in was killed.
         std::move_only_function<void(const runtime::ProcessId&, std::uint32_t signal)> on_signal;
+        std::move_only_function<void(const runtime::TaskEvent&)> on_event;
     };
 
     /// Opens the client's ends of its own process.
@@ -58,6 +60,9 @@ public:
     void leave(runtime::OnResult<void> done);
     /// The microVM has ended: all its processes are stopped.
     void lose(const std::string& reason);
+
+    /// Tells of one of its processes, or of itself.
+    void tell(runtime::TaskEvent::Kind kind, const std::string& exec);
 
     // The task API for its processes, by exec id; "" is its own.
     void start(const std::string& exec, runtime::OnResult<runtime::TaskStarted> done);
@@ -92,6 +97,7 @@ private:
     Result<void> check_in_guest() const;
     bool make_room();
     Result<runtime::TaskStarted> start_as_pod();
+    void look_for_oom();
 
     EventLoop& loop_;
     runtime::Bundle bundle_;
@@ -102,6 +108,7 @@ private:
     bool is_creating_ = true;
     bool is_in_guest_ = false;
     bool is_paused_ = false;
+    std::uint64_t oom_kills_ = 0;  // that were told of
     std::map<std::string, std::shared_ptr<Process>> processes_;
 };
 

@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -26,8 +30,10 @@
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/rpc/on_result.h"
+#include "runtime/sandbox_api.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/clock.h"
 #include "shim/container.h"
 #include "shim/guest_clock.h"
@@ -39,6 +45,7 @@
 namespace pepita::shim {
 namespace {
 
+using runtime::ContainerStats;
 using runtime::OnResult;
 using runtime::ProcessId;
 using runtime::TaskStatus;
@@ -61,11 +68,27 @@ runtime::ContainerStatus to_container_status(TaskStatus status) {
     std::unreachable();
 }
 
+std::int64_t now_ns() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+/// Each of its members is a number.
+void add(ContainerStats& sum, const ContainerStats& part) {
+    using Numbers = std::array<std::uint64_t, sizeof(ContainerStats) / sizeof(std::uint64_t)>;
+    auto numbers = std::bit_cast<Numbers>(sum);
+    const auto more = std::bit_cast<Numbers>(part);
+    std::ranges::transform(numbers, more, numbers.begin(), std::plus());
+    sum = std::bit_cast<ContainerStats>(numbers);
+}
+
 void log_failure(const Result<void>& result) {
     if (!result) {
         log::warn("a signal is lost", {{"error", result.error().message()}});
     }
 }
+
+Error copy_of(const Error& error) { return {error.code(), error.message()}; }
 
 RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec) {
     RootSource root{.path = bundle.root_path, .scratch = {}};
@@ -193,7 +216,8 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
         loop_, std::move(bundle), std::move(request.io),
         {.on_change = [this, id = request.id] { on_change(id); },
          .on_signal = [this](const ProcessId& id,
-                             std::uint32_t signal) { kill(id, signal, false, log_failure); }}));
+                             std::uint32_t signal) { kill(id, signal, false, log_failure); },
+         .on_event = [this](const runtime::TaskEvent& event) { callbacks_.on_event(event); }}));
     if (!entry.container->is_pod()) {
         entry.root = root_of(entry.container->bundle(), spec_);
     }
@@ -279,6 +303,7 @@ void Pod::end_create(const std::string& id, Result<void> created) {
     Entry& entry = found->second;
     if (created && !entry.failure) {
         write_state(id);
+        entry.container->tell(runtime::TaskEvent::Kind::Create, "");
         const std::uint32_t pid = entry.container->proxy_pid();
         if (OnResult<std::uint32_t> done = std::exchange(entry.on_created, nullptr)) {
             done(pid);
@@ -353,6 +378,9 @@ void Pod::forget(const std::string& id) {
     Entry entry = std::move(found->second);
     entries_.erase(found);
     const runtime::TaskExit exit = entry.container->exit();
+    if (entry.on_removed) {
+        entry.container->tell(runtime::TaskEvent::Kind::Delete, "");
+    }
     if (!entry.own_directory) {
         directory_->remove_state();
     }
@@ -382,6 +410,7 @@ void Pod::answer_gone(Entry entry, const runtime::TaskExit& exit) {
 
 void Pod::on_down(const std::string& reason) {
     log::info("the microVM ended", {{"pod", spec_.name}, {"reason", reason}});
+    exited_at_ns_ = now_ns();
     deadline_.reset();
     guest_clock_.reset();
     // Not in the microVM's own call.
@@ -408,6 +437,7 @@ void Pod::on_down(const std::string& reason) {
         return finish_end();
     }
     phase_ = Phase::Down;
+    answer_sandbox_waiters();
     for (const std::string& id : leaving) {
         forget(id);
     }
@@ -422,7 +452,7 @@ void Pod::on_change(const std::string& id) {
     if (found != entries_.end() && phase_ == Phase::Live && found->second.container->is_pod() &&
         found->second.container->status() == TaskStatus::Stopped) {
         phase_ = Phase::Stopping;
-        shut_down();
+        shut_down(kPowerOffDeadline);
     }
 }
 
@@ -434,12 +464,12 @@ void Pod::end_pod() {
     if (!microvm_) {
         return finish_end();
     }
-    shut_down();
+    shut_down(kPowerOffDeadline);
 }
 
-void Pod::shut_down() {
-    deadline_ =
-        clock_.after(kPowerOffDeadline, [this] { microvm_->kill("the guest did not power off"); });
+void Pod::shut_down(std::chrono::milliseconds patience) {
+    was_stopped_ = true;
+    deadline_ = clock_.after(patience, [this] { microvm_->kill("the guest did not power off"); });
     microvm_->shut_down();
 }
 
@@ -453,6 +483,9 @@ void Pod::finish_end() {
         is_ending_ = is_ending_ || entry.failure.has_value();
         if (entry.container) {
             exits[id] = entry.container->exit();
+            if (entry.on_removed) {
+                entry.container->tell(runtime::TaskEvent::Kind::Delete, "");
+            }
         }
         discard(std::move(entry.container));
         entry.listener.reset();
@@ -467,6 +500,7 @@ void Pod::finish_end() {
     for (OnResult<void>& done : std::exchange(on_ended_, {})) {
         done({});
     }
+    answer_sandbox_waiters();
     loop_.post([this] { callbacks_.on_over(); });
 }
 
@@ -627,6 +661,113 @@ void Pod::shutdown(bool now, OnResult<bool> done) {
     }
     done(!is_over());
     loop_.post([this] { callbacks_.on_over(); });
+}
+
+void Pod::create_sandbox(runtime::PodSpec spec, OnResult<void> done) {
+    if (phase_ != Phase::Empty) {
+        return done(Error(Code::AlreadyExists, "this shim has a pod already"));
+    }
+    created_at_ns_ = now_ns();
+    begin(std::move(spec), [this](Result<void> begun) {
+        sandbox_begun_.emplace(std::move(begun));
+        answer_sandbox_start();
+    });
+    // Only a pod that cannot begin is known by now.
+    if (sandbox_begun_ && !*sandbox_begun_) {
+        return done(copy_of(sandbox_begun_->error()));
+    }
+    done({});
+}
+
+void Pod::start_sandbox(OnResult<runtime::SandboxStarted> done) {
+    if (created_at_ns_ == 0) {
+        return done(Error(Code::FailedPrecondition, "there is no pod"));
+    }
+    on_sandbox_started_.push_back(std::move(done));
+    answer_sandbox_start();
+}
+
+void Pod::answer_sandbox_start() {
+    if (!sandbox_begun_) {
+        return;
+    }
+    for (auto& done : std::exchange(on_sandbox_started_, {})) {
+        if (*sandbox_begun_) {
+            done(runtime::SandboxStarted{.pid = static_cast<std::uint32_t>(::getpid()),
+                                         .created_at_ns = created_at_ns_});
+        } else {
+            done(copy_of(sandbox_begun_->error()));
+        }
+    }
+}
+
+void Pod::stop_sandbox(std::chrono::seconds patience, OnResult<void> done) {
+    const bool runs = phase_ == Phase::Booting || phase_ == Phase::Live;
+    if (!runs && phase_ != Phase::Stopping && phase_ != Phase::Ending) {
+        return done({});
+    }
+    on_sandbox_down_.push_back(
+        [done = std::move(done)](const Result<runtime::TaskExit>&) mutable { done({}); });
+    if (runs) {
+        phase_ = Phase::Stopping;
+        shut_down(patience.count() == 0 ? kPowerOffDeadline : patience);
+    }
+}
+
+void Pod::wait_sandbox(OnResult<runtime::TaskExit> done) {
+    on_sandbox_down_.push_back(std::move(done));
+    answer_sandbox_waiters();
+}
+
+void Pod::answer_sandbox_waiters() {
+    if (phase_ != Phase::Down && phase_ != Phase::Ended) {
+        return;
+    }
+    constexpr std::uint32_t lost = 255;
+    for (auto& done : std::exchange(on_sandbox_down_, {})) {
+        done(runtime::TaskExit{
+            .exit_status = was_stopped_ ? 0 : lost, .exited_at_ns = exited_at_ns_, .pid = 0});
+    }
+}
+
+void Pod::sandbox_status(OnResult<runtime::SandboxStatus> done) {
+    done(
+        runtime::SandboxStatus{.pid = static_cast<std::uint32_t>(::getpid()),
+                               .is_ready = phase_ == Phase::Live,
+                               .created_at_ns = created_at_ns_,
+                               .exited_at_ns = exited_at_ns_,
+                               .info = {{"isolation", std::string(to_string(isolation_.isolation))},
+                                        {"isolationReason", isolation_.reason}}});
+}
+
+void Pod::shutdown_sandbox(OnResult<void> done) {
+    shutdown(true, [done = std::move(done)](const Result<bool>&) mutable { done({}); });
+}
+
+void Pod::sandbox_stats(OnResult<ContainerStats> done) {
+    struct Sum {
+        ContainerStats stats;
+        std::size_t left = 1;  // this function's own, so that nothing ends before all are asked
+        OnResult<ContainerStats> done;
+        void end_one() {
+            if (--left == 0) {
+                done(stats);
+            }
+        }
+    };
+    auto sum = std::make_shared<Sum>();  // shared by the answers
+    sum->done = std::move(done);
+    for (const auto& [id, entry] : entries_) {
+        ++sum->left;
+        // One that has none, because it is on its way in or out, adds nothing.
+        entry.container->stats([sum](const Result<ContainerStats>& stats) {
+            if (stats) {
+                add(sum->stats, *stats);
+            }
+            sum->end_one();
+        });
+    }
+    sum->end_one();
 }
 
 /// The state of a container as far as its pod knows it.

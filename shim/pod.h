@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -16,8 +17,10 @@
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/on_result.h"
+#include "runtime/sandbox_api.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/clock.h"
 #include "shim/container.h"
 #include "shim/guest_clock.h"
@@ -32,7 +35,7 @@ namespace pepita::shim {
 /// It begins with begin(), or with the first create() that describes a pod; it ends when it is shut
 /// down, or as PodSpec::end says. The states and who changes them: README.md. Thread: that of
 /// `loop`.
-class Pod : public runtime::TaskService {
+class Pod : public runtime::TaskService, public runtime::SandboxService {
 public:
     using StartMicrovm = std::move_only_function<Result<std::unique_ptr<Microvm>>(
         EventLoop&, const MicrovmConfig&, Microvm::Callbacks)>;
@@ -40,6 +43,7 @@ public:
         std::move_only_function<void(const runtime::PodSpec&)> on_begin;  // it is valid
         std::move_only_function<void(Fd)> on_client;  // one more, on <root>/<id>/shim.sock
         std::move_only_function<void()> on_over;      // is_over() or is_useless() became true
+        std::move_only_function<void(const runtime::TaskEvent&)> on_event;
     };
     Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks);
     Pod(const Pod&) = delete;
@@ -81,6 +85,15 @@ public:
     void connect(std::string container, runtime::OnResult<runtime::TaskConnection> done) override;
     void shutdown(bool now, runtime::OnResult<bool> done) override;
 
+    void create_sandbox(runtime::PodSpec spec, runtime::OnResult<void> done) override;
+    void start_sandbox(runtime::OnResult<runtime::SandboxStarted> done) override;
+    void stop_sandbox(std::chrono::seconds patience, runtime::OnResult<void> done) override;
+    void wait_sandbox(runtime::OnResult<runtime::TaskExit> done) override;
+    void sandbox_status(runtime::OnResult<runtime::SandboxStatus> done) override;
+    void shutdown_sandbox(runtime::OnResult<void> done) override;
+    void sandbox_stats(runtime::OnResult<runtime::ContainerStats> done) override;
+    const std::string& sandbox_id() const override { return spec_.name; }
+
 private:
     /// Live: the guest answers. Stopping: it was asked to power off, for its containers' end is the
     /// pod's. Down: the microVM has ended, and its containers are stopped but not deleted.
@@ -108,7 +121,9 @@ private:
     void on_up();
     void on_down(const std::string& reason);
     void on_change(const std::string& id);
-    void shut_down();
+    void shut_down(std::chrono::milliseconds patience);
+    void answer_sandbox_start();
+    void answer_sandbox_waiters();
     void end_pod();
     void finish_end();
 
@@ -148,6 +163,12 @@ private:
     std::unique_ptr<Clock::Deadline> deadline_;  // of the boot, then of the end
     std::map<std::string, Entry> entries_;
     std::string booted_with_;  // the container whose root the machine was started with
+    std::int64_t created_at_ns_ = 0;
+    std::int64_t exited_at_ns_ = 0;
+    std::optional<Result<void>> sandbox_begun_;  // how the guest of create_sandbox() came up
+    std::vector<runtime::OnResult<runtime::SandboxStarted>> on_sandbox_started_;
+    std::vector<runtime::OnResult<runtime::TaskExit>> on_sandbox_down_;
+    bool was_stopped_ = false;
     runtime::OnResult<void> on_begun_;
     std::vector<runtime::OnResult<void>> on_ended_;
 };

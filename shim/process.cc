@@ -14,6 +14,7 @@
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/microvm.h"
 #include "shim/process_io.h"
 
@@ -76,14 +77,15 @@ void Process::start(Microvm& microvm, OnResult<runtime::TaskStarted> done) {
     if (status_ != TaskStatus::Created) {
         return done(Error(Code::FailedPrecondition, "it was started before"));
     }
+    is_starting_ = true;
     microvm.guest().start(id_, [weak = weak_from_this(), done = std::move(done)](
                                    const Result<runtime::Started>& started) mutable {
+        const auto self = weak.lock();
+        if (self) {
+            self->on_started(started && started->exec_errno == 0);
+        }
         if (!started) {
             return done(Error(started.error().code(), started.error().message()));
-        }
-        const auto self = weak.lock();
-        if (self && started->exec_errno == 0 && self->status_ == TaskStatus::Created) {
-            self->status_ = TaskStatus::Running;
         }
         done(runtime::TaskStarted{.pid = self ? self->proxy_pid_ : 0,
                                   .exec_errno = started->exec_errno});
@@ -101,12 +103,27 @@ void Process::describe(runtime::TaskState& state) const {
     state.err = paths_.err;
 }
 
+void Process::on_started(bool runs) {
+    is_starting_ = false;
+    if (runs && status_ == TaskStatus::Created) {
+        status_ = TaskStatus::Running;
+    }
+    if (runs) {
+        callbacks_.on_event(runtime::TaskEvent::Kind::Start);
+    }
+    if (status_ == TaskStatus::Stopped) {
+        tell_exit();
+    }
+}
+
+void Process::tell_exit() { callbacks_.on_event(runtime::TaskEvent::Kind::Exit); }
+
 Result<void> Process::start_alone() {
     if (status_ != TaskStatus::Created) {
         return Error(Code::FailedPrecondition, "it was started before");
     }
     TRY(io_->attach({}, {}, {}));
-    status_ = TaskStatus::Running;
+    on_started(true);
     return {};
 }
 
@@ -139,6 +156,9 @@ void Process::stop(std::uint32_t status, const std::string& failure) {
     failure_ = failure;
     io_->exited(status);
     callbacks_.on_stopped();
+    if (!is_starting_) {
+        tell_exit();
+    }
     answer_waiters();
 }
 

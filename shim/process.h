@@ -11,6 +11,7 @@
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/microvm.h"
 #include "shim/process_io.h"
 
@@ -25,6 +26,8 @@ class Process : public std::enable_shared_from_this<Process> {
 public:
     struct Callbacks {
         std::move_only_function<void()> on_stopped;  // once
+        /// Start and Exit, in this order.
+        std::move_only_function<void(runtime::TaskEvent::Kind)> on_event;
         std::move_only_function<void(runtime::WindowSize)> on_resize;
         std::move_only_function<void(std::uint32_t signal)> on_signal;  // of the host's process
     };
@@ -67,6 +70,8 @@ private:
     Process(runtime::ProcessId id, const runtime::TaskIo& io, Callbacks callbacks);
     void stop(std::uint32_t status, const std::string& failure);
     void answer_waiters();
+    void on_started(bool runs);
+    void tell_exit();
 
     runtime::ProcessId id_;
     runtime::Terminal terminal_;
@@ -80,7 +85,8 @@ private:
     runtime::TaskStatus status_ = runtime::TaskStatus::Created;
     std::uint32_t exit_status_ = 0;
     std::int64_t exited_at_ns_ = 0;
-    std::string failure_;  // why exit_status_ is none of the program's own
+    bool is_starting_ = false;  // an exit is not told before the start
+    std::string failure_;       // why exit_status_ is none of the program's own
     std::unique_ptr<ProcessIo> io_;
     std::vector<runtime::OnResult<runtime::TaskExit>> waiters_;
 };

@@ -57,7 +57,10 @@ std::vector<std::string> places() {
 std::vector<std::string> environment_copy() {
     std::vector<std::string> out;
     for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
-        out.emplace_back(*entry);
+        // Who calls us in a shim's stead tells of events itself.
+        if (!std::string_view(*entry).starts_with("TTRPC_ADDRESS=")) {
+            out.emplace_back(*entry);
+        }
     }
     return out;
 }

@@ -17,9 +17,10 @@
 // descriptors come along, the rest is the payload.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     namespace runtime = pepita::runtime;
-    static const std::array<std::string, 11> kMethods{"Create",  "Exec",   "Start",   "State",
-                                                      "Kill",    "Wait",   "Delete",  "ResizePty",
-                                                      "CloseIO", "Nobody", "Shutdown"};
+    static const std::array<std::string, 18> kMethods{
+        "Create", "Exec",      "Start",   "State",  "Kill",     "Wait",
+        "Delete", "ResizePty", "CloseIO", "Nobody", "Shutdown", "Pids",
+        "Pause",  "Resume",    "Update",  "Stats",  "Connect",  "Checkpoint"};
     if (size == 0) {
         return 0;
     }

@@ -93,6 +93,35 @@ class Pods(support.NodeTest):
         self.assertEqual(self.ids(), ["pod"])
         self.call("delete", "-f", "pod", expect=0)
 
+    def test_what_is_paused_stands_still_and_what_it_uses_is_told(self):
+        self.started(["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /count; done"], name="one", root=self.files)
+
+        def count():
+            return int(self.call("exec", "one", "cat", "/count", expect=0).stdout or 0)
+        support.wait_until(lambda: self.call("exec", "one", "cat", "/count").returncode == 0, "the count")
+        self.call("pause", "one", expect=0)
+        self.assertEqual(self.state("one")["status"], "paused")
+        self.refused("exec", "one", "true", status=125, words=["container is paused"])
+        self.refused("pause", "one", words=["container is paused"])
+        used = [json.loads(self.call("events", "--stats", "one", expect=0).stdout)["data"]["cpu"]["usage"]["total"]
+                for _ in range(2)]
+        self.assertEqual(used[0], used[1])
+        self.call("resume", "one", expect=0)
+        before = count()
+        support.wait_until(lambda: count() != before, "the count after the pause")
+        self.assertEqual(json.loads(self.call("ps", "-f", "json", "one", expect=0).stdout),
+                         [self.state("one")["pid"]])
+        self.call("update", "--memory", "64m", "--pids-limit", "40", "one", expect=0)
+        self.call("update", "--resources=-", "one", stdin=b'{"cpu": {"shares": 512}}', expect=0)
+        stats = json.loads(self.call("events", "--stats", "one", expect=0).stdout)["data"]
+        self.assertEqual(stats["memory"]["usage"]["limit"], 64 << 20)
+        self.assertEqual(stats["pids"]["limit"], 40)
+        self.assertGreater(stats["memory"]["usage"]["usage"], 0)
+        self.call("pause", "one", expect=0)
+        self.call("kill", "one", "KILL", expect=0)
+        support.wait_until(lambda: self.state("one")["status"] == "stopped", "the end of what was paused")
+        self.call("delete", "one", expect=0)
+
     def test_many_come_and_go_in_random_order(self):
         self.pod()
         order = random.Random(3)

@@ -35,7 +35,9 @@ protected:
         container_ = *Container::create(
             *loop_, std::move(bundle), {},
             {.on_change = [this] { ++changes_; },
-             .on_signal = [](const runtime::ProcessId& /*id*/, std::uint32_t /*signal*/) {}});
+             .on_signal = [](const runtime::ProcessId& /*id*/, std::uint32_t /*signal*/) {},
+             .on_event =
+                 [this](const runtime::TaskEvent& event) { events_.push_back(event.kind); }});
         microvm_ = std::make_unique<test::FakeMicrovm>(machine_);
     }
     void TearDown() override {
@@ -73,6 +75,7 @@ protected:
     }
 
     std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+    std::vector<runtime::TaskEvent::Kind> events_;
     test::FakeMachine machine_{*loop_};
     std::unique_ptr<Microvm> microvm_;
     std::shared_ptr<Container> container_;

@@ -119,6 +119,26 @@ protected:
     Answer<void> resume(const std::string& id) {
         return ask<void>([&](auto done) { pod_->resume(id, std::move(done)); });
     }
+    Answer<void> create_sandbox() {
+        spec_.end = runtime::PodEnd::WhenStopped;
+        return ask<void>([&](auto done) { pod_->create_sandbox(spec_, std::move(done)); });
+    }
+    Answer<runtime::SandboxStarted> start_sandbox() {
+        return ask<runtime::SandboxStarted>(
+            [&](auto done) { pod_->start_sandbox(std::move(done)); });
+    }
+    Answer<void> stop_sandbox(seconds patience = seconds(0)) {
+        return ask<void>([&](auto done) { pod_->stop_sandbox(patience, std::move(done)); });
+    }
+    Answer<runtime::TaskExit> wait_sandbox() {
+        return ask<runtime::TaskExit>([&](auto done) { pod_->wait_sandbox(std::move(done)); });
+    }
+    bool is_ready() {
+        return ask<runtime::SandboxStatus>(
+                   [&](auto done) { pod_->sandbox_status(std::move(done)); })
+            ->value()
+            ->is_ready;
+    }
     Answer<bool> shut_down() {
         return ask<bool>([&](auto done) { pod_->shutdown(true, std::move(done)); });
     }
@@ -169,11 +189,14 @@ protected:
     test::FakeClock clock_;
     test::FakeMachine machine_{*loop_};
     int over_ = 0;
-    std::unique_ptr<Pod> pod_ =
-        std::make_unique<Pod>(*loop_, clock_, test::FakeMicrovm::starter(machine_),
-                              Pod::Callbacks{.on_begin = [](const runtime::PodSpec& /*spec*/) {},
-                                             .on_client = [](Fd /*client*/) {},
-                                             .on_over = [this] { ++over_; }});
+    std::vector<runtime::TaskEvent> events_;
+    std::unique_ptr<Pod> pod_ = std::make_unique<Pod>(
+        *loop_, clock_, test::FakeMicrovm::starter(machine_),
+        Pod::Callbacks{
+            .on_begin = [](const runtime::PodSpec& /*spec*/) {},
+            .on_client = [](Fd /*client*/) {},
+            .on_over = [this] { ++over_; },
+            .on_event = [this](const runtime::TaskEvent& event) { events_.push_back(event); }});
 };
 
 TEST_F(PodTest, OneContainerFromCreateToDelete) {
@@ -595,6 +618,124 @@ TEST_F(PodTest, WhatAContainerUsedIsToldUntilItIsDeleted) {
     EXPECT_EQ(stats()->value().error().message(), "container not running");
 }
 
+TEST_F(PodTest, AContainersLifeIsToldInOrder) {
+    using Kind = runtime::TaskEvent::Kind;
+    run("a");
+    ASSERT_TRUE(exec("a", "x")->value().has_value());
+    ASSERT_TRUE(start("a", "x")->value().has_value());
+    machine_.guest.exit({.container = "a", .exec = "x"}, 4);
+    settle();
+    ASSERT_TRUE(pause("a")->value().has_value());
+    ASSERT_TRUE(resume("a")->value().has_value());
+    machine_.guest.stats_now.oom_kills = 1;
+    ASSERT_TRUE(kill("a")->value().has_value());
+    ASSERT_TRUE(remove("a")->value().has_value());
+    std::vector<std::pair<Kind, std::string>> told;
+    for (const runtime::TaskEvent& event : events_) {
+        EXPECT_EQ(event.process.container, "a");
+        told.emplace_back(event.kind, event.process.exec);
+    }
+    EXPECT_EQ(told, (std::vector<std::pair<Kind, std::string>>{{Kind::Create, ""},
+                                                               {Kind::Start, ""},
+                                                               {Kind::Create, "x"},
+                                                               {Kind::Start, "x"},
+                                                               {Kind::Exit, "x"},
+                                                               {Kind::Paused, ""},
+                                                               {Kind::Resumed, ""},
+                                                               {Kind::Exit, ""},
+                                                               {Kind::Oom, ""},
+                                                               {Kind::Delete, ""}}));
+    EXPECT_EQ(events_.at(7).task.exit_status, 137U);
+    EXPECT_GT(events_.at(7).task.exited_at_ns, 0);
+}
+
+TEST_F(PodTest, WhatWasNotMadeIsNotToldOf) {
+    run("a");
+    events_.clear();
+    machine_.guest.create_error = "no such user";
+    (void)create("b");
+    EXPECT_TRUE(events_.empty());
+}
+
+TEST_F(PodTest, ASandboxStartsWhenItsGuestIsUp) {
+    const auto created = create_sandbox();
+    EXPECT_TRUE(created->value().has_value());
+    const auto started = start_sandbox();
+    EXPECT_FALSE(started->has_value());
+    EXPECT_FALSE(is_ready());
+    EXPECT_EQ(create_sandbox()->value().error().code(), Code::AlreadyExists);
+    come_up();
+    EXPECT_EQ(started->value().value().pid, static_cast<std::uint32_t>(::getpid()));
+    EXPECT_GT(started->value().value().created_at_ns, 0);
+    EXPECT_TRUE(is_ready());
+    EXPECT_TRUE(start_sandbox()->value().has_value());
+    run("b");
+    const auto exit = wait_sandbox();
+    EXPECT_TRUE(stop_sandbox()->value().has_value());
+    EXPECT_EQ(exit->value().value().exit_status, 0U);
+    EXPECT_GT(exit->value().value().exited_at_ns, 0);
+    EXPECT_FALSE(is_ready());
+    EXPECT_EQ(status("b"), TaskStatus::Stopped);
+    EXPECT_TRUE(remove("b")->value().has_value());
+    EXPECT_TRUE(stop_sandbox()->value().has_value());
+}
+
+TEST_F(PodTest, ASandboxThatCannotBeginOrBootSaysWhy) {
+    EXPECT_EQ(start_sandbox()->value().error().message(), "there is no pod");
+    machine_.start_error = "no kernel";
+    EXPECT_EQ(create_sandbox()->value().error().message(), "no kernel");
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ASandboxWhoseGuestDiesWhileItBootsSaysWhy) {
+    ASSERT_TRUE(create_sandbox()->value().has_value());
+    const auto started = start_sandbox();
+    const auto exit = wait_sandbox();
+    machine_.end("the guest kernel panicked");
+    settle();
+    EXPECT_EQ(started->value().error().message(), "the guest kernel panicked");
+    EXPECT_EQ(exit->value().value().exit_status, 255U);
+    EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodTest, ASandboxThatDoesNotStopIsKilledWhenPatienceEnds) {
+    ASSERT_TRUE(create_sandbox()->value().has_value());
+    come_up();
+    machine_.powers_off = false;
+    const auto stopped = stop_sandbox(seconds(3));
+    const auto again = stop_sandbox(seconds(3));
+    clock_.advance(seconds(2));
+    settle();
+    EXPECT_FALSE(stopped->has_value());
+    clock_.advance(seconds(1));
+    settle();
+    EXPECT_TRUE(stopped->value().has_value());
+    EXPECT_TRUE(again->value().has_value());
+    EXPECT_EQ(machine_.shutdowns, 1);
+    EXPECT_EQ(machine_.kills, std::vector<std::string>{"the guest did not power off"});
+}
+
+TEST_F(PodTest, ASandboxsShutdownTakesAllAlong) {
+    ASSERT_TRUE(create_sandbox()->value().has_value());
+    come_up();
+    run("b");
+    const auto done = ask<void>([this](auto answer) { pod_->shutdown_sandbox(std::move(answer)); });
+    EXPECT_TRUE(done->value().has_value());
+    EXPECT_TRUE(nothing_is_left());
+    EXPECT_TRUE(pod_->is_useless());
+}
+
+TEST_F(PodTest, ASandboxHasUsedWhatItsContainersHave) {
+    run("a");
+    run("b");
+    machine_.guest.stats_now.pids = 3;
+    machine_.guest.stats_now.io_stalled_us = 7;
+    const auto stats = ask<runtime::ContainerStats>(
+        [this](auto answer) { pod_->sandbox_stats(std::move(answer)); });
+    EXPECT_EQ(stats->value().value().pids, 6U);
+    EXPECT_EQ(stats->value().value().io_stalled_us, 14U);
+}
+
 TEST_F(PodTest, ADiskGoesWithItsContainer) {
     run("a");
     run("b");
@@ -715,7 +856,8 @@ TEST_F(PodTest, ANameThatIsTakenIsRefused) {
     Pod other(*loop_, clock_, test::FakeMicrovm::starter(other_machine),
               {.on_begin = [](const runtime::PodSpec& /*spec*/) {},
                .on_client = [](Fd /*client*/) {},
-               .on_over = [] {}});
+               .on_over = [] {},
+               .on_event = [](const runtime::TaskEvent& /*event*/) {}});
     const auto created = ask<std::uint32_t>([&](auto done) {
         other.create({.id = "a", .bundle = scratch_ + "/bundle", .io = {}, .pod = spec_},
                      std::move(done));

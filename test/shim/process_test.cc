@@ -19,6 +19,7 @@
 #include "kernel-abi/sys/socket.h"
 #include "runtime/guest_api.h"
 #include "runtime/task_api.h"
+#include "runtime/task_events.h"
 #include "shim/microvm.h"
 #include "test/support/fake_microvm.h"
 
@@ -39,6 +40,7 @@ protected:
         process_ = *Process::create(
             *loop_, id_, std::move(io), {},
             {.on_stopped = [this] { ++stops_; },
+             .on_event = [this](runtime::TaskEvent::Kind kind) { events_.push_back(kind); },
              .on_resize = [](runtime::WindowSize /*size*/) {},
              .on_signal = [this](std::uint32_t signal) { signals_.push_back(signal); }});
         microvm_ = std::make_unique<test::FakeMicrovm>(machine_);
@@ -75,6 +77,7 @@ protected:
     Fd proxy_;
     std::shared_ptr<Process> process_;
     int stops_ = 0;
+    std::vector<runtime::TaskEvent::Kind> events_;
     std::vector<std::uint32_t> signals_;
 };
 
@@ -88,6 +91,35 @@ TEST_F(ProcessTest, IsCreatedRunsAndStops) {
     EXPECT_EQ(process_->exit_status(), 42U);
     EXPECT_EQ(status_of_stand_in(), 42U);
     EXPECT_EQ(stops_, 1);
+}
+
+TEST_F(ProcessTest, AnExitThatOvertakesTheStartIsToldAfterIt) {
+    using Kind = runtime::TaskEvent::Kind;
+    process_->attach(*microvm_, {},
+                     [](const Result<void>& done) { EXPECT_TRUE(done.has_value()); });
+    settle();
+    machine_.guest.holds_start = true;
+    process_->start(*microvm_, [](const Result<runtime::TaskStarted>& started) {
+        EXPECT_EQ(started.value().exec_errno, 0U);
+    });
+    settle();
+    machine_.guest.exit(id_, 0);
+    settle();
+    EXPECT_EQ(process_->status(), TaskStatus::Stopped);
+    EXPECT_TRUE(events_.empty());
+    machine_.guest.answer_starts();
+    settle();
+    EXPECT_EQ(events_, (std::vector{Kind::Start, Kind::Exit}));
+    EXPECT_EQ(process_->status(), TaskStatus::Stopped);
+}
+
+TEST_F(ProcessTest, OneThatWasNeverStartedOnlyExits) {
+    process_->attach(*microvm_, {},
+                     [](const Result<void>& done) { EXPECT_TRUE(done.has_value()); });
+    settle();
+    machine_.guest.exit(id_, 137);
+    settle();
+    EXPECT_EQ(events_, std::vector{runtime::TaskEvent::Kind::Exit});
 }
 
 TEST_F(ProcessTest, IsStartedOnce) {

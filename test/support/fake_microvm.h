@@ -96,6 +96,10 @@ public:
     }
     void start(runtime::ProcessId id, runtime::OnResult<runtime::Started> done) override {
         processes.at(id).is_running = true;
+        if (holds_start) {
+            held_starts.push_back(std::move(done));
+            return;
+        }
         done(runtime::Started{.pid = 7, .exec_errno = 0});
     }
     void exec(runtime::ProcessId id, runtime::ProcessSpec /*spec*/,
@@ -177,6 +181,11 @@ public:
             waiter(status);
         }
     }
+    void answer_starts() {
+        for (auto& done : std::exchange(held_starts, {})) {
+            done(runtime::Started{.pid = 7, .exec_errno = 0});
+        }
+    }
     void answer_creates() {
         for (auto& answer : std::exchange(held_creates, {})) {
             answer();
@@ -202,6 +211,8 @@ public:
     std::vector<std::string> released;  // by serial
     std::optional<Code> release_error;  // of so many calls:
     int releases_refused = 0;
+    bool holds_start = false;
+    std::vector<runtime::OnResult<runtime::Started>> held_starts;
     bool holds_create = false;
     std::vector<std::move_only_function<void()>> held_creates;
 };

@@ -142,12 +142,18 @@ TEST_P(TaskApiState, EveryFieldComesBack) {
                      .pid = 99,
                      .status = GetParam(),
                      .exit_status = 137,
-                     .terminal = Terminal::Yes};
+                     .terminal = Terminal::Yes,
+                     .exited_at_ns = 1'700'000'000'000'000'001,
+                     .in = "/run/in",
+                     .out = "/run/out",
+                     .err = "/run/err"};
     const auto state = answer<TaskState>([&](auto done) { client_.state(id_, std::move(done)); });
     ASSERT_TRUE(state.has_value());
     EXPECT_EQ(service_.process_id, id_);
     EXPECT_EQ(state->id, "web-1");
     EXPECT_EQ(state->bundle, "/run/web-1");
+    EXPECT_EQ(state->exited_at_ns, 1'700'000'000'000'000'001);
+    EXPECT_EQ(state->in + state->out + state->err, "/run/in/run/out/run/err");
     EXPECT_EQ(state->pid, 99U);
     EXPECT_EQ(state->status, GetParam());
     EXPECT_EQ(state->exit_status, 143U);
