@@ -10,6 +10,24 @@
 
 namespace pepita::runtime {
 
+/// The hooks of a container that run on the host, in the namespaces of its runtime.
+struct HostHooks {
+    std::vector<HookSpec> prestart;        // before create_runtime; deprecated, and used by dockerd
+    std::vector<HookSpec> create_runtime;  // of create, once the namespaces are there
+    std::vector<HookSpec> poststart;
+    std::vector<HookSpec> poststop;
+
+    friend bool operator==(const HostHooks&, const HostHooks&) = default;
+};
+
+/// A namespace that is joined by its path, "/proc/PID/ns/TYPE" as a rule.
+struct NamespacePath {
+    std::string type;  // pid, ipc or uts
+    std::string path;
+
+    friend bool operator==(const NamespacePath&, const NamespacePath&) = default;
+};
+
 /// An OCI bundle, read and checked.
 struct Bundle {
     std::string directory;  // absolute
@@ -17,7 +35,14 @@ struct Bundle {
     std::string oci_version;
     std::map<std::string, std::string> annotations;
     std::string cgroups_path;  // linux.cgroupsPath as written: a place on the host
-    ContainerSpec container;   // id and serials of disks are the shim's to fill
+    std::string cpuset_cpus;   // resources.cpu: of the host, for the pod's threads
+    std::string cpuset_mems;
+    std::string network_namespace;  // a path: the pod's; "": none is given
+    /// Namespaces of containers of the same pod, for the shim to find: then it fills in pid_of,
+    /// ipc_of and uts_of of container.namespaces.
+    std::vector<NamespacePath> joined;
+    HostHooks hooks;
+    ContainerSpec container;  // id and serials of disks are the shim's to fill
 
     friend bool operator==(const Bundle&, const Bundle&) = default;
 };
@@ -34,6 +59,9 @@ Result<Bundle> load_bundle(std::string_view directory);
 
 /// The same for a configuration at hand; `directory` is where a relative root.path starts.
 Result<Bundle> parse_config(std::string_view json, std::string_view directory);
+
+/// Gives the container its id, and the hooks that run in the guest their state with it.
+void set_container_id(Bundle& bundle, std::string id);
 
 /// An OCI `process` object (exec --process, and the task API's exec). `cwd` and `args` are
 /// required; without `user` it is 0:0. Of a variable given twice, the last value counts.

@@ -30,6 +30,26 @@ struct Rlimit {
     friend bool operator==(const Rlimit&, const Rlimit&) = default;
 };
 
+/// For sched_setattr(2); a member that the policy does not have is 0.
+struct SchedulerSpec {
+    std::uint32_t policy = 0;  // SCHED_*
+    std::int32_t nice = 0;
+    std::uint32_t priority = 0;
+    std::uint64_t flags = 0;  // SCHED_FLAG_*
+    std::uint64_t runtime_ns = 0;
+    std::uint64_t deadline_ns = 0;
+    std::uint64_t period_ns = 0;
+
+    friend bool operator==(const SchedulerSpec&, const SchedulerSpec&) = default;
+};
+
+struct IoPrioritySpec {
+    std::uint32_t io_class = 0;  // IOPRIO_CLASS_*
+    std::uint32_t priority = 0;  // 0 to 7
+
+    friend bool operator==(const IoPrioritySpec&, const IoPrioritySpec&) = default;
+};
+
 enum class Terminal : bool { No, Yes };
 
 struct WindowSize {
@@ -67,6 +87,10 @@ struct ProcessSpec {
     bool no_new_privileges = false;
     std::optional<std::int32_t> oom_score_adj;
     Streams streams;
+    std::optional<SchedulerSpec> scheduler;
+    std::optional<IoPrioritySpec> io_priority;
+    std::string apparmor_profile;  // "": none is set
+    std::string selinux_label;     // "": none is set
 
     friend bool operator==(const ProcessSpec&, const ProcessSpec&) = default;
 };
@@ -121,6 +145,27 @@ struct MountSpec {
     friend bool operator==(const MountSpec&, const MountSpec&) = default;
 };
 
+/// Ids of the guest that a user namespace maps.
+struct IdMapping {
+    static constexpr std::size_t kCountMax = 340;  // of one namespace, user_namespaces(7)
+
+    std::uint32_t container_id = 0;
+    std::uint32_t host_id = 0;
+    std::uint32_t size = 0;
+
+    friend bool operator==(const IdMapping&, const IdMapping&) = default;
+};
+
+/// Added to a clock in a new time namespace.
+struct ClockOffset {
+    std::int64_t seconds = 0;
+    std::uint32_t nanoseconds = 0;
+
+    friend bool operator==(const ClockOffset&, const ClockOffset&) = default;
+};
+
+/// Which namespaces are new; the container shares the rest with pepita-init, but those that are
+/// another container's.
 struct NamespacesSpec {
     bool pid = false;
     bool mount = false;
@@ -128,6 +173,18 @@ struct NamespacesSpec {
     bool uts = false;
     bool network = false;
     bool cgroup = false;
+    bool user = false;
+    bool time = false;
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    // Ids of containers whose namespaces are joined; then it is not new.
+    std::string pid_of = {};
+    std::string ipc_of = {};
+    std::string uts_of = {};
+    std::vector<IdMapping> uid_mappings = {};  // of the new user namespace
+    std::vector<IdMapping> gid_mappings = {};
+    std::optional<ClockOffset> monotonic = {};  // of the new time namespace
+    std::optional<ClockOffset> boottime = {};
+    // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const NamespacesSpec&, const NamespacesSpec&) = default;
 };
@@ -154,13 +211,37 @@ struct DeviceRule {
     friend bool operator==(const DeviceRule&, const DeviceRule&) = default;
 };
 
+struct HugepageLimit {
+    std::string page_size;  // "2MB"
+    std::uint64_t limit_bytes = 0;
+
+    friend bool operator==(const HugepageLimit&, const HugepageLimit&) = default;
+};
+
+/// A file of cgroup v2 by its name.
+struct UnifiedLimit {
+    std::string file;
+    std::string value;
+
+    friend bool operator==(const UnifiedLimit&, const UnifiedLimit&) = default;
+};
+
 struct ResourcesSpec {
-    std::optional<std::int64_t> memory_limit_bytes;  // -1: none
-    std::optional<std::int64_t> pids_limit;          // -1: none
-    std::optional<std::uint64_t> cpu_shares;
-    std::optional<std::int64_t> cpu_quota_us;
-    std::optional<std::uint64_t> cpu_period_us;
-    std::vector<DeviceRule> devices;  // later rules win
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::optional<std::int64_t> memory_limit_bytes = {};  // -1: none
+    std::optional<std::int64_t> pids_limit = {};          // -1: none
+    std::optional<std::uint64_t> cpu_shares = {};
+    std::optional<std::int64_t> cpu_quota_us = {};
+    std::optional<std::uint64_t> cpu_period_us = {};
+    std::vector<DeviceRule> devices = {};                       // later rules win
+    std::optional<std::int64_t> memory_swap_bytes = {};         // memory and swap; -1: none
+    std::optional<std::int64_t> memory_reservation_bytes = {};  // -1: none
+    std::optional<std::uint64_t> cpu_burst_us = {};
+    std::optional<std::int64_t> cpu_idle = {};          // 0 or 1
+    std::optional<std::uint64_t> block_io_weight = {};  // 10 to 1000
+    std::vector<HugepageLimit> hugepage_limits = {};
+    std::vector<UnifiedLimit> unified = {};  // written last
+    // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const ResourcesSpec&, const ResourcesSpec&) = default;
 };
@@ -171,6 +252,46 @@ struct SysctlSpec {
 
     friend bool operator==(const SysctlSpec&, const SysctlSpec&) = default;
 };
+
+/// A filter for system calls, compiled.
+struct SeccompSpec {
+    static constexpr std::size_t kInstructionBytes = 8;                        // sock_filter
+    static constexpr std::size_t kProgramBytesMax = 4096 * kInstructionBytes;  // BPF_MAXINSNS
+    static constexpr std::uint32_t kFlags = 0b111;  // SECCOMP_FILTER_FLAG_TSYNC, _LOG, _SPEC_ALLOW
+
+    std::string program;
+    std::uint32_t flags = 0;
+
+    friend bool operator==(const SeccompSpec&, const SeccompSpec&) = default;
+};
+
+/// A program that is run at a moment of a container's life, with its state on its input.
+struct HookSpec {
+    static constexpr std::uint64_t kTimeoutSecondsMax = 86'400;
+
+    std::string path;  // absolute
+    std::vector<std::string> args =
+        {};  // NOLINT(readability-redundant-member-init): may be left out
+    std::vector<std::string> env =
+        {};  // NOLINT(readability-redundant-member-init): may be left out
+    std::optional<std::uint64_t> timeout_seconds =
+        {};  // NOLINT(readability-redundant-member-init): may be left out
+
+    friend bool operator==(const HookSpec&, const HookSpec&) = default;
+};
+
+/// The hooks that run in the container's namespaces.
+struct InnerHooks {
+    std::vector<HookSpec> create_container;  // once the container is set up
+    std::vector<HookSpec> start_container;   // right before the program
+    std::string create_state;                // JSON that begins with {"pid":0, the child's own
+    std::string start_state;
+
+    friend bool operator==(const InnerHooks&, const InnerHooks&) = default;
+};
+
+/// linux.rootfsPropagation, of all mounts of the container.
+enum class Propagation : std::uint32_t { None, Private, Slave, Shared, Unbindable };
 
 struct ContainerSpec {
     std::string id;
@@ -186,6 +307,10 @@ struct ContainerSpec {
     ResourcesSpec resources;
     std::vector<SysctlSpec> sysctls;
     ProcessSpec process;
+    std::optional<SeccompSpec> seccomp;
+    std::optional<std::uint32_t> personality;  // for personality(2)
+    Propagation root_propagation = Propagation::None;
+    InnerHooks hooks;
 
     friend bool operator==(const ContainerSpec&, const ContainerSpec&) = default;
 };

@@ -1,6 +1,7 @@
 #include "shim/pod.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,6 +99,13 @@ RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec) 
     return root;
 }
 
+bool is_same_file(const std::string& left, const std::string& right) {
+    struct stat one{};
+    struct stat two{};
+    return ::stat(left.c_str(), &one) == 0 && ::stat(right.c_str(), &two) == 0 &&
+           one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
 }  // namespace
 
 Pod::Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks)
@@ -188,6 +196,35 @@ void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
     }
 }
 
+// A namespace of another container is named by that of its stand-in.
+Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
+    if (!bundle.network_namespace.empty()) {
+        return Error(Code::Unsupported, "linux.namespaces: network namespace '" +
+                                            bundle.network_namespace +
+                                            "': joining one by its path is not supported");
+    }
+    runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
+    for (const runtime::NamespacePath& joined : bundle.joined) {
+        const auto found = std::ranges::find_if(entries_, [&](const auto& other) {
+            const std::uint32_t pid = other.second.container->proxy_pid();
+            return is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
+        });
+        const bool is_pods = found != entries_.end() && found->second.container->is_pod();
+        if (found == entries_.end() || (is_pods && joined.type == "pid")) {
+            return Error(Code::Unsupported,
+                         "linux.namespaces: '" + joined.path + "' is not the " + joined.type +
+                             " namespace of a container of the same pod: a microVM cannot join it");
+        }
+        if (is_pods) {
+            continue;  // the guest's own, which a container without a new one has
+        }
+        (joined.type == "pid"   ? namespaces.pid_of
+         : joined.type == "ipc" ? namespaces.ipc_of
+                                : namespaces.uts_of) = found->first;
+    }
+    return {};
+}
+
 Result<void> Pod::begin_create(runtime::TaskCreate request) {
     const bool begins_pod = phase_ == Phase::Empty;
     if (begins_pod && !request.pod) {
@@ -198,7 +235,8 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     }
     TRY(runtime::check_container_id(request.id));
     runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
-    bundle.container.id = request.id;
+    set_container_id(bundle, request.id);
+    TRY(find_joined(bundle));
     Entry& entry = entries_[request.id];
     entry.cgroups = std::move(request.cgroups);
     runtime::ContainerState state = describe(bundle, entry.cgroups);

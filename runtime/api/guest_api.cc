@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -60,27 +61,43 @@ template <>
 constexpr Terminal kLastOf<Terminal> = Terminal::Yes;
 template <>
 constexpr WrittenTo kLastOf<WrittenTo> = WrittenTo::InPlace;
+template <>
+constexpr Propagation kLastOf<Propagation> = Propagation::Unbindable;
 
 PEPITA_MESSAGE(GuestDescription, pb::GuestDescription, version, kernel_release)
 PEPITA_MESSAGE(Capabilities, pb::Capabilities, bounding, effective, inheritable, permitted, ambient)
 PEPITA_MESSAGE(Rlimit, pb::Rlimit, resource, soft, hard)
 PEPITA_MESSAGE(WindowSize, pb::WindowSize, rows, columns)
 PEPITA_MESSAGE(Streams, pb::Streams, has_stdin, has_stdout, has_stderr)
+PEPITA_MESSAGE(SchedulerSpec, pb::SchedulerSpec, policy, nice, priority, flags, runtime_ns,
+               deadline_ns, period_ns)
+PEPITA_MESSAGE(IoPrioritySpec, pb::IoPrioritySpec, io_class, priority)
 PEPITA_MESSAGE(ProcessSpec, pb::ProcessSpec, terminal, window, uid, gid, additional_gids, umask,
-               args, env, cwd, capabilities, rlimits, no_new_privileges, oom_score_adj, streams)
+               args, env, cwd, capabilities, rlimits, no_new_privileges, oom_score_adj, streams,
+               scheduler, io_priority, apparmor_profile, selinux_label)
 PEPITA_MESSAGE(DiskId, pb::DiskId, serial, pci_address)
 PEPITA_MESSAGE(TreePath, pb::TreePath, tag, path)
 PEPITA_MESSAGE(RootSpec, pb::RootSpec, disk, tree, written_to, scratch_disk, scratch_directory)
 PEPITA_MESSAGE(MountSpec, pb::MountSpec, destination, type, source, options, tree)
-PEPITA_MESSAGE(NamespacesSpec, pb::NamespacesSpec, pid, mount, ipc, uts, network, cgroup)
+PEPITA_MESSAGE(IdMapping, pb::IdMapping, container_id, host_id, size)
+PEPITA_MESSAGE(ClockOffset, pb::ClockOffset, seconds, nanoseconds)
+PEPITA_MESSAGE(NamespacesSpec, pb::NamespacesSpec, pid, mount, ipc, uts, network, cgroup, user,
+               time, pid_of, ipc_of, uts_of, uid_mappings, gid_mappings, monotonic, boottime)
 PEPITA_MESSAGE(DeviceSpec, pb::DeviceSpec, path, type, major, minor, file_mode, uid, gid)
 PEPITA_MESSAGE(DeviceRule, pb::DeviceRule, allow, type, major, minor, access)
+PEPITA_MESSAGE(HugepageLimit, pb::HugepageLimit, page_size, limit_bytes)
+PEPITA_MESSAGE(UnifiedLimit, pb::UnifiedLimit, file, value)
 PEPITA_MESSAGE(ResourcesSpec, pb::ResourcesSpec, memory_limit_bytes, pids_limit, cpu_shares,
-               cpu_quota_us, cpu_period_us, devices)
+               cpu_quota_us, cpu_period_us, devices, memory_swap_bytes, memory_reservation_bytes,
+               cpu_burst_us, cpu_idle, block_io_weight, hugepage_limits, unified)
+PEPITA_MESSAGE(SeccompSpec, pb::SeccompSpec, program, flags)
+PEPITA_MESSAGE(HookSpec, pb::HookSpec, path, args, env, timeout_seconds)
+PEPITA_MESSAGE(InnerHooks, pb::InnerHooks, create_container, start_container, create_state,
+               start_state)
 PEPITA_MESSAGE(SysctlSpec, pb::SysctlSpec, name, value)
 PEPITA_MESSAGE(ContainerSpec, pb::ContainerSpec, id, root, root_read_only, hostname, domainname,
                namespaces, mounts, masked_paths, read_only_paths, devices, resources, sysctls,
-               process)
+               process, seccomp, personality, root_propagation, hooks)
 PEPITA_MESSAGE(StreamNumbers, pb::StreamNumbers, in, out, err)
 PEPITA_MESSAGE(ProcessId, pb::ProcessId, container, exec)
 PEPITA_MESSAGE(Started, pb::Started, pid, exec_errno)
@@ -161,6 +178,21 @@ Result<void> check(const ProcessSpec& process) {
     return {};
 }
 
+Result<void> check(const ContainerSpec& spec) {
+    if (spec.seccomp) {
+        const std::size_t size = spec.seccomp->program.size();
+        if (size == 0 || size > SeccompSpec::kProgramBytesMax ||
+            size % SeccompSpec::kInstructionBytes != 0) {
+            return Error(Code::InvalidArgument,
+                         "a seccomp program of " + std::to_string(size) + " bytes");
+        }
+        if ((spec.seccomp->flags & ~SeccompSpec::kFlags) != 0) {
+            return Error(Code::InvalidArgument, "a seccomp flag that is not known");
+        }
+    }
+    return check(spec.process);
+}
+
 Result<void> describe(GuestService& service, Channel::Call& call) {
     service.describe(respond_to<GuestDescription>(call));
     return {};
@@ -168,7 +200,7 @@ Result<void> describe(GuestService& service, Channel::Call& call) {
 
 Result<void> create(GuestService& service, Channel::Call& call) {
     auto spec = TRY(value_of<ContainerSpec>(call.payload));
-    TRY(check(spec.process));
+    TRY(check(spec));
     service.create(std::move(spec), respond_to<StreamNumbers>(call));
     return {};
 }
@@ -393,6 +425,12 @@ ResourcesSpec merged(const ResourcesSpec& base, const ResourcesSpec& changes) {
     // What is repeated is replaced, not joined.
     if (!changes.devices.empty()) {
         message.clear_devices();
+    }
+    if (!changes.hugepage_limits.empty()) {
+        message.clear_hugepage_limits();
+    }
+    if (!changes.unified.empty()) {
+        message.clear_unified();
     }
     message.MergeFrom(api::to_message(changes));
     return *api::from_message<ResourcesSpec>(message);

@@ -13,8 +13,10 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/observe.h"
+#include "runtime/cli/poststop.h"
 #include "runtime/cli/removal.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
@@ -108,6 +110,8 @@ Result<int> remove(const Command& command) {
         return std::move(directory).error();
     }
     const HostProcesses processes(directory->ref());
+    const auto state = read_state(directory->ref());
+    const auto bundle = state ? load_bundle(state->bundle) : Result<Bundle>(Bundle());
     const std::unique_ptr<ShimLink> link = TRY(connect(*loop, directory->ref()));
     ShimEnd end = ShimEnd::Ends;
     if (link != nullptr) {
@@ -123,6 +127,9 @@ Result<int> remove(const Command& command) {
         TRY(remove_remains(store, directory->ref(), command));
     }
     processes.wait(end);
+    if (bundle) {
+        run_poststop_hooks(command, *bundle);
+    }
     return 0;
 }
 

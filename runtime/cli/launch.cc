@@ -18,12 +18,15 @@
 #include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/foreground.h"
+#include "runtime/cli/poststop.h"
 #include "runtime/cli/process_io.h"
 #include "runtime/cli/proxy.h"
 #include "runtime/cli/removal.h"
 #include "runtime/cli/report.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/shim_process.h"
+#include "runtime/container.h"
+#include "runtime/oci/hooks.h"
 #include "runtime/oci/host_cgroup.h"
 #include "runtime/oci/store.h"
 #include "runtime/pod_role.h"
@@ -119,6 +122,7 @@ Result<void> Launch::create() {
     is_asked_ = true;
     request.io = TRY(make_io(command_, bundle_.container.process.terminal));
     attach_proxy(request.io, *proxy_);
+    TRY(run_hooks_before());
     auto made = link_->ask<std::uint32_t>(
         [&](TaskClient& client, auto done) { client.create(std::move(request), std::move(done)); });
     if (!made && link_->is_closed()) {
@@ -131,6 +135,32 @@ Result<void> Launch::create() {
         TRY(say_isolation(), "read the state");
     }
     return announce_pid(command_, proxy_->process);
+}
+
+// With the stand-in's namespaces, which what prepares the network finds by the state's pid, and
+// before the shim looks at them.
+Result<void> Launch::run_hooks_before() {
+    const HostHooks& hooks = bundle_.hooks;
+    if (hooks == HostHooks()) {
+        return {};
+    }
+    const oci::ContainerStore store = TRY(oci::ContainerStore::open(command_.root));
+    if (store.open_container(command_.id)) {
+        return Error(Code::AlreadyExists, "container '" + command_.id + "' already exists");
+    }
+    has_run_hooks_ = true;
+    const std::string state = oci::hook_state(bundle_, command_.id, ContainerStatus::Creating,
+                                              static_cast<std::uint32_t>(proxy_->process.pid()));
+    TRY(oci::run_host_hooks("prestart", hooks.prestart, state, oci::OnHookFailure::Stop));
+    return oci::run_host_hooks("createRuntime", hooks.create_runtime, state,
+                               oci::OnHookFailure::Stop);
+}
+
+Result<void> Launch::run_hooks_after_start() {
+    const std::string state = oci::hook_state(bundle_, command_.id, ContainerStatus::Running,
+                                              static_cast<std::uint32_t>(proxy_->process.pid()));
+    return oci::run_host_hooks("poststart", bundle_.hooks.poststart, state,
+                               oci::OnHookFailure::Stop);
 }
 
 // What was chosen for the user is not chosen silently.
@@ -161,6 +191,9 @@ Launch::~Launch() {
     shim_.reset();
     proxy_.reset();
     oci::remove_cgroups(cgroups_);
+    if (has_run_hooks_) {
+        run_poststop_hooks(command_, bundle_);
+    }
 }
 
 void Launch::end_shim() {

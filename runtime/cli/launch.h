@@ -38,6 +38,9 @@ public:
     /// Has the shim make the container, and writes the pid file.
     Result<void> create();
 
+    /// The poststart hooks. Errors: of the first that fails; the container is not to go on then.
+    Result<void> run_hooks_after_start();
+
     ShimLink& link() { return *link_; }
     Foreground& foreground() { return *foreground_; }
 
@@ -49,6 +52,7 @@ private:
     Result<void> start();
     Result<void> start_own_shim();
     Result<void> join(const std::string& pod);
+    Result<void> run_hooks_before();
     Error shim_end();
     Result<void> say_isolation();
     void end_shim();
@@ -60,6 +64,7 @@ private:
     std::unique_ptr<Proxy> proxy_;
     std::unique_ptr<Child> shim_;  // none: it is another's pod
     std::uint32_t shim_pid_ = 0;
+    bool has_run_hooks_ = false;
     Fd socket_;  // until link_ has it
     std::unique_ptr<ShimLink> link_;
     std::unique_ptr<Foreground> foreground_;

@@ -57,6 +57,7 @@ Result<int> run(const Command& command) {
         report(command, failure->message);
         return failure->exit_status;
     }
+    TRY(launch->run_hooks_after_start());
     if (command.detach) {
         launch->release();
         return 0;

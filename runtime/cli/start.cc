@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <chrono>
 #include <memory>
 #include <string>
@@ -15,6 +17,7 @@
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
 #include "runtime/guest_api.h"
+#include "runtime/oci/hooks.h"
 #include "runtime/oci/store.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
@@ -33,6 +36,30 @@ std::string program_of(FdRef directory) {
         }
     }
     return "the container's program";
+}
+
+/// One that fails is the end of the container (runtime-spec 1.3, "Lifecycle").
+Result<void> run_poststart_hooks(const Command& command, FdRef directory, ShimLink& link) {
+    const auto state = read_state(directory);
+    const auto bundle = state ? load_bundle(state->bundle) : Result<Bundle>(Bundle());
+    if (!bundle || bundle->hooks.poststart.empty()) {
+        return {};
+    }
+    Result<void> ran = oci::run_host_hooks(
+        "poststart", bundle->hooks.poststart,
+        oci::hook_state(*bundle, command.id, ContainerStatus::Running, state->pid),
+        oci::OnHookFailure::Stop);
+    if (!ran) {
+        (void)link
+            .ask<void>(
+                [&](TaskClient& client, auto done) {
+                    client.kill({.container = command.id, .exec = ""}, SIGKILL, true,
+                                std::move(done));
+                },
+                kStartDeadline)
+            .has_value();
+    }
+    return ran;
 }
 
 }  // namespace
@@ -54,6 +81,7 @@ Result<int> start(const Command& command) {
         report(command, failure->message);
         return 1;
     }
+    TRY(run_poststart_hooks(command, directory.ref(), *link));
     return 0;
 }
 

@@ -126,6 +126,11 @@ std::uint64_t cpu_weight(std::uint64_t shares) {
     return static_cast<std::uint64_t>(std::ceil(std::pow(10, exponent)));
 }
 
+std::uint64_t io_weight(std::uint64_t weight) {
+    // opencontainers/cgroups ConvertBlkIOToIOWeightValue.
+    return 1 + ((weight - 10) * 9999 / 990);
+}
+
 std::string cpu_max(const ResourcesSpec& resources) {
     const std::int64_t quota = resources.cpu_quota_us.value_or(-1);
     const std::uint64_t period = resources.cpu_period_us.value_or(0);
@@ -170,18 +175,68 @@ Result<void> Cgroup::set(const std::string& file, const std::string& value) cons
 }
 
 Result<void> Cgroup::limit(const ResourcesSpec& resources) const {
-    // As runc takes it: 0 is no limit.
-    if (const std::int64_t memory = resources.memory_limit_bytes.value_or(0); memory != 0) {
-        TRY(set("memory.max", limit_text(memory)));
-    }
+    TRY(limit_memory(resources));
     if (const std::int64_t pids = resources.pids_limit.value_or(0); pids != 0) {
         TRY(set("pids.max", limit_text(pids)));
     }
-    if (const std::uint64_t shares = resources.cpu_shares.value_or(0); shares != 0) {
+    TRY(limit_cpu(resources));
+    if (resources.block_io_weight) {
+        // As runc: BFQ's own scale is that of the specification.
+        Result<void> set_weight = set("io.bfq.weight", std::to_string(*resources.block_io_weight));
+        if (!set_weight && set_weight.error().code() == Code::Unsupported) {
+            set_weight = set("io.weight", std::to_string(io_weight(*resources.block_io_weight)));
+        }
+        TRY(std::move(set_weight));
+    }
+    for (const HugepageLimit& pages : resources.hugepage_limits) {
+        TRY(set("hugetlb." + pages.page_size + ".max", std::to_string(pages.limit_bytes)));
+    }
+    for (const UnifiedLimit& unified : resources.unified) {
+        TRY(set(unified.file, unified.value));
+    }
+    return {};
+}
+
+// As runc takes it: 0 is no limit.
+Result<void> Cgroup::limit_memory(const ResourcesSpec& resources) const {
+    const std::int64_t memory = resources.memory_limit_bytes.value_or(0);
+    if (const std::int64_t both = resources.memory_swap_bytes.value_or(memory < 0 ? -1 : 0);
+        both != 0) {
+        if (both > 0 && memory == 0) {
+            return Error(Code::InvalidArgument,
+                         "a limit of memory and swap needs one of memory: it is their sum");
+        }
+        // The specification's is the sum with the memory, version 2's is of swap alone. A kernel
+        // without the file has no swap, so any limit holds.
+        const std::int64_t swap = both < 0 || memory < 0 ? -1 : both - memory;
+        Result<void> limited = set("memory.swap.max", limit_text(swap));
+        if (!limited && limited.error().code() != Code::Unsupported) {
+            return limited;
+        }
+    }
+    if (memory != 0) {
+        TRY(set("memory.max", limit_text(memory)));
+    }
+    if (const std::int64_t low = resources.memory_reservation_bytes.value_or(0); low != 0) {
+        TRY(set("memory.low", limit_text(low)));
+    }
+    return {};
+}
+
+Result<void> Cgroup::limit_cpu(const ResourcesSpec& resources) const {
+    if (resources.cpu_idle) {
+        TRY(set("cpu.idle", std::to_string(*resources.cpu_idle)));
+    }
+    // One that is idle has no weight.
+    const bool is_idle = resources.cpu_idle.value_or(0) != 0;
+    if (const std::uint64_t shares = resources.cpu_shares.value_or(0); shares != 0 && !is_idle) {
         TRY(set("cpu.weight", std::to_string(cpu_weight(shares))));
     }
     if (resources.cpu_quota_us.value_or(0) != 0 || resources.cpu_period_us.value_or(0) != 0) {
         TRY(set("cpu.max", cpu_max(resources)));
+    }
+    if (resources.cpu_burst_us) {
+        TRY(set("cpu.max.burst", std::to_string(*resources.cpu_burst_us)));
     }
     return {};
 }

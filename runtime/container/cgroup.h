@@ -60,6 +60,8 @@ public:
 private:
     Cgroup(std::string directory, Fd fd) : directory_(std::move(directory)), fd_(std::move(fd)) {}
     Result<void> limit(const ResourcesSpec& resources) const;
+    Result<void> limit_memory(const ResourcesSpec& resources) const;
+    Result<void> limit_cpu(const ResourcesSpec& resources) const;
     Result<void> set(const std::string& file, const std::string& value) const;
 
     std::string directory_;  // empty once removed
@@ -69,6 +71,9 @@ private:
 /// cgroup v2's cpu.weight (1 to 10000) for cpu.shares of v1 (2 to 262144), as runc converts it
 /// since 1.3.2: 1024 is 100.
 std::uint64_t cpu_weight(std::uint64_t shares);
+
+/// io.weight (1 to 10000) for a weight of the specification (10 to 1000), as runc converts it.
+std::uint64_t io_weight(std::uint64_t weight);
 
 /// The value of cpu.max: "QUOTA PERIOD", with "max" for none.
 std::string cpu_max(const ResourcesSpec& resources);

@@ -4,6 +4,7 @@
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@
 #include "runtime/container/devices.h"
 #include "runtime/container/engine.h"
 #include "runtime/container/home.h"
+#include "runtime/container/inner_hooks.h"
 #include "runtime/container/inside.h"
 #include "runtime/container/mounts.h"
 #include "runtime/container/namespaces.h"
@@ -105,11 +107,17 @@ Result<std::optional<Fd>> open_streams(const ProcessSpec& spec, Stdio stdio, con
 }
 
 // What is done while the root and /proc are still the parent's.
-Result<void> set_up_outside(const ContainerSpec& spec) {
+Result<void> set_up_outside(const ContainerSpec& spec, const Inherited& inherited) {
     if (::setsid() < 0) {
         return Error::from_errno(errno, "setsid");
     }
     TRY(leave_keyring());
+    if (inherited.ipc_of.number() >= 0) {
+        TRY(outcome(::setns(inherited.ipc_of.number(), CLONE_NEWIPC), "join an ipc namespace"));
+    }
+    if (inherited.uts_of.number() >= 0) {
+        TRY(outcome(::setns(inherited.uts_of.number(), CLONE_NEWUTS), "join a uts namespace"));
+    }
     if (spec.namespaces.cgroup) {
         TRY(outcome(::unshare(CLONE_NEWCGROUP), "make a cgroup namespace"));
     }
@@ -118,17 +126,123 @@ Result<void> set_up_outside(const ContainerSpec& spec) {
     }
     TRY(set_names(spec));
     TRY(set_sysctls(spec));
-    return set_oom_score(spec.process);
+    // In a user namespace it is the parent's to set.
+    return spec.namespaces.user ? Result<void>() : set_oom_score(spec.process);
 }
 
-Result<void> mount_everything(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
-    const std::string path = TRY(mount_root(root, control));
-    const std::vector<Fd> trees = TRY(open_trees(root, spec.mounts));
-    TRY(enter_root(path));
-    for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
-        TRY(mount_one(spec.mounts[i], trees[i]));
+// Mounts of what is in trees or on disks, and the root: mounted nowhere yet where it is of a user
+// namespace.
+struct Staged {
+    Fd root;
+    std::vector<Fd> mounts;
+};
+
+bool is_staged_sysfs(const ContainerSpec& spec, const MountSpec& mount) {
+    // A network that is not the user namespace's own is nothing that it may mount a view of.
+    return spec.namespaces.user && !spec.namespaces.network && mount.type == "sysfs";
+}
+
+Result<Fd> receive_mount(FdRef staged, FdRef control) {
+    while (true) {
+        ControlMessage message = TRY(receive_control(staged));
+        switch (message.kind) {
+            case Kind::Claimed:
+                TRY(send_control(control, message));
+                break;
+            case Kind::Ready:
+                return std::move(message.fd).value_or(Fd());
+            case Kind::Failed:
+                return error_of(message);
+            case Kind::Closed:
+            case Kind::Working:
+            case Kind::ExecFailed:
+            case Kind::Mapped:
+            case Kind::Start:
+                return Error(Code::Internal, "the mounts of the root did not come");
+        }
     }
-    return {};
+}
+
+Result<Staged> receive_staged(const ContainerSpec& spec, FdRef staged, FdRef control) {
+    Staged out{.root = TRY(receive_mount(staged, control)), .mounts = {}};
+    for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+        out.mounts.push_back(TRY(receive_mount(staged, control)));
+    }
+    return out;
+}
+
+Result<Staged> stage(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
+    const std::string path = TRY(mount_root(root, control));
+    Staged out{.root = {}, .mounts = TRY(open_trees(root, spec.mounts))};
+    const Fd top = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
+    out.root = TRY(copy_mount(top.ref(), 0));
+    for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+        if (is_staged_sysfs(spec, spec.mounts[i])) {
+            const std::string place = root.staging_directory + "/sys";
+            (void)::mkdir(place.c_str(), 0700);
+            TRY(outcome(::mount("sysfs", place.c_str(), "sysfs", 0, nullptr), "mount sysfs"));
+            const Fd sys = TRY(open_file(place.c_str(), O_PATH | O_DIRECTORY));
+            out.mounts[i] = TRY(copy_mount(sys.ref(), mount_attributes(spec.mounts[i].options)));
+        }
+    }
+    return out;
+}
+
+Result<Staged> attach_staged(const ContainerSpec& spec, const RootMounts& root, FdRef staged,
+                             FdRef control) {
+    Staged out = TRY(receive_staged(spec, staged, control));
+    TRY(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr),
+                "make the mounts private"));
+    const Fd place = TRY(open_file(root.staging_directory.c_str(), O_PATH | O_DIRECTORY));
+    TRY(attach_mount(out.root.ref(), place.ref(), "mount the root"));
+    return out;
+}
+
+// Gives the old root.
+Result<Fd> mount_everything(const ContainerSpec& spec, const RootMounts& root, FdRef staged,
+                            FdRef control) {
+    Fd old;
+    Staged all;
+    if (spec.namespaces.user) {
+        all = TRY(attach_staged(spec, root, staged, control));
+        old = TRY(enter_root(root.staging_directory));
+    } else {
+        const std::string path = TRY(mount_root(root, control));
+        all.mounts = TRY(open_trees(root, spec.mounts));
+        old = TRY(enter_root(path));
+    }
+    for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+        MountSpec mount = spec.mounts[i];
+        if (is_staged_sysfs(spec, mount)) {
+            mount.type = "bind";
+        }
+        TRY(mount_one(mount, all.mounts[i]));
+    }
+    return old;
+}
+
+// Of the container's own mounts; nothing of the host's is mounted in its guest, so it is between
+// the container's namespace and those that its processes make.
+Result<void> propagate(Propagation propagation) {
+    unsigned long flag = 0;
+    switch (propagation) {
+        case Propagation::None:
+            return {};
+        case Propagation::Private:
+            flag = MS_PRIVATE;
+            break;
+        case Propagation::Slave:
+            flag = MS_SLAVE;
+            break;
+        case Propagation::Shared:
+            flag = MS_SHARED;
+            break;
+        case Propagation::Unbindable:
+            flag = MS_UNBINDABLE;
+            break;
+    }
+    return outcome(::mount(nullptr, "/", nullptr, MS_REC | flag, nullptr),
+                   "set the propagation of the root");
 }
 
 // Once nothing more is made.
@@ -140,7 +254,10 @@ Result<void> protect(const ContainerSpec& spec) {
     for (const std::string& path : spec.read_only_paths) {
         TRY(make_read_only(path));
     }
-    return spec.root_read_only ? make_root_read_only() : Result<void>();
+    if (spec.root_read_only) {
+        TRY(make_root_read_only());
+    }
+    return propagate(spec.root_propagation);
 }
 
 // As runc does, a program that is not there is found out before the start. What it takes to enter
@@ -154,14 +271,36 @@ int look_up_program(const ProcessSpec& spec) {
     return ::chdir("/") == 0 ? reason : errno;
 }
 
-Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& root, Stdio stdio,
-                                 FdRef control) {
-    TRY(set_up_outside(spec));
+// The ids of the user namespace are mapped by the parent.
+Result<void> become_mapped(FdRef control) {
+    const ControlMessage word = TRY(receive_control(control));
+    if (word.kind == Kind::Failed) {
+        return error_of(word);
+    }
+    if (word.kind != Kind::Mapped) {
+        return Error(Code::Internal, "the ids of the user namespace were not mapped");
+    }
+    return become_inner_root();
+}
+
+Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& root,
+                                 Inherited& inherited) {
+    const FdRef control = inherited.control.ref();
+    if (spec.namespaces.user) {
+        TRY(become_mapped(control));
+    }
+    TRY(set_up_outside(spec, inherited));
     const Fd spare_null = TRY(open_file("/dev/null", O_RDWR));
     (void)::umask(0);
-    TRY(mount_everything(spec, root, control));
-    TRY(make_devices(spec.devices));
-    std::optional<Fd> terminal = TRY(open_streams(spec.process, std::move(stdio), spare_null));
+    {
+        const Fd old = TRY(mount_everything(spec, root, inherited.staged.ref(), control));
+        // No user namespace may make nodes, so there they are those of the old root.
+        TRY(make_devices(spec.devices,
+                         spec.namespaces.user ? std::optional(old.ref()) : std::nullopt));
+        TRY(leave_old_root(old.ref()));
+    }
+    std::optional<Fd> terminal =
+        TRY(open_streams(spec.process, std::move(inherited.stdio), spare_null));
     if (terminal) {
         TRY(bind_console());
     }
@@ -179,7 +318,8 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& ro
 }
 
 // Says that all is ready, waits for the word, and becomes the program.
-[[noreturn]] void wait_and_become(const ProcessSpec& spec, std::optional<Fd> terminal,
+[[noreturn]] void wait_and_become(const ProcessSpec& spec, const Confinement& confinement,
+                                  const InnerHooks& hooks, std::optional<Fd> terminal,
                                   FdRef control) {
     const Result<void> said = send_control(
         control, {.kind = Kind::Ready, .value = 0, .words = {}, .fd = std::move(terminal)});
@@ -189,10 +329,14 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& ro
     }
     ProcessSpec complete = spec;
     complete.env = environment_of(spec);
-    if (const Result<void> applied = apply_credentials(spec); !applied) {
+    Result<void> applied = run_hooks("startContainer", hooks.start_container, hooks.start_state,
+                                     spec, confinement, control);
+    if (applied) {
+        applied = apply_credentials(spec, confinement);
+    }
+    if (!applied) {
         fail(control, applied.error());
     }
-    (void)::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     fail_to_run(control, become_program(complete));
 }
 
@@ -205,10 +349,10 @@ Result<std::optional<Fd>> set_up_exec(const ProcessSpec& spec, Stdio stdio) {
 }
 
 Result<void> join(const NamespacesSpec& namespaces, FdRef pidfd) {
-    std::uint64_t flags = clone_flags(namespaces) & ~static_cast<std::uint64_t>(CLONE_NEWPID);
-    flags |= namespaces.cgroup ? CLONE_NEWCGROUP : 0U;
-    return outcome(::setns(pidfd.number(), static_cast<int>(flags)),
-                   "join the container's namespaces");
+    const std::uint64_t flags = join_flags(namespaces) & ~static_cast<std::uint64_t>(CLONE_NEWPID);
+    TRY(outcome(::setns(pidfd.number(), static_cast<int>(flags)),
+                "join the container's namespaces"));
+    return namespaces.user ? become_inner_root() : Result<void>();
 }
 
 // Whoever is root in the container already could look into this process through its /proc.
@@ -216,24 +360,52 @@ Result<void> hide() { return outcome(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_S
 
 }  // namespace
 
-void run_container(const ContainerSpec& spec, const RootMounts& root, Stdio stdio, Fd control) {
-    close_all_but({control.ref(), stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
+void run_container(const ContainerSpec& spec, const RootMounts& root, Inherited inherited) {
+    const Stdio& stdio = inherited.stdio;
+    close_all_but({inherited.control.ref(), inherited.staged.ref(), inherited.ipc_of,
+                   inherited.uts_of, stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
     restore_signals();
+    const FdRef control = inherited.control.ref();
     if (const Result<void> hidden = hide(); !hidden) {
-        fail(control.ref(), hidden.error());
+        fail(control, hidden.error());
     }
-    Result<std::optional<Fd>> terminal = set_up(spec, root, std::move(stdio), control.ref());
+    Result<std::optional<Fd>> terminal = set_up(spec, root, inherited);
     if (!terminal) {
-        fail(control.ref(), terminal.error());
+        fail(control, terminal.error());
     }
     if (const int reason = look_up_program(spec.process); reason != 0) {
-        fail_to_run(control.ref(), reason);
+        fail_to_run(control, reason);
     }
-    wait_and_become(spec.process, *std::move(terminal), control.ref());
+    const Confinement confinement = confinement_of(spec);
+    if (const Result<void> prepared =
+            run_hooks("createContainer", spec.hooks.create_container, spec.hooks.create_state,
+                      preparing(spec.process), confinement, control);
+        !prepared) {
+        fail(control, prepared.error());
+    }
+    wait_and_become(spec.process, confinement, spec.hooks, *std::move(terminal), control);
 }
 
-void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec, FdRef pidfd, Stdio stdio,
-              Fd control) {
+void run_stager(const ContainerSpec& spec, const RootMounts& root, Fd control) {
+    close_all_but({control.ref()});
+    restore_signals();
+    Result<Staged> staged = stage(spec, root, control.ref());
+    if (!staged) {
+        fail(control.ref(), staged.error());
+    }
+    (void)send_control(control.ref(), {.kind = Kind::Ready, .fd = std::move(staged->root)})
+        .has_value();
+    for (Fd& mount : staged->mounts) {
+        (void)send_control(
+            control.ref(),
+            {.kind = Kind::Ready, .fd = mount ? std::optional(std::move(mount)) : std::nullopt})
+            .has_value();
+    }
+    ::_exit(0);
+}
+
+void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec,
+              const Confinement& confinement, FdRef pidfd, Stdio stdio, Fd control) {
     close_all_but({control.ref(), pidfd, stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
     restore_signals();
     // While /proc is still the caller's.
@@ -251,7 +423,7 @@ void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec, FdRef p
     if (!terminal) {
         fail(control.ref(), terminal.error());
     }
-    wait_and_become(spec, *std::move(terminal), control.ref());
+    wait_and_become(spec, confinement, InnerHooks(), *std::move(terminal), control.ref());
 }
 
 void run_cleaner(const RootMounts& root, Fd control) {

@@ -16,9 +16,11 @@ struct ControlMessage {
     enum class Kind : std::uint32_t {
         Closed,      // sent by nobody: the other end was closed, and nothing more comes
         Claimed,     // child: the directory on the scratch disk is new, and so this container's
+        Working,     // child: a hook runs still
         Ready,       // child: all is set up; `fd` is the terminal's master, where there is one
         Failed,      // child: `words` say what, `value` is the Code
         ExecFailed,  // child: `value` is the errno of execve(2), or of the search for a program
+        Mapped,      // parent: the ids of the user namespace are mapped
         Start,       // parent: go on to execve(2)
     };
     Kind kind = Kind::Closed;

@@ -3,10 +3,16 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/ioprio.h>
+#include <linux/magic.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -14,12 +20,14 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
@@ -67,7 +75,7 @@ Result<void> bound_capabilities(std::uint64_t bounding) {
     return {};
 }
 
-Result<void> set_capabilities(const Capabilities& sets) {
+Result<void> replace_capabilities(const Capabilities& sets) {
     __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     std::array<__user_cap_data_struct, 2> data{};
     for (const unsigned half : {0U, 1U}) {
@@ -76,7 +84,10 @@ Result<void> set_capabilities(const Capabilities& sets) {
                       .permitted = static_cast<std::uint32_t>(sets.permitted >> shift),
                       .inheritable = static_cast<std::uint32_t>(sets.inheritable >> shift)};
     }
-    TRY(outcome(::syscall(SYS_capset, &header, data.data()), "set capabilities"));
+    return outcome(::syscall(SYS_capset, &header, data.data()), "set capabilities");
+}
+
+Result<void> set_ambient_capabilities(const Capabilities& sets) {
     TRY(outcome(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0),
                 "clear ambient capabilities"));
     // The kernel raises only what is permitted and inheritable, and callers ask for more (buildah
@@ -89,6 +100,78 @@ Result<void> set_capabilities(const Capabilities& sets) {
         }
     }
     return {};
+}
+
+Result<void> install_filter(SeccompSpec filter) {
+    // SAFETY: the program is bytes of sock_filter[], whole ones by its check on arrival, and the
+    // kernel copies it from any address.
+    const sock_fprog program{
+        .len = static_cast<unsigned short>(filter.program.size() / SeccompSpec::kInstructionBytes),
+        .filter = reinterpret_cast<sock_filter*>(filter.program.data())};
+    return outcome(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, filter.flags, &program),
+                   "install the seccomp filter");
+}
+
+// The filter needs no_new_privs or CAP_SYS_ADMIN.
+Result<void> drop_to(const Capabilities& sets, const ProcessSpec& spec,
+                     const std::optional<SeccompSpec>& filter) {
+    const bool needs_capability = filter && !spec.no_new_privileges;
+    Capabilities now = sets;
+    if (needs_capability) {
+        now.permitted |= std::uint64_t{1} << CAP_SYS_ADMIN;
+        now.effective |= std::uint64_t{1} << CAP_SYS_ADMIN;
+    }
+    TRY(replace_capabilities(now));
+    TRY(set_ambient_capabilities(sets));
+    if (spec.no_new_privileges) {
+        TRY(outcome(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "set no_new_privs"));
+    }
+    if (filter) {
+        TRY(install_filter(*filter));
+    }
+    return needs_capability ? replace_capabilities(sets) : Result<void>();
+}
+
+Result<void> set_scheduling(const ProcessSpec& spec) {
+    if (const auto& wanted = spec.scheduler) {
+        // struct sched_attr of Linux include/uapi/linux/sched/types.h, version 0.
+        struct {
+            std::uint32_t size = 48;
+            std::uint32_t policy = 0;
+            std::uint64_t flags = 0;
+            std::int32_t nice = 0;
+            std::uint32_t priority = 0;
+            std::uint64_t runtime = 0;
+            std::uint64_t deadline = 0;
+            std::uint64_t period = 0;
+        } attributes;
+        static_assert(sizeof(attributes) == 48);
+        attributes.policy = wanted->policy;
+        attributes.flags = wanted->flags;
+        attributes.nice = wanted->nice;
+        attributes.priority = wanted->priority;
+        attributes.runtime = wanted->runtime_ns;
+        attributes.deadline = wanted->deadline_ns;
+        attributes.period = wanted->period_ns;
+        TRY(outcome(::syscall(SYS_sched_setattr, 0, &attributes, 0), "set the scheduler"));
+    }
+    if (const auto& wanted = spec.io_priority) {
+        TRY(outcome(::syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+                              IOPRIO_PRIO_VALUE(wanted->io_class, wanted->priority)),
+                    "set the I/O priority"));
+    }
+    return {};
+}
+
+// To be the label of the program: what is written to an attr file of procfs, and of nothing that an
+// image has put in its place.
+Result<void> write_label(const std::string& path, const std::string& label) {
+    const Fd file = TRY(open_inside(path, O_WRONLY | O_NOFOLLOW));
+    struct statfs about{};
+    if (::fstatfs(file.ref().number(), &about) != 0 || about.f_type != PROC_SUPER_MAGIC) {
+        return Error(Code::FailedPrecondition, "'/proc' of the container is no procfs");
+    }
+    return write_all(file.ref(), label, path);
 }
 
 Result<void> enter(const std::string& path) {
@@ -107,9 +190,31 @@ Result<void> become_user(const ProcessSpec& spec) {
     return outcome(::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0), "stop keeping capabilities");
 }
 
+// While /proc is the container's, for the next execve(2).
+Result<void> apply_labels(const ProcessSpec& spec) {
+    if (!spec.apparmor_profile.empty() && spec.apparmor_profile != "unconfined") {
+        const std::string doing = "AppArmor profile '" + spec.apparmor_profile + "'";
+        Result<void> written =
+            write_label("/proc/self/attr/apparmor/exec", "exec " + spec.apparmor_profile);
+        if (!written && written.error().sys_errno() == ENOENT) {
+            return Error(Code::Unsupported,
+                         doing + ": this kernel has no AppArmor, or no such profile is loaded");
+        }
+        TRY(std::move(written), doing);
+    }
+    if (!spec.selinux_label.empty()) {
+        const std::string doing = "SELinux label '" + spec.selinux_label + "'";
+        if (!read_file("/proc/filesystems").value_or("").contains("selinuxfs")) {
+            return Error(Code::Unsupported, doing + ": this kernel has no SELinux");
+        }
+        TRY(write_label("/proc/self/attr/exec", spec.selinux_label), doing);
+    }
+    return {};
+}
+
 }  // namespace
 
-Result<void> apply_credentials(const ProcessSpec& spec) {
+Result<void> apply_credentials(const ProcessSpec& spec, const Confinement& confinement) {
     const Capabilities sets = spec.capabilities.value_or(Capabilities());
     // As runc does: root may enter what the user may not, and failing that it is the other way
     // round.
@@ -117,18 +222,20 @@ Result<void> apply_credentials(const ProcessSpec& spec) {
     if (!entered && entered.error().sys_errno() != EACCES && entered.error().sys_errno() != EPERM) {
         return std::move(entered).error();
     }
+    TRY(apply_labels(spec));
+    if (confinement.personality) {
+        TRY(outcome(::personality(*confinement.personality), "set the personality"));
+    }
     TRY(set_rlimits(spec.rlimits));
+    TRY(set_scheduling(spec));
     TRY(bound_capabilities(sets.bounding));
     TRY(become_user(spec));
     if (!entered) {
         TRY(enter(spec.cwd));
     }
-    TRY(set_capabilities(sets));
     (void)::umask(spec.umask.value_or(kDefaultUmask));
-    if (spec.no_new_privileges) {
-        TRY(outcome(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "set no_new_privs"));
-    }
-    return {};
+    (void)::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    return drop_to(sets, spec, confinement.seccomp);
 }
 
 }  // namespace pepita::runtime::container

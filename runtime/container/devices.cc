@@ -1,6 +1,7 @@
 #include "runtime/container/devices.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -21,6 +22,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/inside.h"
+#include "runtime/container/mounts.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -82,7 +84,30 @@ struct Owner {
     gid_t gid = 0;
 };
 
-Result<void> make_node(const std::string& path, mode_t mode, dev_t device, Owner owner) {
+// The old root's node of that path, which is where the kernel's are.
+Result<void> bind_node(FdRef old_root, const std::string& path, mode_t type, dev_t device) {
+    open_how how{};
+    how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    const Fd node(static_cast<int>(
+        ::syscall(SYS_openat2, old_root.number(), path.c_str(), &how, sizeof(how))));
+    struct stat about{};
+    if (!node || ::fstat(node.ref().number(), &about) != 0 || (about.st_mode & S_IFMT) != type ||
+        about.st_rdev != device) {
+        return Error(Code::Unsupported, "device '" + path +
+                                            "': a user namespace may not make it, and the machine "
+                                            "has no such node");
+    }
+    const Fd copy = TRY(copy_mount(node.ref(), 0), "device '", path, "'");
+    const Fd target = TRY(open_or_make_file(path), "device '", path, "'");
+    return attach_mount(copy.ref(), target.ref(), "bind device '" + path + "'");
+}
+
+Result<void> make_node(const std::string& path, mode_t mode, dev_t device, Owner owner,
+                       std::optional<FdRef> nodes_of) {
+    if (nodes_of && !S_ISFIFO(mode)) {
+        return bind_node(*nodes_of, path, mode & S_IFMT, device);
+    }
     const Place place = TRY(place_of(path));
     const int directory = place.directory.ref().number();
     // The umask is 0 while this runs.
@@ -109,21 +134,23 @@ mode_t type_of(char type) {
     }
 }
 
-Result<void> make_device(const DeviceSpec& device) {
+Result<void> make_device(const DeviceSpec& device, std::optional<FdRef> nodes_of) {
     const mode_t type = type_of(device.type);
     const dev_t number = type == S_IFIFO ? 0
                                          : ::makedev(static_cast<unsigned>(device.major),
                                                      static_cast<unsigned>(device.minor));
     return make_node(device.path, type | (device.file_mode & 07777U), number,
-                     {.uid = device.uid, .gid = device.gid});
+                     {.uid = device.uid, .gid = device.gid}, nodes_of);
 }
 
 /// The default devices that the specification does not ask for itself. One that it asks for has
 /// the mode and the owner that it says.
-Result<void> make_default_nodes(const std::vector<DeviceSpec>& asked) {
+Result<void> make_default_nodes(const std::vector<DeviceSpec>& asked,
+                                std::optional<FdRef> nodes_of) {
     for (const Node& node : kNodes) {
         if (std::ranges::find(asked, node.path, &DeviceSpec::path) == asked.end()) {
-            TRY(make_node(node.path, S_IFCHR | 0666U, ::makedev(node.major, node.minor), {}));
+            TRY(make_node(node.path, S_IFCHR | 0666U, ::makedev(node.major, node.minor), {},
+                          nodes_of));
         }
     }
     return {};
@@ -155,14 +182,14 @@ Result<bool> is_dev_writable() {
 
 }  // namespace
 
-Result<void> make_devices(const std::vector<DeviceSpec>& devices) {
+Result<void> make_devices(const std::vector<DeviceSpec>& devices, std::optional<FdRef> nodes_of) {
     if (TRY(is_dev_writable())) {
-        TRY(make_default_nodes(devices));
+        TRY(make_default_nodes(devices, nodes_of));
         TRY(make_links());
     }
     for (const DeviceSpec& device : devices) {
         if (device.path != kMultiplexer) {
-            TRY(make_device(device));
+            TRY(make_device(device, nodes_of));
         }
     }
     return {};

@@ -5,24 +5,25 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/cgroup.h"
@@ -30,6 +31,7 @@
 #include "runtime/container/child.h"
 #include "runtime/container/control.h"
 #include "runtime/container/conversation.h"
+#include "runtime/container/credentials.h"
 #include "runtime/container/freezer.h"
 #include "runtime/container/namespaces.h"
 #include "runtime/container/processes.h"
@@ -63,29 +65,83 @@ Result<Forked> fork_into(std::uint64_t flags, const Cgroup* cgroup) {
     return Forked{.pid = static_cast<pid_t>(pid), .pidfd = pid > 0 ? Fd(pidfd) : Fd()};
 }
 
-// A child in the pid namespace of the process behind `pidfd`. Only children enter a pid namespace,
-// so the caller's own children are made there for a moment. The child must not be dumpable from
-// its first moment: root of the container sees it at once, while its root is still the caller's.
-Result<Forked> fork_beside(FdRef pidfd, const Cgroup* cgroup) {
-    const Fd own = TRY(open_file("/proc/self/ns/pid", O_RDONLY));
-    const int dumpable = ::prctl(PR_GET_DUMPABLE);
-    if (::setns(pidfd.number(), CLONE_NEWPID) != 0) {
-        return Error::from_errno(errno, "join the container's pid namespace");
+// The process of the container whose namespace is joined; -1: none is.
+Result<FdRef> joined(const std::map<std::string, FdRef>& containers, const std::string& id) {
+    if (id.empty()) {
+        return FdRef(-1);
     }
-    (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    Result<Forked> forked = fork_into(0, cgroup);
-    if (!forked || forked->pid != 0) {
-        (void)::prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0);
-        // To the namespace that the caller is in it may always go back (pid_namespaces(7)).
-        CHECK(::setns(own.ref().number(), CLONE_NEWPID) == 0);
+    const auto found = containers.find(id);
+    if (found == containers.end() || has_exited(found->second)) {
+        return Error(Code::FailedPrecondition,
+                     "container '" + id + "', whose namespace is to be joined, is not running");
+    }
+    return found->second;
+}
+
+// Mounts the root of a container with a user namespace, outside of that. Its parent is gone at
+// once, so that it is reaped as any orphan.
+Result<Fd> start_stager(const ContainerSpec& spec, const RootMounts& root, const Cgroup* cgroup) {
+    ControlPair control = TRY(control_pair());
+    const Forked parent = TRY(fork_into(0, nullptr));
+    if (parent.pid == 0) {
+        const Result<Forked> stager = fork_into(CLONE_NEWNS, cgroup);
+        if (stager && stager->pid == 0) {
+            run_stager(spec, root, std::move(control.child));
+        }
+        if (!stager) {
+            (void)send_control(control.child.ref(), failed(stager.error())).has_value();
+        }
+        ::_exit(0);
+    }
+    while (::waitpid(parent.pid, nullptr, 0) < 0 && errno == EINTR) {}
+    return std::move(control.parent);
+}
+
+Result<void> give_streams(const ContainerSpec& spec, const Stdio& stdio) {
+    const auto owner = mapped_id(spec.namespaces.uid_mappings, spec.process.uid);
+    if (!owner) {
+        return Error(Code::InvalidArgument, "user " + std::to_string(spec.process.uid) +
+                                                " is not mapped into the user namespace");
+    }
+    // To open them again by /dev/stdout; what cannot be given away is used as it is.
+    for (const Fd* stream : {&stdio.in, &stdio.out, &stdio.err}) {
+        if (*stream) {
+            (void)::fchown(stream->ref().number(), *owner, static_cast<gid_t>(-1));
+        }
+    }
+    return {};
+}
+
+// What the process of a new user namespace cannot do itself. It sends back what fails.
+void settle_user(const ContainerSpec& spec, pid_t pid, FdRef control) {
+    Result<void> settled = map_ids(pid, spec.namespaces);
+    if (const auto score = spec.process.oom_score_adj; settled && score) {
+        settled =
+            write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*score));
+    }
+    (void)send_control(control, settled ? ControlMessage{.kind = ControlMessage::Kind::Mapped}
+                                        : failed(settled.error()))
+        .has_value();
+}
+
+Result<Forked> fork_container(const ContainerSpec& spec, const Container::Options& options,
+                              const Cgroup* cgroup) {
+    NextChild next;
+    const FdRef pid_of = TRY(joined(options.joined, spec.namespaces.pid_of));
+    if (pid_of.number() >= 0) {
+        TRY(next.enter_pid_of(pid_of));
+    }
+    if (spec.namespaces.time) {
+        TRY(next.enter_new_time(spec.namespaces));
+    }
+    Result<Forked> forked = fork_into(clone_flags(spec.namespaces), cgroup);
+    if (forked && forked->pid == 0) {
+        next.forget();
     }
     return forked;
 }
 
-bool wants_cgroup(const ResourcesSpec& resources) {
-    return resources.memory_limit_bytes || resources.pids_limit || resources.cpu_shares ||
-           resources.cpu_quota_us || resources.cpu_period_us || !resources.devices.empty();
-}
+bool wants_cgroup(const ResourcesSpec& resources) { return resources != ResourcesSpec(); }
 
 Result<void> check_process(const ProcessSpec& process) {
     if (process.args.empty()) {
@@ -105,7 +161,8 @@ Result<void> check(const ContainerSpec& spec, const Container::Options& options)
     if (!spec.namespaces.mount) {
         return Error(Code::Unsupported, "a container without a mount namespace");
     }
-    if (!spec.namespaces.uts && !(spec.hostname.empty() && spec.domainname.empty())) {
+    if (!spec.namespaces.uts && spec.namespaces.uts_of.empty() &&
+        !(spec.hostname.empty() && spec.domainname.empty())) {
         return Error(Code::InvalidArgument, "a hostname without a uts namespace");
     }
     if (options.cgroup_directory.empty() && wants_cgroup(spec.resources)) {
@@ -132,6 +189,7 @@ struct Container::State {
 
     EventLoop& loop;
     NamespacesSpec namespaces;
+    Confinement confinement;
     RootMounts root;
     std::unique_ptr<Cgroup> cgroup;
     std::optional<Freezer> freezer;  // of that
@@ -163,6 +221,7 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
     TRY(check(spec, options));
     auto state = std::make_unique<State>(loop);
     state->namespaces = spec.namespaces;
+    state->confinement = confinement_of(spec);
     state->root = {.spec = spec.root,
                    .device = options.root_device,
                    .scratch_device = options.scratch_device,
@@ -173,11 +232,25 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
             TRY(Cgroup::create(options.cgroup_directory + "/" + spec.id, spec.resources));
     }
     ControlPair control = TRY(control_pair());
-    Forked forked = TRY(fork_into(clone_flags(spec.namespaces), state->cgroup.get()));
-    if (forked.pid == 0) {
-        run_container(spec, state->root, std::move(stdio), std::move(control.child));
+    // Not in the braces: g++ 12 does not destroy the members before one that returns.
+    const FdRef ipc_of = TRY(joined(options.joined, spec.namespaces.ipc_of));
+    const FdRef uts_of = TRY(joined(options.joined, spec.namespaces.uts_of));
+    Inherited inherited{.stdio = std::move(stdio),
+                        .control = std::move(control.child),
+                        .ipc_of = ipc_of,
+                        .uts_of = uts_of};
+    if (spec.namespaces.user) {
+        TRY(give_streams(spec, inherited.stdio));
+        inherited.staged = TRY(start_stager(spec, state->root, state->cgroup.get()));
     }
-    control.child = Fd();
+    Forked forked = TRY(fork_container(spec, options, state->cgroup.get()));
+    if (forked.pid == 0) {
+        run_container(spec, state->root, std::move(inherited));
+    }
+    inherited = {};
+    if (spec.namespaces.user) {
+        settle_user(spec, forked.pid, control.parent.ref());
+    }
     state->device_rules = spec.resources.devices;
     state->process = TRY(Process::create(
         loop, forked.pid, std::move(forked.pidfd), std::move(control.parent),
@@ -199,10 +272,15 @@ Result<std::unique_ptr<Process>> Container::exec(const ProcessSpec& spec, Stdio 
         return Error(Code::FailedPrecondition, "the container's process is not running");
     }
     ControlPair control = TRY(control_pair());
-    Forked forked = TRY(state_->namespaces.pid ? fork_beside(own, state_->cgroup.get())
-                                               : fork_into(0, state_->cgroup.get()));
+    NextChild next;
+    if ((join_flags(state_->namespaces) & CLONE_NEWPID) != 0) {
+        TRY(next.enter_pid_of(own));
+    }
+    Forked forked = TRY(fork_into(0, state_->cgroup.get()));
     if (forked.pid == 0) {
-        run_exec(state_->namespaces, spec, own, std::move(stdio), std::move(control.child));
+        next.forget();
+        run_exec(state_->namespaces, spec, state_->confinement, own, std::move(stdio),
+                 std::move(control.child));
     }
     control.child = Fd();
     return Process::create(state_->loop, forked.pid, std::move(forked.pidfd),

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,6 +65,7 @@ private:
           conversation_(loop, std::move(control)),
           program_(std::move(program)) {}
     Result<void> expect_ready();
+    Result<void> expect_start();
     Result<void> on_set_up(Result<ControlMessage> message);
     Result<std::uint32_t> on_started(Result<ControlMessage> message);
 
@@ -72,6 +74,7 @@ private:
     Conversation conversation_;
     std::string program_;
     OnDone<void> on_ready_;
+    OnDone<std::uint32_t> on_start_;
     bool is_ready_ = false;
     bool has_claimed_ = false;
     std::optional<Fd> terminal_;
@@ -95,6 +98,8 @@ public:
         std::string staging_directory;  // each container mounts its root over it, unseen by others
         std::string cgroup_directory;   // a cgroup v2 directory; <dir>/<id> is made in it
         Trees trees = Trees::VirtioFs;
+        /// A process of each container whose namespaces spec.namespaces joins, by its id.
+        std::map<std::string, FdRef> joined = {};  // NOLINT(readability-redundant-member-init)
     };
 
     /// Makes the cgroup and starts the container's process, which mounts the root and sets itself

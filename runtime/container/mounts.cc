@@ -237,21 +237,25 @@ Result<void> make_read_only(const std::string& path) {
     return attach_mount(copy.ref(), target.ref(), doing);
 }
 
-Result<void> enter_root(const std::string& root) {
+Result<Fd> enter_root(const std::string& root) {
+    Fd old = TRY(open_file("/", O_PATH | O_DIRECTORY));
     if (::chdir(root.c_str()) != 0) {
         return Error::from_errno(errno, "enter '" + root + "'");
     }
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and goes.
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one.
     if (::syscall(SYS_pivot_root, ".", ".") != 0) {
         return Error::from_errno(errno, "make '" + root + "' the root");
-    }
-    if (::umount2(".", MNT_DETACH) != 0) {
-        return Error::from_errno(errno, "leave the old root");
     }
     if (::chdir("/") != 0) {
         return Error::from_errno(errno, "enter the root");
     }
-    return {};
+    return old;
+}
+
+Result<void> leave_old_root(FdRef old) {
+    TRY(outcome(::fchdir(old.number()), "enter the old root"));
+    TRY(outcome(::umount2(".", MNT_DETACH), "leave the old root"));
+    return outcome(::chdir("/"), "enter '/'");
 }
 
 }  // namespace pepita::runtime::container

@@ -53,7 +53,10 @@ Result<void> mask_path(const std::string& path);
 /// Absent is fine.
 Result<void> make_read_only(const std::string& path);
 
-/// Makes `root` the root of this mount namespace and drops the old one.
-Result<void> enter_root(const std::string& root);
+/// Makes `root` the root of this mount namespace. The old one, which is returned, is below it where
+/// no path leads until leave_old_root(): the kernel mounts procfs and sysfs for a user namespace
+/// only where there is one that shows as much.
+Result<Fd> enter_root(const std::string& root);
+Result<void> leave_old_root(FdRef old);
 
 }  // namespace pepita::runtime::container

@@ -1,20 +1,45 @@
 #include "runtime/container/namespaces.h"
 
+#include <fcntl.h>
+#include <grp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/container/outcome.h"
 
 namespace pepita::runtime::container {
+
+namespace {
+
+Result<void> write_map(pid_t pid, const char* file, const std::vector<IdMapping>& mappings) {
+    std::string text;
+    for (const IdMapping& mapping : mappings) {
+        text += std::to_string(mapping.container_id) + " " + std::to_string(mapping.host_id) + " " +
+                std::to_string(mapping.size) + "\n";
+    }
+    return write_file("/proc/" + std::to_string(pid) + "/" + file, text);
+}
+
+}  // namespace
 
 std::uint64_t clone_flags(const NamespacesSpec& namespaces) {
     std::uint64_t flags = 0;
@@ -23,7 +48,80 @@ std::uint64_t clone_flags(const NamespacesSpec& namespaces) {
     flags |= namespaces.ipc ? CLONE_NEWIPC : 0U;
     flags |= namespaces.uts ? CLONE_NEWUTS : 0U;
     flags |= namespaces.network ? CLONE_NEWNET : 0U;
+    flags |= namespaces.user ? CLONE_NEWUSER : 0U;
     return flags;
+}
+
+std::uint64_t join_flags(const NamespacesSpec& namespaces) {
+    std::uint64_t flags = clone_flags(namespaces);
+    flags |= namespaces.cgroup ? CLONE_NEWCGROUP : 0U;
+    flags |= namespaces.time ? CLONE_NEWTIME : 0U;
+    flags |= namespaces.pid_of.empty() ? 0U : CLONE_NEWPID;
+    flags |= namespaces.ipc_of.empty() ? 0U : CLONE_NEWIPC;
+    flags |= namespaces.uts_of.empty() ? 0U : CLONE_NEWUTS;
+    return flags;
+}
+
+NextChild::~NextChild() {
+    // To the namespaces that the caller is in it may always go back (pid_namespaces(7)).
+    if (pid_) {
+        (void)::prctl(PR_SET_DUMPABLE, dumpable_, 0, 0, 0);
+        CHECK(::setns(pid_.ref().number(), CLONE_NEWPID) == 0);
+    }
+    if (time_) {
+        CHECK(::setns(time_.ref().number(), CLONE_NEWTIME) == 0);
+    }
+}
+
+void NextChild::forget() {
+    pid_ = Fd();
+    time_ = Fd();
+}
+
+Result<void> NextChild::enter_pid_of(FdRef pidfd) {
+    Fd own = TRY(open_file("/proc/self/ns/pid", O_RDONLY));
+    dumpable_ = ::prctl(PR_GET_DUMPABLE);
+    TRY(outcome(::setns(pidfd.number(), CLONE_NEWPID), "join the container's pid namespace"));
+    (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    pid_ = std::move(own);
+    return {};
+}
+
+Result<void> NextChild::enter_new_time(const NamespacesSpec& namespaces) {
+    Fd own = TRY(open_file("/proc/self/ns/time", O_RDONLY));
+    TRY(outcome(::unshare(CLONE_NEWTIME), "make a time namespace"));
+    time_ = std::move(own);
+    for (const auto& [clock, offset] : {std::pair("monotonic", &namespaces.monotonic),
+                                        std::pair("boottime", &namespaces.boottime)}) {
+        if (*offset) {
+            TRY(write_file("/proc/self/timens_offsets",
+                           std::string(clock) + " " + std::to_string((*offset)->seconds) + " " +
+                               std::to_string((*offset)->nanoseconds)),
+                "offset of clock '", clock, "'");
+        }
+    }
+    return {};
+}
+
+Result<void> map_ids(pid_t pid, const NamespacesSpec& namespaces) {
+    TRY(write_map(pid, "uid_map", namespaces.uid_mappings), "map user ids");
+    TRY(write_map(pid, "gid_map", namespaces.gid_mappings), "map group ids");
+    return {};
+}
+
+std::optional<std::uint32_t> mapped_id(const std::vector<IdMapping>& mappings, std::uint32_t id) {
+    for (const IdMapping& mapping : mappings) {
+        if (id >= mapping.container_id && id - mapping.container_id < mapping.size) {
+            return mapping.host_id + (id - mapping.container_id);
+        }
+    }
+    return std::nullopt;
+}
+
+Result<void> become_inner_root() {
+    TRY(outcome(::setgroups(0, nullptr), "leave all groups"));
+    TRY(outcome(::setresgid(0, 0, 0), "become group 0 of the user namespace"));
+    return outcome(::setresuid(0, 0, 0), "become user 0 of the user namespace");
 }
 
 Result<void> raise_loopback() {

@@ -37,8 +37,8 @@ Result<std::unique_ptr<Process>> Process::create(EventLoop& loop, pid_t pid, Fd 
 Result<void> Process::expect_ready() {
     return conversation_.expect([this](Result<ControlMessage> message) {
         Result<void> ready;
-        if (message && message->kind == Kind::Claimed) {
-            has_claimed_ = true;
+        if (message && (message->kind == Kind::Claimed || message->kind == Kind::Working)) {
+            has_claimed_ |= message->kind == Kind::Claimed;
             ready = expect_ready();
             if (ready) {
                 return;
@@ -89,15 +89,22 @@ void Process::start(OnDone<std::uint32_t> done) {
         conversation_.close();
         return done(Error(Code::FailedPrecondition, "it has exited"));
     }
-    auto shared = std::make_shared<OnDone<std::uint32_t>>(std::move(done));
-    Result<void> expected = conversation_.expect([this, shared](Result<ControlMessage> message) {
-        Result<std::uint32_t> started = on_started(std::move(message));
-        (*shared)(std::move(started));  // which may destroy the process
-    });
-    if (!expected) {
+    on_start_ = std::move(done);
+    if (Result<void> expected = expect_start(); !expected) {
         conversation_.close();
-        (*shared)(std::move(expected).error());
+        std::exchange(on_start_, nullptr)(std::move(expected).error());
     }
+}
+
+Result<void> Process::expect_start() {
+    return conversation_.expect([this](Result<ControlMessage> message) {
+        if (message && message->kind == Kind::Working && expect_start()) {
+            return;
+        }
+        Result<std::uint32_t> started = on_started(std::move(message));
+        // The call may destroy the process.
+        std::exchange(on_start_, nullptr)(std::move(started));
+    });
 }
 
 Result<std::uint32_t> Process::on_started(Result<ControlMessage> message) {
@@ -114,7 +121,9 @@ Result<std::uint32_t> Process::on_started(Result<ControlMessage> message) {
         case Kind::Failed:
             return error_of(*message);
         case Kind::Claimed:
+        case Kind::Working:
         case Kind::Ready:
+        case Kind::Mapped:
         case Kind::Start:
             break;
     }

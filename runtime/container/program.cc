@@ -77,6 +77,12 @@ int become_program(const ProcessSpec& spec) {
     });
 }
 
+int become_file(const std::string& path, const std::vector<std::string>& args,
+                const std::vector<std::string>& env) {
+    (void)::execve(path.c_str(), pointers(args).data(), pointers(env).data());
+    return errno;
+}
+
 int find_program(const ProcessSpec& spec) {
     return try_paths(spec, [](const std::string& path) {
         struct stat about{};

@@ -12,6 +12,10 @@ namespace pepita::runtime::container {
 /// ENOENT where there are none.
 int become_program(const ProcessSpec& spec);
 
+/// execve(2) of `path` with these arguments. Returns the errno that kept it.
+int become_file(const std::string& path, const std::vector<std::string>& args,
+                const std::vector<std::string>& env);
+
 /// The errno that would keep become_program() from it, as far as it can be said before; 0: none.
 /// Relative names are looked up in the working directory.
 int find_program(const ProcessSpec& spec);

@@ -104,6 +104,13 @@ Result<void> GuestServer::begin_create(const ContainerSpec& spec) {
     if (spec.root.written_to == WrittenTo::ScratchDisk) {
         options.scratch_device = TRY(options_.find_disk(spec.root.scratch_disk));
     }
+    for (const std::string& id :
+         {spec.namespaces.pid_of, spec.namespaces.ipc_of, spec.namespaces.uts_of}) {
+        // The engine names one that is not there.
+        if (const auto found = containers_.find(id); found != containers_.end() && found->second) {
+            options.joined.emplace(id, found->second->process().pidfd());
+        }
+    }
     container::Stdio stdio;
     auto streams = TRY(make_streams(spec.process, stdio));
     const ProcessId id{.container = spec.id, .exec = ""};

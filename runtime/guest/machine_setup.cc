@@ -67,7 +67,7 @@ Result<void> load_module(const std::string& path) {
 // A controller that this kernel lacks is missed by the container that asks for its limit.
 Result<void> enable_controllers(const std::string& cgroup) {
     const std::string controllers = TRY(read_file(cgroup + "/cgroup.controllers"));
-    for (const std::string_view name : {"cpu", "memory", "pids", "cpuset", "io"}) {
+    for (const std::string_view name : {"cpu", "memory", "pids", "cpuset", "io", "hugetlb"}) {
         if ((" " + controllers).find(" " + std::string(name)) != std::string::npos) {
             TRY(write_file(cgroup + "/cgroup.subtree_control", "+" + std::string(name)));
         }

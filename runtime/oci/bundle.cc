@@ -22,6 +22,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/utf8.h"
 #include "runtime/container.h"
+#include "runtime/oci/hooks_json.h"
 #include "runtime/oci/linux_json.h"
 #include "runtime/oci/process_json.h"
 #include "runtime/rpc/json.h"
@@ -66,7 +67,7 @@ Result<std::string> read_version(const Object& config) {
 }
 
 Result<std::string> read_host_name(const Object& config, std::string_view name,
-                                   const NamespacesSpec& namespaces) {
+                                   const Bundle& bundle) {
     std::string value = TRY(config.text_or_empty(name));
     if (value.empty()) {
         return value;
@@ -75,8 +76,9 @@ Result<std::string> read_host_name(const Object& config, std::string_view name,
     if (value.size() > kHostnameMax) {
         return node.invalid("must have at most " + std::to_string(kHostnameMax) + " bytes");
     }
-    if (!namespaces.uts) {
-        return node.invalid("needs a new uts namespace");
+    if (!bundle.container.namespaces.uts &&
+        std::ranges::find(bundle.joined, "uts", &NamespacePath::type) == bundle.joined.end()) {
+        return node.invalid("needs a uts namespace");
     }
     return value;
 }
@@ -98,7 +100,7 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
     Bundle bundle;
     bundle.directory = std::string(directory);
     bundle.oci_version = TRY(read_version(config));
-    TRY(config.refuse({"hooks", "solaris", "windows", "vm", "zos", "freebsd"}));
+    TRY(config.refuse({"solaris", "windows", "vm", "zos", "freebsd"}));
     TRY(read_root(config, bundle));
     ContainerSpec& container = bundle.container;
     container.process = TRY(oci::read_process(TRY(config.require("process"))));
@@ -106,10 +108,13 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
         container.mounts = TRY(oci::read_mounts(*mounts));
     }
     const oci::Object linux = TRY(config.object_or_empty("linux"));
-    TRY(oci::read_linux(linux, container));
+    TRY(oci::read_linux(linux, bundle));
     bundle.cgroups_path = TRY(linux.text_or_empty("cgroupsPath"));
-    container.hostname = TRY(read_host_name(config, "hostname", container.namespaces));
-    container.domainname = TRY(read_host_name(config, "domainname", container.namespaces));
+    container.hostname = TRY(read_host_name(config, "hostname", bundle));
+    container.domainname = TRY(read_host_name(config, "domainname", bundle));
+    if (const auto hooks = config.find("hooks")) {
+        TRY(oci::read_hooks(TRY(hooks->object()), bundle));
+    }
     if (const auto annotations = config.find("annotations")) {
         for (const auto& [name, value] : TRY(annotations->members())) {
             bundle.annotations.emplace(name, TRY(value.text()));

@@ -4,13 +4,20 @@
 #include <string_view>
 
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/rpc/json.h"
 
 namespace pepita::runtime::oci {
 
-/// config-linux.md: fills what of `container` stands under "linux".
-Result<void> read_linux(const Object& linux, ContainerSpec& container);
+/// config-linux.md: fills what of `bundle` stands under "linux".
+Result<void> read_linux(const Object& linux, Bundle& bundle);
+
+/// Its "namespaces", with the mappings and offsets of new ones.
+Result<void> read_namespaces(const Object& linux, Bundle& bundle);
+
+/// Its "resources"; the cpuset is `bundle`'s.
+Result<ResourcesSpec> read_resources(const Object& resources, Bundle& bundle);
 
 /// config-linux.md, "Control groups".
 Result<ResourcesSpec> read_resources(const Object& resources);

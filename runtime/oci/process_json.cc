@@ -1,9 +1,13 @@
 #include "runtime/oci/process_json.h"
 
+#include <sched.h>
+
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +26,37 @@ constexpr std::uint64_t kIdMax = 0xffff'fffe;  // -1 means "leave it" to the ker
 constexpr std::size_t kGroupsMax = 65536;      // NGROUPS_MAX
 constexpr std::uint64_t kConsoleMax = 0xffff;  // struct winsize has 16 bits
 
+struct NamedNumber {
+    std::string_view name;
+    std::uint32_t number;
+};
+constexpr std::array kPolicies{
+    NamedNumber{"SCHED_OTHER", SCHED_OTHER}, NamedNumber{"SCHED_FIFO", SCHED_FIFO},
+    NamedNumber{"SCHED_RR", SCHED_RR},       NamedNumber{"SCHED_BATCH", SCHED_BATCH},
+    NamedNumber{"SCHED_IDLE", SCHED_IDLE},   NamedNumber{"SCHED_DEADLINE", 6}};
+constexpr std::array kSchedulerFlags{
+    NamedNumber{"SCHED_FLAG_RESET_ON_FORK", 0x01}, NamedNumber{"SCHED_FLAG_RECLAIM", 0x02},
+    NamedNumber{"SCHED_FLAG_DL_OVERRUN", 0x04},    NamedNumber{"SCHED_FLAG_KEEP_POLICY", 0x08},
+    NamedNumber{"SCHED_FLAG_KEEP_PARAMS", 0x10},   NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
+    NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
+constexpr std::array kIoClasses{NamedNumber{"IOPRIO_CLASS_RT", 1},
+                                NamedNumber{"IOPRIO_CLASS_BE", 2},
+                                NamedNumber{"IOPRIO_CLASS_IDLE", 3}};
+
+Result<std::uint32_t> read_named(const Node& node, std::span<const NamedNumber> names) {
+    const std::string text = TRY(node.text());
+    const auto known = std::ranges::find(names, text, &NamedNumber::name);
+    if (known == names.end()) {
+        return node.invalid("no such name: " + in_quotes(text));
+    }
+    return known->number;
+}
+
+std::string_view name_of(std::uint32_t number, std::span<const NamedNumber> names) {
+    const auto known = std::ranges::find(names, number, &NamedNumber::number);
+    return known == names.end() ? "" : known->name;
+}
+
 Result<std::uint32_t> read_id(const Node& node) {
     return static_cast<std::uint32_t>(TRY(node.natural(kIdMax)));
 }
@@ -32,7 +67,7 @@ Result<std::uint32_t> read_id_or_root(const Object& user, std::string_view name)
 }
 
 Result<void> read_user(const Object& user, ProcessSpec& process) {
-    TRY(user.refuse({"username"}));  // Windows
+    // "username" is of Windows: config.md has it ignored here, as runc does.
     process.uid = TRY(read_id_or_root(user, "uid"));
     process.gid = TRY(read_id_or_root(user, "gid"));
     if (const auto mask = user.find("umask")) {
@@ -158,6 +193,55 @@ Result<void> read_console(const Object& object, ProcessSpec& process) {
     return {};
 }
 
+Result<SchedulerSpec> read_scheduler(const Object& object) {
+    SchedulerSpec out;
+    out.policy = TRY(read_named(TRY(object.require("policy")), kPolicies));
+    if (const auto nice = object.find("nice")) {
+        out.nice = static_cast<std::int32_t>(TRY(nice->integer(-20, 19)));
+    }
+    if (const auto priority = object.find("priority")) {
+        out.priority = static_cast<std::uint32_t>(TRY(priority->natural(99)));
+    }
+    if (const auto flags = object.find("flags")) {
+        for (const Node& element : TRY(flags->elements())) {
+            out.flags |= TRY(read_named(element, kSchedulerFlags));
+        }
+    }
+    for (const auto& [name, into] :
+         {std::pair("runtime", &out.runtime_ns), std::pair("deadline", &out.deadline_ns),
+          std::pair("period", &out.period_ns)}) {
+        if (const auto node = object.find(name)) {
+            *into = TRY(node->natural(INT64_MAX));
+        }
+    }
+    return out;
+}
+
+Result<IoPrioritySpec> read_io_priority(const Object& object) {
+    IoPrioritySpec out;
+    out.io_class = TRY(read_named(TRY(object.require("class")), kIoClasses));
+    if (const auto priority = object.find("priority")) {
+        out.priority = static_cast<std::uint32_t>(TRY(priority->natural(7)));
+    }
+    return out;
+}
+
+OrderedJson to_json(const SchedulerSpec& scheduler) {
+    OrderedJson out{{"policy", name_of(scheduler.policy, kPolicies)},
+                    {"nice", scheduler.nice},
+                    {"priority", scheduler.priority},
+                    {"flags", OrderedJson::array()},
+                    {"runtime", scheduler.runtime_ns},
+                    {"deadline", scheduler.deadline_ns},
+                    {"period", scheduler.period_ns}};
+    for (const auto& [name, flag] : kSchedulerFlags) {
+        if ((scheduler.flags & flag) != 0) {
+            out["flags"].push_back(name);
+        }
+    }
+    return out;
+}
+
 OrderedJson names_of(std::uint64_t capabilities) {
     OrderedJson out = OrderedJson::array();
     for (std::uint32_t number = 0; number < 64; ++number) {
@@ -184,8 +268,7 @@ Result<std::string> read_container_path(const Node& node) {
 
 Result<ProcessSpec> read_process(const Node& node) {
     const Object object = TRY(node.object());
-    TRY(object.refuse(
-        {"apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity"}));
+    TRY(object.refuse({"execCPUAffinity"}));  // names CPUs of the host
     ProcessSpec process;
     TRY(read_console(object, process));
     TRY(read_user(TRY(object.object_or_empty("user")), process));
@@ -206,6 +289,14 @@ Result<ProcessSpec> read_process(const Node& node) {
     process.no_new_privileges = TRY(object.boolean_or_false("noNewPrivileges"));
     if (const auto score = object.find("oomScoreAdj")) {
         process.oom_score_adj = static_cast<std::int32_t>(TRY(score->integer(-1000, 1000)));
+    }
+    process.apparmor_profile = TRY(object.text_or_empty("apparmorProfile"));
+    process.selinux_label = TRY(object.text_or_empty("selinuxLabel"));
+    if (const auto scheduler = object.find("scheduler")) {
+        process.scheduler = TRY(read_scheduler(TRY(scheduler->object())));
+    }
+    if (const auto priority = object.find("ioPriority")) {
+        process.io_priority = TRY(read_io_priority(TRY(priority->object())));
     }
     return process;
 }
@@ -263,6 +354,20 @@ std::string to_json(const ProcessSpec& process) {
     out["noNewPrivileges"] = process.no_new_privileges;
     if (process.oom_score_adj) {
         out["oomScoreAdj"] = *process.oom_score_adj;
+    }
+    if (!process.apparmor_profile.empty()) {
+        out["apparmorProfile"] = process.apparmor_profile;
+    }
+    if (!process.selinux_label.empty()) {
+        out["selinuxLabel"] = process.selinux_label;
+    }
+    if (process.scheduler) {
+        out["scheduler"] = oci::to_json(*process.scheduler);
+    }
+    if (process.io_priority) {
+        out["ioPriority"] = {
+            {"class", oci::name_of(process.io_priority->io_class, oci::kIoClasses)},
+            {"priority", process.io_priority->priority}};
     }
     return oci::dump(out);
 }

@@ -32,8 +32,8 @@ class Bundle(NodeTest):
 
     def test_what_is_not_done_is_refused_by_name(self):
         def edit(config):
-            config["hooks"] = {"prestart": [{"path": "/bin/true"}]}
-        self.refused("run", "-b", self.bundle(["true"], edit=edit), "c1", status=125, words=["hooks"])
+            config["linux"]["resources"] = {"rdma": {"mlx": {"hcaHandles": 1}}}
+        self.refused("run", "-b", self.bundle(["true"], edit=edit), "c1", status=125, words=["rdma"])
 
     def test_missing_root(self):
         bundle = self.bundle(["true"])

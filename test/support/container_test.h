@@ -78,6 +78,7 @@ protected:
     void use_bare_image();
 
     std::string cgroup_directory_;
+    std::map<std::string, FdRef> joined_;  // as Container::Options has it
 
 private:
     void use_folder(const std::function<void(const std::string&)>& fill);

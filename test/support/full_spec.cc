@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
 
 #include "runtime/container.h"
 
@@ -32,7 +33,17 @@ ProcessSpec full_process() {
                         {.resource = 4, .soft = 0, .hard = 1}},
             .no_new_privileges = true,
             .oom_score_adj = -998,
-            .streams = {.has_stdin = true, .has_stdout = true, .has_stderr = true}};
+            .streams = {.has_stdin = true, .has_stdout = true, .has_stderr = true},
+            .scheduler = runtime::SchedulerSpec{.policy = 6,
+                                                .nice = -3,
+                                                .priority = 4,
+                                                .flags = 3,
+                                                .runtime_ns = 10,
+                                                .deadline_ns = 20,
+                                                .period_ns = 30},
+            .io_priority = runtime::IoPrioritySpec{.io_class = 2, .priority = 7},
+            .apparmor_profile = "web",
+            .selinux_label = "system_u:system_r:container_t:s0"};
 }
 
 ContainerSpec full_container() {
@@ -46,8 +57,21 @@ ContainerSpec full_container() {
         .root_read_only = true,
         .hostname = "host",
         .domainname = "domain",
-        .namespaces =
-            {.pid = true, .mount = true, .ipc = true, .uts = true, .network = true, .cgroup = true},
+        .namespaces = {.pid = true,
+                       .mount = true,
+                       .ipc = true,
+                       .uts = true,
+                       .network = true,
+                       .cgroup = true,
+                       .user = true,
+                       .time = true,
+                       .pid_of = "a",
+                       .ipc_of = "b",
+                       .uts_of = "c",
+                       .uid_mappings = {{.container_id = 0, .host_id = 100'000, .size = 65'536}},
+                       .gid_mappings = {{.container_id = 1, .host_id = 2, .size = 3}},
+                       .monotonic = runtime::ClockOffset{.seconds = -5, .nanoseconds = 6},
+                       .boottime = runtime::ClockOffset{.seconds = 7, .nanoseconds = 8}},
         .mounts = {{.destination = "/proc", .type = "proc", .source = "proc", .options = {}},
                    {.destination = "/tmp",
                     .type = "tmpfs",
@@ -74,9 +98,26 @@ ContainerSpec full_container() {
              .cpu_quota_us = -1,
              .cpu_period_us = 50'000,
              .devices = {{.allow = true, .type = 'c', .major = 10, .minor = {}, .access = "rw"},
-                         {.allow = false, .type = 'b', .major = {}, .minor = -1, .access = "m"}}},
+                         {.allow = false, .type = 'b', .major = {}, .minor = -1, .access = "m"}},
+             .memory_swap_bytes = 1 << 20,
+             .memory_reservation_bytes = 1 << 19,
+             .cpu_burst_us = 1000,
+             .cpu_idle = 1,
+             .block_io_weight = 500,
+             .hugepage_limits = {{.page_size = "2MB", .limit_bytes = 4 << 20}},
+             .unified = {{.file = "memory.high", .value = "5000"}}},
         .sysctls = {{.name = "kernel.shmmax", .value = "65536"}},
-        .process = full_process()};
+        .process = full_process(),
+        .seccomp = runtime::SeccompSpec{.program = std::string(16, '\x06'), .flags = 2},
+        .personality = 8,
+        .root_propagation = runtime::Propagation::Slave,
+        .hooks = {.create_container = {{.path = "/bin/hook",
+                                        .args = {"hook", "-x"},
+                                        .env = {"A=B"},
+                                        .timeout_seconds = 5}},
+                  .start_container = {{.path = "/bin/other"}},
+                  .create_state = R"({"pid":0,"status":"creating"})",
+                  .start_state = R"({"pid":0,"status":"created"})"}};
 }
 
 }  // namespace pepita::test

@@ -37,6 +37,7 @@ public:
         : loop_(&loop), owned_(std::move(process)), process_(owned_.get()) {}
 
     pid_t pid() const { return process_->pid(); }
+    FdRef pidfd() const { return process_->pidfd(); }
     std::optional<Fd> take_terminal() { return process_->take_terminal(); }
     void abandon() { process_->abandon(); }
     Result<std::uint32_t> start() {

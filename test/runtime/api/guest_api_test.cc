@@ -216,6 +216,9 @@ TEST(Merged, WhatAChangeDoesNotNameStays) {
     EXPECT_EQ(merged(base, {}), base);
     change.devices = {{.allow = true, .type = 'c', .major = 1, .minor = 3, .access = "r"}};
     EXPECT_EQ(merged(base, change).devices, change.devices);
+    base.unified = {{.file = "memory.high", .value = "1"}};
+    change.unified = {{.file = "memory.high", .value = "2"}};
+    EXPECT_EQ(merged(base, change).unified, change.unified);
 }
 
 TEST_F(GuestApiTest, AClockIsAdjustedForwardsAndBackwards) {
@@ -287,6 +290,22 @@ TEST_F(GuestApiTest, AProcessWithoutArgumentsIsInvalidArgument) {
                   .message(),
               "a process without arguments");
     EXPECT_EQ(service_.method, "");
+}
+
+TEST_F(GuestApiTest, AFilterIsWholeInstructionsAndKnownFlags) {
+    const auto words_of = [&](std::size_t size, std::uint32_t flags) {
+        ContainerSpec spec;
+        spec.process.args = {"x"};
+        spec.seccomp = SeccompSpec{.program = std::string(size, '\0'), .flags = flags};
+        const auto created =
+            answer<StreamNumbers>([&](auto done) { client_.create(spec, std::move(done)); });
+        return created ? "" : created.error().message();
+    };
+    EXPECT_EQ(words_of(0, 0), "a seccomp program of 0 bytes");
+    EXPECT_EQ(words_of(9, 0), "a seccomp program of 9 bytes");
+    EXPECT_EQ(words_of(SeccompSpec::kProgramBytesMax + 8, 0), "a seccomp program of 32776 bytes");
+    EXPECT_EQ(words_of(8, 8), "a seccomp flag that is not known");
+    EXPECT_EQ(words_of(SeccompSpec::kProgramBytesMax, SeccompSpec::kFlags), "");
 }
 
 TEST(GuestClient, AnAnswerThatCannotBeReadIsInvalidArgument) {

@@ -95,25 +95,16 @@ TEST_P(Refused, IsUnsupportedByName) {
 }
 
 const std::vector<BadCase> kUnsupported = {
-    {"Hooks", "AT_TOP", R"("hooks": {"prestart": [{"path": "/x"}]},)", "hooks: is not supported"},
     {"Windows", "AT_TOP", R"("windows": {"x": 1},)", "windows: is not supported"},
     {"Solaris", "AT_TOP", R"("solaris": {"x": 1},)", "solaris: is not supported"},
     {"Vm", "AT_TOP", R"("vm": {"kernel": {"path": "/k"}},)", "vm: is not supported"},
     {"Zos", "AT_TOP", R"("zos": {"x": 1},)", "zos: is not supported"},
     {"Freebsd", "AT_TOP", R"("freebsd": {"x": 1},)", "freebsd: is not supported"},
     {"Version2", "1.2.0", "2.0.0", "ociVersion: version '2.0.0' is not supported"},
-    {"Apparmor", "AT_PROCESS", R"("apparmorProfile": "p",)",
-     "process.apparmorProfile: is not supported"},
-    {"Selinux", "AT_PROCESS", R"("selinuxLabel": "p",)", "process.selinuxLabel: is not supported"},
-    {"Scheduler", "AT_PROCESS", R"("scheduler": {"policy": "SCHED_FIFO"},)",
-     "process.scheduler: is not supported"},
-    {"IoPriority", "AT_PROCESS", R"("ioPriority": {"class": "IOPRIO_CLASS_IDLE"},)",
-     "process.ioPriority: is not supported"},
     {"ExecCpuAffinity", "AT_PROCESS", R"("execCPUAffinity": {"initial": "0"},)",
      "process.execCPUAffinity: is not supported"},
     {"CommandLine", "AT_PROCESS", R"("commandLine": "x",)",
      "process.commandLine: is not supported"},
-    {"Username", "AT_USER", R"("username": "x",)", "process.user.username: is not supported"},
     {"BindMount", "AT_MOUNTS", R"({"destination": "/m", "type": "bind", "source": "/"})",
      "mounts[0].type: mount type 'bind' is not supported"},
     {"BindOption", "AT_MOUNTS",
@@ -129,48 +120,37 @@ const std::vector<BadCase> kUnsupported = {
      "mounts[0].uidMappings: is not supported"},
     {"FileSystemType", "AT_MOUNTS", R"({"destination": "/m", "type": "ext4"})",
      "mounts[0].type: mount type 'ext4' is not supported"},
-    {"Seccomp", "AT_LINUX", R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW"},)",
-     "linux.seccomp: is not supported"},
-    {"UidMappings", "AT_LINUX", R"("uidMappings": [{"containerID": 0}],)",
-     "linux.uidMappings: is not supported"},
-    {"GidMappings", "AT_LINUX", R"("gidMappings": [{"containerID": 0}],)",
-     "linux.gidMappings: is not supported"},
     {"MountLabel", "AT_LINUX", R"("mountLabel": "l",)", "linux.mountLabel: is not supported"},
     {"IntelRdt", "AT_LINUX", R"("intelRdt": {"closID": "x"},)", "linux.intelRdt: is not supported"},
     {"MemoryPolicy", "AT_LINUX", R"("memoryPolicy": {"mode": "x"},)",
      "linux.memoryPolicy: is not supported"},
-    {"Personality", "AT_LINUX", R"("personality": {"domain": "LINUX32"},)",
-     "linux.personality: is not supported"},
-    {"TimeOffsets", "AT_LINUX", R"("timeOffsets": {"monotonic": {"secs": 1}},)",
-     "linux.timeOffsets: is not supported"},
     {"NetDevices", "AT_LINUX", R"("netDevices": {"eth0": {"name": "eth1"}},)",
      "linux.netDevices: is not supported"},
-    {"SharedPropagation", "AT_LINUX", R"("rootfsPropagation": "shared",)",
-     "linux.rootfsPropagation: 'shared' is not supported"},
     {"GlobalSysctl", "AT_LINUX", R"("sysctl": {"vm.swappiness": "1"},)",
-     "linux.sysctl['vm.swappiness']: belongs to no new namespace of the container"},
+     "linux.sysctl['vm.swappiness']: belongs to no namespace of the container"},
     {"NetSysctlWithoutNamespace", "AT_LINUX", R"("sysctl": {"net.ipv4.ip_forward": "1"},)",
-     "linux.sysctl['net.ipv4.ip_forward']: belongs to no new namespace of the container"},
-    {"UserNamespace", R"({"type": "uts"})", R"({"type": "user"})",
-     "linux.namespaces[1].type: 'user' namespaces are not supported"},
-    {"TimeNamespace", R"({"type": "uts"})", R"({"type": "time"})",
-     "linux.namespaces[1].type: 'time' namespaces are not supported"},
-    {"NamespacePath", R"({"type": "uts"})", R"({"type": "uts", "path": "/proc/1/ns/uts"})",
-     "linux.namespaces[1].path: joining a namespace of the host is not supported"},
-    {"BlockIo", "AT_RESOURCES", R"("blockIO": {"weight": 10},)",
-     "linux.resources.blockIO: is not supported"},
-    {"HugePages", "AT_RESOURCES", R"("hugepageLimits": [{"limit": 1}],)",
-     "linux.resources.hugepageLimits: is not supported"},
+     "linux.sysctl['net.ipv4.ip_forward']: belongs to no namespace of the container"},
+    {"IoThrottle", "AT_RESOURCES",
+     R"("blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1}]},)",
+     "linux.resources.blockIO.throttleReadBpsDevice: is not supported"},
+    {"Swappiness", "AT_RESOURCES", R"("memory": {"swappiness": 5},)",
+     "linux.resources.memory.swappiness: is not supported"},
+    {"OomKiller", "AT_RESOURCES", R"("memory": {"disableOOMKiller": true},)",
+     "linux.resources.memory.disableOOMKiller: is not supported"},
+    {"RealTime", "AT_RESOURCES", R"("cpu": {"realtimeRuntime": 5},)",
+     "linux.resources.cpu.realtimeRuntime: is not supported"},
+    {"SeccompNotify", "AT_LINUX", R"("seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"},)",
+     "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported: its listener would be a "
+     "process of the host"},
+    {"SeccompListener", "AT_LINUX",
+     R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s"},)",
+     "linux.seccomp.listenerPath: is not supported"},
+    {"PersonalityFlags", "AT_LINUX", R"("personality": {"domain": "LINUX", "flags": ["x"]},)",
+     "linux.personality.flags: is not supported"},
     {"NetworkPriority", "AT_RESOURCES", R"("network": {"classID": 1},)",
      "linux.resources.network: is not supported"},
     {"Rdma", "AT_RESOURCES", R"("rdma": {"mlx": {"hcaHandles": 1}},)",
      "linux.resources.rdma: is not supported"},
-    {"Unified", "AT_RESOURCES", R"("unified": {"memory.high": "1"},)",
-     "linux.resources.unified: is not supported"},
-    {"Swap", "AT_RESOURCES", R"("memory": {"limit": 5, "swap": 9},)",
-     "linux.resources.memory.swap: is not supported"},
-    {"Cpuset", "AT_RESOURCES", R"("cpu": {"cpus": "0"},)",
-     "linux.resources.cpu.cpus: is not supported"},
 };
 INSTANTIATE_TEST_SUITE_P(Config, Refused, testing::ValuesIn(kUnsupported), name_of);
 
@@ -243,6 +223,44 @@ const std::vector<BadCase> kInvalid = {
     {"LongHostname", "AT_TOP",
      R"("hostname": "0123456789012345678901234567890123456789012345678901234567890123x",)",
      "hostname: must have at most 64 bytes"},
+    {"SchedulerPolicy", "AT_PROCESS", R"("scheduler": {"policy": "SCHED_ISO"},)",
+     "process.scheduler.policy: no such name: 'SCHED_ISO'"},
+    {"IoPriorityLevel", "AT_PROCESS",
+     R"("ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 8},)",
+     "process.ioPriority.priority: must be a whole number from 0 to 7"},
+    {"PersonalityDomain", "AT_LINUX", R"("personality": {"domain": "BSD"},)",
+     "linux.personality.domain: must be LINUX or LINUX32"},
+    {"Propagation", "AT_LINUX", R"("rootfsPropagation": "upwards",)",
+     "linux.rootfsPropagation: no such propagation"},
+    {"SwapBelowMemory", "AT_RESOURCES", R"("memory": {"limit": 5, "swap": 4},)",
+     "linux.resources.memory.swap: must not be below 'limit'"},
+    {"IoWeight", "AT_RESOURCES", R"("blockIO": {"weight": 9},)",
+     "linux.resources.blockIO.weight: must be 10 to 1000"},
+    {"HugepageSize", "AT_RESOURCES", R"("hugepageLimits": [{"pageSize": "../MB", "limit": 1}],)",
+     "linux.resources.hugepageLimits[0].pageSize: must be a number with KB, MB or GB"},
+    {"UnifiedPath", "AT_RESOURCES", R"("unified": {"../memory.max": "1"},)",
+     "linux.resources.unified['../memory.max']: must be the name of a controller's file"},
+    {"UnifiedCore", "AT_RESOURCES", R"("unified": {"cgroup.procs": "1"},)",
+     "linux.resources.unified['cgroup.procs']: must be the name of a controller's file"},
+    {"SeccompAction", "AT_LINUX", R"("seccomp": {"defaultAction": "SCMP_ACT_SHOUT"},)",
+     "linux.seccomp.defaultAction: no such action: 'SCMP_ACT_SHOUT'"},
+    {"SeccompArchitecture", "AT_LINUX",
+     R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["x86"]},)",
+     "linux.seccomp.architectures[0]: no such architecture: 'x86'"},
+    {"SeccompFlag", "AT_LINUX",
+     R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_X"]},)",
+     "linux.seccomp.flags[0]: no such flag: 'SECCOMP_FILTER_FLAG_X'"},
+    {"SeccompArgument", "AT_LINUX",
+     R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"],
+        "action": "SCMP_ACT_KILL", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}]},)",
+     "linux.seccomp.syscalls[0].args[0].index: must be a whole number from 0 to 5"},
+    {"SeccompOperator", "AT_LINUX",
+     R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"],
+        "action": "SCMP_ACT_KILL", "args": [{"index": 0, "value": 0, "op": "=="}]}]},)",
+     "linux.seccomp.syscalls[0].args[0].op: no such operator: '=='"},
+    {"SeccompErrno", "AT_LINUX",
+     R"("seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1},)",
+     "linux.seccomp.defaultErrnoRet: the action has no errno"},
     {"AnnotationOfNumber", "AT_TOP", R"("annotations": {"a": 1},)",
      "annotations['a']: must be a string"},
     {"MaskedPath", "AT_LINUX", R"("maskedPaths": ["proc"],)",
@@ -421,7 +439,44 @@ TEST(ParseConfig, HostnameNeedsUtsNamespace) {
     std::string text = config("AT_TOP", R"("hostname": "h",)");
     text = replaced(std::move(text), R"(, {"type": "uts"})", "");
     EXPECT_EQ(parse_config(text, "/b").error().message(),
-              "config.json: hostname: needs a new uts namespace");
+              "config.json: hostname: needs a uts namespace");
+}
+
+TEST(ParseConfig, ReadsLimitsOfCgroupV2) {
+    const Bundle bundle = parsed("AT_RESOURCES", R"(
+        "memory": {"limit": 100, "swap": 150, "reservation": 50},
+        "cpu": {"burst": 7, "idle": 1, "cpus": "0-1", "mems": "0"},
+        "blockIO": {"weight": 10},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 4096}],
+        "unified": {"memory.high": "90"},)");
+    EXPECT_EQ(bundle.container.resources,
+              (ResourcesSpec{.memory_limit_bytes = 100,
+                             .memory_swap_bytes = 150,
+                             .memory_reservation_bytes = 50,
+                             .cpu_burst_us = 7,
+                             .cpu_idle = 1,
+                             .block_io_weight = 10,
+                             .hugepage_limits = {{.page_size = "2MB", .limit_bytes = 4096}},
+                             .unified = {{.file = "memory.high", .value = "90"}}}));
+    EXPECT_EQ(bundle.cpuset_cpus, "0-1");
+    EXPECT_EQ(bundle.cpuset_mems, "0");
+}
+
+TEST(ParseConfig, ReadsPersonalityAndPropagation) {
+    const ContainerSpec container = parsed("AT_LINUX", R"(
+        "personality": {"domain": "LINUX32"}, "rootfsPropagation": "rshared",)")
+                                        .container;
+    EXPECT_EQ(container.personality, 8U);  // PER_LINUX32
+    EXPECT_EQ(container.root_propagation, Propagation::Shared);
+}
+
+TEST(ParseConfig, ANameOfAUserIsNotResolved) {
+    EXPECT_EQ(parsed("AT_USER", R"("username": "daemon",)").container.process.uid, 0U);
+}
+
+TEST(ParseResources, ReadsWhatAnUpdateHas) {
+    EXPECT_EQ(parse_resources(R"({"pids": {"limit": 7}})").value().pids_limit, 7);
+    EXPECT_EQ(parse_resources("[]").error().message(), "resources: must be an object");
 }
 
 TEST(ParseConfig, IgnoresWhatTheSpecificationDoesNotKnow) {
