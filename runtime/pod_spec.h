@@ -46,6 +46,9 @@ struct PodSpec {
     std::string guest_console;  // a file that the guest's console is appended to; empty: no console
     LogFormat log_format = LogFormat::Text;  // of the shim's standard error
     PodEnd end = PodEnd::WithLastContainer;
+    /// A container's root is a disk made of its directory; what it writes is lost with it. Else it
+    /// is the directory itself.
+    bool packs_roots = false;
 
     friend bool operator==(const PodSpec&, const PodSpec&) = default;
 };

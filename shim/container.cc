@@ -116,12 +116,7 @@ void Container::enter_as_pod(Microvm& microvm) {
 void Container::enter(Microvm& microvm, const RootDisks& disks, OnResult<void> done) {
     microvm_ = &microvm;
     is_in_guest_ = true;
-    bundle_.container.root.disk = runtime::DiskId{.serial = disks.root_serial};
-    if (!disks.scratch_serial.empty()) {
-        bundle_.container.root.written_to = runtime::WrittenTo::ScratchDisk;
-        bundle_.container.root.scratch_disk.serial = disks.scratch_serial;
-        bundle_.container.root.scratch_directory = id();
-    }
+    place_root(bundle_.container, disks);
     microvm.guest().create(bundle_.container, [weak = weak_from_this(), done = std::move(done)](
                                                   Result<runtime::StreamNumbers> numbers) mutable {
         const auto self = weak.lock();

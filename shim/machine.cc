@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +28,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "shim/child_messages.h"
 #include "shim/jail.h"
 #include "shim/machine_plan.h"
 #include "shim/qmp.h"
@@ -38,22 +38,6 @@
 
 namespace pepita::shim {
 namespace {
-
-// A file for what a child says on standard error. It grows no further than this: a child that
-// babbles is the guest's doing.
-constexpr std::size_t kMessagesMax = std::size_t{64} * 1024;
-
-Result<Fd> message_file(const char* name) {
-    Fd file(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!file) {
-        return Error::from_errno(errno, "memfd_create");
-    }
-    if (::ftruncate(file.ref().number(), kMessagesMax) != 0 ||
-        ::fcntl(file.ref().number(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) != 0) {
-        return Error::from_errno(errno, "prepare message file");
-    }
-    return file;
-}
 
 PassedFd passed(const vmm::NumberedFd& fd) { return {.fd = fd.fd.ref(), .number = fd.number}; }
 
@@ -87,17 +71,6 @@ std::string members_of(std::string_view name, std::string_view device) {
         text.append(json_of(option.substr(equals + 1)));
     }
     return text;
-}
-
-std::string last_line(FdRef messages) {
-    std::string text(kMessagesMax, '\0');
-    const ssize_t got = ::pread(messages.number(), text.data(), text.size(), 0);
-    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    text.resize(std::min(text.find('\0'), text.size()));
-    while (text.ends_with('\n')) {
-        text.pop_back();
-    }
-    return text.substr(text.rfind('\n') + 1);
 }
 
 std::string vmm_reason(const ChildExit& exit, FdRef messages) {

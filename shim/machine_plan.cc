@@ -55,17 +55,25 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
     plan.qmp.number = next++;
     add(plan.arguments, {"-chardev", "socket,id=qmp,fd=" + std::to_string(plan.qmp.number), "-mon",
                          "chardev=qmp,mode=control"});
-    for (const vmm::DeviceConfig& device : devices) {
-        const int number = next++;
-        plan.back_ends.push_back({.number = number, .fd = {}});
-        const std::string id = qemu_id(device.id);
-        const std::string netdev = vmm::qemu_netdev_of(device);
+    const auto add_device = [&plan](const std::string& id, const std::string& driver,
+                                    const std::string& netdev, int number) {
         add(plan.arguments, {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number)});
         if (!netdev.empty()) {
             add(plan.arguments, {"-netdev", netdev + ",id=" + id + ",chardev=" + id});
         }
-        add(plan.arguments, {"-device", vmm::qemu_device_of(device) + ",id=" + id +
-                                            (netdev.empty() ? ",chardev=" : ",netdev=") + id});
+        add(plan.arguments,
+            {"-device", driver + ",id=" + id + (netdev.empty() ? ",chardev=" : ",netdev=") + id});
+    };
+    for (const vmm::DeviceConfig& device : devices) {
+        const int number = next++;
+        plan.back_ends.push_back({.number = number, .fd = {}});
+        const std::string netdev = vmm::qemu_netdev_of(device);
+        add_device(qemu_id(device.id), vmm::qemu_device_of(device), netdev, number);
+    }
+    if (wish.files) {
+        plan.files.push_back({.number = next, .fd = std::move(wish.files)});
+        add_device(qemu_id(kFilesId),
+                   "vhost-user-fs-pci,queue-size=1024,tag=" + std::string(kFilesTag), "", next++);
     }
     for (const char* bridge : kHotplugBridges) {
         add(plan.arguments, {"-device", std::string("pcie-pci-bridge,id=") + bridge});
@@ -128,6 +136,12 @@ MachinePlan plan_machine(MachineWish wish) {
         kvm.kernel.fd = std::move(wish.kernel);
         kvm.initrd.emplace().fd = std::move(wish.initrd);
         kvm.command_line = std::move(command_line);
+        if (wish.files) {
+            vmm::DeviceConfig& files = plan.vmm.devices.emplace_back();
+            files.id = kFilesId;
+            files.kind = vmm::FsConfig{.tag = kFilesTag};
+            files.fds.push_back({.number = -1, .fd = std::move(wish.files)});
+        }
         kvm.memory = wish.memory;
         kvm.memory_file.emplace().fd = std::move(wish.memory_file);
         kvm.vcpus = wish.vcpus;

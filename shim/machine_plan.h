@@ -26,11 +26,14 @@ struct MachineWish {
     Fd kernel;                 // vmlinux
     Fd initrd;
     Fd console;  // or none
+    Fd files;    // virtiofsd's socket, or none
     std::vector<vmm::DeviceConfig> devices;
 };
 
 inline constexpr const char* kRootDiskSerial = "root";
 inline constexpr const char* kScratchDiskSerial = "scratch";
+inline constexpr const char* kFilesId = "files";
+inline constexpr const char* kFilesTag = "pepita";       // by which the guest mounts them
 inline constexpr const char* kVsockName = "vsock.sock";  // in the machine's own directory
 
 /// What every guest has from its start.

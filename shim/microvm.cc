@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
@@ -26,6 +28,8 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "kernel-abi/sys/units.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
@@ -34,6 +38,7 @@
 #include "shim/clock.h"
 #include "shim/disk_image.h"
 #include "shim/guest_link.h"
+#include "shim/host_files.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
 #include "shim/kernel_command_line.h"
@@ -58,6 +63,7 @@ constexpr milliseconds kReasonDeadline = seconds(2);
 
 constexpr const char* kPacking = "pack the root file system";
 constexpr const char* kFormatting = "make the scratch disk";
+constexpr const char* kRootName = "root";  // in a container's directory of the tree
 
 // The limits of a pod are those of its machine.
 static_assert(runtime::PodSpec::kScratchMibMax == vmm::DiskConfig::kStoreMax.value() >> 20U);
@@ -136,24 +142,26 @@ public:
         }
     }
 
-    Result<void> make_images(const std::optional<RootSource>& root);
+    Result<void> prepare(const std::optional<RootSource>& root);
 
     runtime::GuestClient& guest() override { return *guest_; }
     void connect_streams(const runtime::StreamNumbers& numbers,
                          runtime::OnResult<Connected> done) override;
-    void add_root(const RootSource& root, runtime::OnResult<RootDisks> done) override {
-        roots_->add(root, std::move(done));
-    }
-    void remove_root(const RootDisks& disks, runtime::OnResult<void> done) override {
-        roots_->remove(disks, std::move(done));
-    }
+    void add_root(const RootSource& root, runtime::OnResult<RootDisks> done) override;
+    void remove_root(const RootDisks& disks, runtime::OnResult<void> done) override;
     int pid() const override { return machine_ ? machine_->pid() : 0; }
     void shut_down() override;
     void kill(const std::string& reason) override;
 
 private:
+    Result<void> make_images(const std::optional<RootSource>& root);
+    Result<void> share_files(const std::optional<RootSource>& root);
+    void start();
+    void add_disks(const RootSource& root, runtime::OnResult<RootDisks> done);
     void on_image(Fd& place, const char* doing, Result<Fd> image);
-    void start_with_all();
+    void on_shared(const Result<void>& shared);
+    void on_files_end(bool is_orderly, const std::string& reason);
+    void start_if_ready();
     Result<void> start_machine();
     void on_ready();
     Result<void> on_api(Fd socket);
@@ -172,6 +180,8 @@ private:
     std::optional<Bytes> scratch_size_;
     Fd root_image_;  // once it is made
     Fd scratch_image_;
+    std::unique_ptr<HostFiles> files_;  // where the pod has files of the host
+    int preparations_ = 0;              // that are not done
     std::unique_ptr<ReadyListener> ready_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<GuestConnect> api_connect_;
@@ -184,6 +194,22 @@ private:
     std::string blame_;  // why we ended the machine, where we did
 };
 
+Result<void> MachineMicrovm::prepare(const std::optional<RootSource>& root) {
+    if (spec_.packs_roots) {
+        TRY(make_images(root));
+    }
+    // Containers that come later may have files of the host where the first one has none.
+    const bool is_for_more = spec_.end == runtime::PodEnd::WhenStopped;
+    if (is_for_more || !root || !root->shared.empty()) {
+        TRY(share_files(root), "share the host's files");
+    }
+    if (preparations_ == 0) {
+        // Later: the owner does not hold us yet.
+        pause_ = loop_.after(seconds(0), [this] { start(); });
+    }
+    return {};
+}
+
 Result<void> MachineMicrovm::make_images(const std::optional<RootSource>& root) {
     const std::string place = image_place();
     TRY(make_directory(place, 0700));
@@ -193,6 +219,7 @@ Result<void> MachineMicrovm::make_images(const std::optional<RootSource>& root) 
                                            on_image(root_image_, kPacking, std::move(image));
                                        }),
                        kPacking);
+        ++preparations_;
         scratch_size_ = root->scratch;
     } else if (spec_.scratch_mib != 0) {
         scratch_size_ = Bytes(spec_.scratch_mib << 20U);
@@ -204,10 +231,20 @@ Result<void> MachineMicrovm::make_images(const std::optional<RootSource>& root) 
                                       on_image(scratch_image_, kFormatting, std::move(image));
                                   }),
                 kFormatting);
+        ++preparations_;
     }
-    if (!packing_ && !formatting_) {
-        // Later: the owner does not hold us yet.
-        pause_ = loop_.after(seconds(0), [this] { start_with_all(); });
+    return {};
+}
+
+Result<void> MachineMicrovm::share_files(const std::optional<RootSource>& root) {
+    files_ =
+        TRY(HostFiles::start(loop_, directory_, [this](bool is_orderly, const std::string& reason) {
+            on_files_end(is_orderly, reason);
+        }));
+    if (root && !root->shared.empty()) {
+        ++preparations_;
+        files_->attach(root->container, root->shared,
+                       [this](const Result<void>& shared) { on_shared(shared); });
     }
     return {};
 }
@@ -217,16 +254,79 @@ void MachineMicrovm::on_image(Fd& place, const char* doing, Result<Fd> image) {
         return kill(std::string(doing) + ": " + image.error().message());
     }
     place = *std::move(image);
-    const bool has_all = (root_image_ || !packing_) && (scratch_image_ || !scratch_size_);
-    if (has_all && blame_.empty()) {
-        start_with_all();
+    start_if_ready();
+}
+
+void MachineMicrovm::on_shared(const Result<void>& shared) {
+    if (!shared) {
+        return kill("share the host's files: " + shared.error().message());
+    }
+    start_if_ready();
+}
+
+// The machine's own end is the reason where it ended first: then virtiofsd ends, too.
+void MachineMicrovm::on_files_end(bool is_orderly, const std::string& reason) {
+    if (!is_orderly) {
+        return kill(reason);
+    }
+    pause_ = loop_.after(kReasonDeadline, [this, reason] { kill(reason); });
+}
+
+void MachineMicrovm::start_if_ready() {
+    if (--preparations_ == 0 && blame_.empty()) {
+        start();
     }
 }
 
-void MachineMicrovm::start_with_all() {
+void MachineMicrovm::start() {
     if (const Result<void> started = start_machine(); !started) {
         kill("start the microVM: " + started.error().message());
     }
+}
+
+void MachineMicrovm::add_root(const RootSource& root, runtime::OnResult<RootDisks> done) {
+    if (root.shared.empty()) {
+        return roots_->add(root, std::move(done));
+    }
+    if (!files_) {
+        return done(Error(Code::Unsupported, "this pod began without files of the host"));
+    }
+    files_->attach(root.container, root.shared,
+                   [this, root, done = std::move(done)](Result<void> shared) mutable {
+                       if (!shared) {
+                           return done(std::move(shared).error());
+                       }
+                       if (!root.is_packed) {
+                           return done(RootDisks{.tree = root.container});
+                       }
+                       add_disks(root, std::move(done));
+                   });
+}
+
+/// To files that are shared already.
+void MachineMicrovm::add_disks(const RootSource& root, runtime::OnResult<RootDisks> done) {
+    roots_->add(root, [this, tree = root.container,
+                       done = std::move(done)](Result<RootDisks> disks) mutable {
+        if (disks) {
+            disks->tree = tree;
+            return done(std::move(disks));
+        }
+        files_->detach(tree, [done = std::move(done), why = std::move(disks).error()](
+                                 const Result<void>&) mutable { done(std::move(why)); });
+    });
+}
+
+void MachineMicrovm::remove_root(const RootDisks& disks, runtime::OnResult<void> done) {
+    auto detach = [this, tree = disks.tree, done = std::move(done)](Result<void> removed) mutable {
+        if (!removed || tree.empty()) {
+            return done(std::move(removed));
+        }
+        files_->detach(tree, std::move(done));
+    };
+    if (disks.root_serial.empty()) {
+        return detach({});
+    }
+    roots_->remove(disks, std::move(detach));
 }
 
 Result<void> MachineMicrovm::start_machine() {
@@ -249,6 +349,9 @@ Result<void> MachineMicrovm::start_machine() {
     }
     wish.memory_file = TRY(make_memory(wish.memory, directory_.machine_user()));
     Fd vsock = TRY(directory_.listen_in_machine(kVsockName));
+    if (files_) {
+        wish.files = files_->take_socket();
+    }
     wish.devices = boot_devices({.root = std::move(root_image_),
                                  .scratch = std::move(scratch_image_),
                                  .scratch_size = scratch_size_,
@@ -393,15 +496,67 @@ void MachineMicrovm::connect_streams(const runtime::StreamNumbers& numbers,
 
 }  // namespace
 
+std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_packed) {
+    std::vector<SharedPath> paths;
+    if (!is_packed) {
+        // As runc refuses links there. Read-only it is in the guest, once it has all mount points.
+        paths.push_back({.name = kRootName,
+                         .source = bundle.root_path,
+                         .access = SharedPath::Access::ReadWrite,
+                         .links = SharedPath::Links::Refused});
+    }
+    const std::vector<runtime::MountSpec>& mounts = bundle.container.mounts;
+    for (std::size_t i = 0; i < mounts.size(); ++i) {
+        if (mounts[i].type != "bind") {
+            continue;
+        }
+        const auto has = [&options = mounts[i].options](std::string_view option) {
+            return std::ranges::find(options, option) != options.end();
+        };
+        using Access = SharedPath::Access;
+        paths.push_back({.name = std::to_string(i),
+                         .source = mounts[i].source,
+                         .access = has("rro")  ? Access::ReadOnlyBelow
+                                   : has("ro") ? Access::ReadOnly
+                                               : Access::ReadWrite,
+                         .has_submounts = has("rbind"),
+                         .follows_host = has("slave") || has("rslave")});
+    }
+    return paths;
+}
+
+void place_root(runtime::ContainerSpec& container, const RootDisks& disks) {
+    const auto in_tree = [&disks](const std::string& name) {
+        return runtime::TreePath{.tag = kFilesTag, .path = disks.tree + "/" + name};
+    };
+    runtime::RootSpec& root = container.root;
+    if (disks.root_serial.empty()) {
+        root.tree = in_tree(kRootName);
+        root.written_to = runtime::WrittenTo::InPlace;
+    } else {
+        root.disk = runtime::DiskId{.serial = disks.root_serial};
+    }
+    if (!disks.scratch_serial.empty()) {
+        root.written_to = runtime::WrittenTo::ScratchDisk;
+        root.scratch_disk.serial = disks.scratch_serial;
+    }
+    for (std::size_t i = 0; i < container.mounts.size(); ++i) {
+        if (container.mounts[i].type == "bind") {
+            container.mounts[i].tree = in_tree(std::to_string(i));
+        }
+    }
+}
+
 RootDisks first_root_disks(const RootSource& root) {
-    return {.root_serial = kRootDiskSerial,
-            .scratch_serial = root.scratch ? kScratchDiskSerial : ""};
+    return {.root_serial = root.is_packed ? kRootDiskSerial : "",
+            .scratch_serial = root.scratch ? kScratchDiskSerial : "",
+            .tree = root.shared.empty() ? "" : root.container};
 }
 
 Result<std::unique_ptr<Microvm>> start_microvm(EventLoop& loop, const MicrovmConfig& config,
                                                Microvm::Callbacks callbacks) {
     auto microvm = std::make_unique<MachineMicrovm>(loop, config, std::move(callbacks));
-    TRY(microvm->make_images(config.root));
+    TRY(microvm->prepare(config.root));
     return microvm;
 }
 

@@ -4,29 +4,46 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
+#include "shim/host_files.h"
 #include "shim/isolation.h"
 #include "shim/pod_directory.h"
 
 namespace pepita::shim {
 
-/// What the disks of a container's root file system are made of.
+/// What a container's root file system is made of, and what else of the host it gets.
 struct RootSource {
-    std::string path;              // a directory of the host: the read-only disk's content
-    std::optional<Bytes> scratch;  // size of the disk for what is written; nullopt: no such disk
+    std::string path;  // a directory of the host
+    /// The root is a disk with that content; else the directory itself is shared, and written to.
+    bool is_packed = false;
+    std::optional<Bytes> scratch;    // size of the disk for what is written; nullopt: no such disk
+    std::string container;           // its directory in the pod's shared tree
+    std::vector<SharedPath> shared;  // what is in that directory; none: there is none
 };
 
-/// How the guest finds these disks.
+/// How the guest finds all that.
 struct RootDisks {
-    std::string root_serial;
-    std::string scratch_serial;  // empty: no such disk
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::string root_serial = {};     // empty: the root is in the tree
+    std::string scratch_serial = {};  // empty: no such disk
+    std::string tree = {};            // the container's directory in the shared tree; empty: none
+    // NOLINTEND(readability-redundant-member-init)
 };
+
+/// A container's own: its root, if that is not packed, and its bind mounts.
+std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_packed);
+
+/// The same as the guest is told.
+void place_root(runtime::ContainerSpec& container, const RootDisks& disks);
 
 /// A microVM from the making of its disks to the end of its last process, with the way to speak to
 /// its pepita-init in between. Its owner keeps the deadlines. Thread: that of its loop.
@@ -60,7 +77,7 @@ public:
     virtual void connect_streams(const runtime::StreamNumbers& numbers,
                                  runtime::OnResult<Connected> done) = 0;
 
-    /// Attaches the disks of one more container. After on_up.
+    /// Attaches the disks and files of one more container. After on_up.
     virtual void add_root(const RootSource& root, runtime::OnResult<RootDisks> done) = 0;
 
     /// Detaches what add_root() attached for a container that the guest has deleted. Disks that the
@@ -86,7 +103,7 @@ struct MicrovmConfig {
     std::optional<RootSource> root;  // of the container that the pod begins with, if any
 };
 
-/// The disks of MicrovmConfig::root.
+/// Those of MicrovmConfig::root.
 RootDisks first_root_disks(const RootSource& root);
 
 Result<std::unique_ptr<Microvm>> start_microvm(EventLoop& loop, const MicrovmConfig& config,

@@ -92,8 +92,12 @@ void log_failure(const Result<void>& result) {
 Error copy_of(const Error& error) { return {error.code(), error.message()}; }
 
 RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec) {
-    RootSource root{.path = bundle.root_path, .scratch = {}};
-    if (!bundle.container.root_read_only && spec.scratch_mib != 0) {
+    RootSource root{.path = bundle.root_path,
+                    .is_packed = spec.packs_roots,
+                    .scratch = {},
+                    .container = bundle.container.id,
+                    .shared = shared_paths(bundle, spec.packs_roots)};
+    if (root.is_packed && !bundle.container.root_read_only && spec.scratch_mib != 0) {
         root.scratch = Bytes(spec.scratch_mib << 20U);
     }
     return root;

@@ -14,6 +14,7 @@
 #include "runtime/rpc/options.h"
 #include "vmm/devices/disk.h"
 #include "vmm/devices/entropy.h"
+#include "vmm/devices/fs.h"
 #include "vmm/devices/kind.h"
 #include "vmm/devices/net.h"
 #include "vmm/devices/vsock.h"
@@ -23,7 +24,7 @@ namespace {
 
 /// In the order of DeviceKind.
 constexpr std::array<const DeviceKindRow*, std::variant_size_v<DeviceKind>> kRows{
-    &kDiskKind, &kVsockKind, &kEntropyKind, &kNetKind};
+    &kDiskKind, &kVsockKind, &kEntropyKind, &kNetKind, &kFsKind};
 
 bool is_id_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||

@@ -66,8 +66,15 @@ struct NetConfig {
     std::optional<std::uint64_t> tx_rate;
 };
 
+/// virtio-fs. One descriptor: a connected vhost-user socket of the server, virtiofsd. In a machine
+/// of QEMU's, QEMU itself is its front end, and pepita-vmm has no such device.
+struct FsConfig {
+    static constexpr std::size_t kTagMax = 36;  // of virtio_fs_config
+    std::string tag;                            // by which the guest mounts it
+};
+
 /// The list of kinds. What else there is of a kind: vmm/devices/.
-using DeviceKind = std::variant<DiskConfig, VsockConfig, EntropyConfig, NetConfig>;
+using DeviceKind = std::variant<DiskConfig, VsockConfig, EntropyConfig, NetConfig, FsConfig>;
 
 /// One device: what it is, and the descriptors that it owns.
 struct DeviceConfig {

@@ -46,7 +46,9 @@ Result<void> write_acpi(const virtio::GuestMemory& memory, const AcpiOptions& op
 /// Members in the order of their needs: each uses what is declared above it.
 struct KvmGuest::Parts {
     Parts(const DeviceSurroundings& lent, std::unique_ptr<Machine> made)
-        : around(lent), machine(std::move(made)) {}
+        : around(lent), machine(std::move(made)) {
+        around.memory = &machine->lent_memory();
+    }
 
     struct Attached {
         std::string id;

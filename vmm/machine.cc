@@ -63,38 +63,6 @@ Result<Fd> create_vm(FdRef kvm) {
     return vm;
 }
 
-struct Ram {
-    std::vector<Mapping> mappings;
-    std::vector<virtio::MemoryRegion> regions;
-};
-
-// Shared, so that servers of devices may see it, and aligned as the guest's addresses are, so that
-// huge pages of the file are huge pages of the guest.
-Result<Ram> map_ram(FdRef file, Bytes size) {
-    const std::uint64_t low = std::min(size.value(), layout::kLowRamEnd);
-    Ram ram;
-    ram.mappings.push_back(TRY(Mapping::shared_huge(file, Bytes(low)), "guest memory"));
-    ram.regions.push_back({.start = virtio::GuestAddress{0}, .bytes = ram.mappings[0].bytes()});
-    if (low < size.value()) {
-        ram.mappings.push_back(
-            TRY(Mapping::shared_huge(file, size - Bytes(low), low), "guest memory above 4 GiB"));
-        ram.regions.push_back({.start = virtio::GuestAddress{layout::kHighRamStart},
-                               .bytes = ram.mappings[1].bytes()});
-    }
-    return ram;
-}
-
-Result<Ram> make_ram(const Machine::Options& options) {
-    if (options.ram_file) {
-        if (TRY(file_size(*options.ram_file)) < options.memory) {
-            return Error(Code::InvalidArgument, "the file for guest memory is too short");
-        }
-        return map_ram(*options.ram_file, options.memory);
-    }
-    const Fd file = TRY(create_memory_file("guest-memory", options.memory));
-    return map_ram(file.ref(), options.memory);
-}
-
 Result<void> split_irqchip(FdRef vm) {
     kvm::EnableCap enable{};
     enable.cap = kvm::kCapSplitIrqchip;
@@ -117,14 +85,42 @@ Result<std::vector<kvm::CpuidEntry>> supported_cpuid(FdRef kvm) {
 
 }  // namespace
 
+struct Machine::Ram {
+    Fd file;
+    std::vector<Mapping> mappings;
+    std::vector<virtio::MemoryRegion> regions;
+};
+
+// Shared, so that servers of devices may see it, and aligned as the guest's addresses are, so that
+// huge pages of the file are huge pages of the guest.
+Result<Machine::Ram> Machine::make_ram(const Options& options) {
+    if (options.ram_file && TRY(file_size(*options.ram_file)) < options.memory) {
+        return Error(Code::InvalidArgument, "the file for guest memory is too short");
+    }
+    Ram ram;
+    ram.file = options.ram_file ? TRY(duplicate(*options.ram_file))
+                                : TRY(create_memory_file("guest-memory", options.memory));
+    const FdRef file = ram.file.ref();
+    const std::uint64_t low = std::min(options.memory.value(), layout::kLowRamEnd);
+    ram.mappings.push_back(TRY(Mapping::shared_huge(file, Bytes(low)), "guest memory"));
+    ram.regions.push_back({.start = virtio::GuestAddress{0}, .bytes = ram.mappings[0].bytes()});
+    if (low < options.memory.value()) {
+        ram.mappings.push_back(TRY(Mapping::shared_huge(file, options.memory - Bytes(low), low),
+                                   "guest memory above 4 GiB"));
+        ram.regions.push_back({.start = virtio::GuestAddress{layout::kHighRamStart},
+                               .bytes = ram.mappings[1].bytes()});
+    }
+    return ram;
+}
+
 // The order is measured: memory before interrupt controllers saves KVM a wait for all readers of
 // its bus (7.8 ms to 0.2 ms); the split irqchip has to come before vCPUs.
 Result<std::unique_ptr<Machine>> Machine::create(EventLoop& loop, const Options& options) {
     Fd vm = TRY(create_vm(options.kvm));
     Ram ram = TRY(make_ram(options));
-    virtio::GuestMemory memory = TRY(virtio::GuestMemory::create(std::move(ram.regions)));
+    virtio::GuestMemory memory = TRY(virtio::GuestMemory::create(ram.regions));
     std::unique_ptr<Machine> machine(
-        new Machine(loop, std::move(vm), std::move(ram.mappings), std::move(memory)));
+        new Machine(loop, std::move(vm), std::move(ram), std::move(memory)));
     TRY(machine->add_memory_slots());
     if (::ioctl(machine->vm_.ref().number(), kvm::kSetTssAddr, kTssAddress) < 0) {
         return Error::from_errno(errno, "KVM_SET_TSS_ADDR");
@@ -134,8 +130,24 @@ Result<std::unique_ptr<Machine>> Machine::create(EventLoop& loop, const Options&
     return machine;
 }
 
-Machine::Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, virtio::GuestMemory memory)
-    : loop_(loop), vm_(std::move(vm)), ram_(std::move(ram)), memory_(std::move(memory)) {}
+Machine::Machine(EventLoop& loop, Fd vm, Ram ram, virtio::GuestMemory memory)
+    : loop_(loop),
+      vm_(std::move(vm)),
+      ram_file_(std::move(ram.file)),
+      ram_(std::move(ram.mappings)),
+      memory_(std::move(memory)),
+      lent_memory_{.file = ram_file_.ref(), .regions = {}} {
+    std::uint64_t offset = 0;
+    for (const virtio::MemoryRegion& region : ram.regions) {
+        lent_memory_.regions.push_back(
+            {.guest_address = std::to_underlying(region.start),
+             .size = region.bytes.size(),
+             // SAFETY: a number, by which servers translate what rings say back to the file.
+             .user_address = reinterpret_cast<std::uint64_t>(region.bytes.data()),
+             .file_offset = offset});
+        offset += region.bytes.size();
+    }
+}
 
 Machine::~Machine() { stop(); }
 

@@ -17,6 +17,7 @@
 #include "vmm/bus/msi_sink.h"
 #include "vmm/machine_config.h"
 #include "vmm/vcpu.h"
+#include "vmm/vhost_user/front_end.h"
 
 namespace pepita::vmm {
 
@@ -47,6 +48,8 @@ public:
     Machine& operator=(Machine&&) = delete;
 
     const virtio::GuestMemory& memory() const { return memory_; }
+    /// For the servers of devices.
+    const LentMemory& lent_memory() const { return lent_memory_; }
     AddressMap& mmio() { return mmio_; }
     AddressMap& ports() { return ports_; }
 
@@ -77,7 +80,9 @@ public:
     void end(ExitReason reason);
 
 private:
-    Machine(EventLoop& loop, Fd vm, std::vector<Mapping> ram, virtio::GuestMemory memory);
+    struct Ram;
+    Machine(EventLoop& loop, Fd vm, Ram ram, virtio::GuestMemory memory);
+    static Result<Ram> make_ram(const Options& options);
     Result<void> add_memory_slots();
     Result<void> add_vcpus(FdRef kvm, std::uint32_t count);
     void on_exit(Vcpu& vcpu);
@@ -88,8 +93,10 @@ private:
 
     EventLoop& loop_;
     Fd vm_;
+    Fd ram_file_;
     std::vector<Mapping> ram_;
     virtio::GuestMemory memory_;
+    LentMemory lent_memory_;
     AddressMap mmio_;
     AddressMap ports_;
     OnEnd on_end_;

@@ -50,7 +50,8 @@ struct MachineConfig {
 ///   --machine kvm=3,kernel=4,initrd=5,memory-mib=512,memory=6,vcpus=1,command-line=...[,console=2]
 ///   --device disk,id=root,fd=6,read-only[,vhost-user=9]
 ///   --device disk,id=scratch,fd=12,store=1024
-///   --device vsock,id=vsock,fd=7,cid=3,prefix=vsock.sock  --device entropy,id=rng  --control 8
+///   --device vsock,id=vsock,fd=7,cid=3,prefix=vsock.sock  --device entropy,id=rng
+///   --device fs,id=files,fd=13,tag=pod  --control 8
 std::vector<std::string> to_arguments(const MachineConfig& config);
 
 /// The reverse. The descriptors have numbers alone, see claim_fds(). Errors: InvalidArgument naming

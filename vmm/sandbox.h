@@ -103,6 +103,7 @@ inline constexpr std::array kAttach = {
 inline constexpr std::array kMachine = {
     detail::only(SYS_ioctl, 1, abi::kvm::kSignalMsi),
     detail::only(SYS_ioctl, 1, abi::kvm::kIoEventFd),
+    detail::only(SYS_preadv2),      // of eventfds that a device's server has, too
     detail::only(SYS_tgkill),       // pause and end: a vCPU leaves the guest
     detail::only(SYS_sched_yield),  // while the loop waits for that
 };

@@ -18,6 +18,7 @@ enum class DeviceType : std::uint32_t {
     Block = 2,
     Entropy = 4,
     Vsock = 19,
+    Fs = 26,
 };
 
 /// How a device reaches its driver: MSI-X, a vhost-user call descriptor, or a test.

@@ -23,7 +23,7 @@ namespace pb = ::pepita::pod::v1;
 template <typename Spec, typename Code>
 void code_members(Spec& spec, Code code) {
     auto& [name, root, data, vmm, qemu, isolation, memory_mib, vcpus, scratch_mib, boot_deadline,
-           guest_console, log_format, end] = spec;
+           guest_console, log_format, end, packs_roots] = spec;
     code(name, &pb::PodSpec::name, &pb::PodSpec::mutable_name);
     code(root, &pb::PodSpec::root, &pb::PodSpec::mutable_root);
     code(data, &pb::PodSpec::data, &pb::PodSpec::mutable_data);
@@ -37,6 +37,7 @@ void code_members(Spec& spec, Code code) {
     code(guest_console, &pb::PodSpec::guest_console, &pb::PodSpec::mutable_guest_console);
     code(log_format, &pb::PodSpec::log_format, &pb::PodSpec::set_log_format);
     code(end, &pb::PodSpec::end, &pb::PodSpec::set_end);
+    code(packs_roots, &pb::PodSpec::packs_roots, &pb::PodSpec::set_packs_roots);
 }
 
 class Encoder {
@@ -66,6 +67,7 @@ bool is_valid(pb::Isolation value) { return pb::Isolation_IsValid(value); }
 bool is_valid(pb::LogFormat value) { return pb::LogFormat_IsValid(value); }
 bool is_valid(pb::PodEnd value) { return pb::PodEnd_IsValid(value); }
 bool is_valid(std::uint64_t /*value*/) { return true; }
+bool is_valid(bool /*value*/) { return true; }
 
 class Decoder {
 public:

@@ -328,11 +328,15 @@ constexpr auto kOptions = std::to_array<OptionRule>({
          .value_name = "N",
          .help = "the machine's virtual CPUs, 1 to 8 (default: 1)",
          .verbs = kMakes}),
+    option<OfPod<&PodSpec::packs_roots>, Flag>(
+        {.name = "root-disk",
+         .help = "pack the root into a disk: faster, and what is written there is lost",
+         .verbs = kMakes}),
     option<OfPod<&PodSpec::scratch_mib>,
            OrZero<Number<PodSpec::kScratchMibMin, PodSpec::kScratchMibMax>>>(
         {.name = "scratch",
          .value_name = "MIB",
-         .help = "how much it may write; 0: memory takes it (default: 1024)",
+         .help = "how much it may write with --root-disk; 0: memory takes it (default: 1024)",
          .verbs = kMakes}),
     option<OfPod<&PodSpec::boot_deadline>,
            Number<PodSpec::kBootDeadlineMin.count(), PodSpec::kBootDeadlineMax.count()>>(

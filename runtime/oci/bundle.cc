@@ -83,6 +83,14 @@ Result<std::string> read_host_name(const Object& config, std::string_view name,
     return value;
 }
 
+std::string absolute(std::string_view path, std::string_view directory) {
+    std::string normal = (std::filesystem::path(directory) / path).lexically_normal().string();
+    if (normal.size() > 1 && normal.ends_with('/')) {
+        normal.pop_back();
+    }
+    return normal;
+}
+
 Result<void> read_root(const Object& config, Bundle& bundle) {
     const Object root = TRY(TRY(config.require("root")).object());
     const Node path = TRY(root.require("path"));
@@ -90,7 +98,7 @@ Result<void> read_root(const Object& config, Bundle& bundle) {
     if (text.empty()) {
         return path.invalid("must not be empty");
     }
-    bundle.root_path = (std::filesystem::path(bundle.directory) / text).lexically_normal().string();
+    bundle.root_path = absolute(text, bundle.directory);
     bundle.container.root_read_only = TRY(root.boolean_or_false("readonly"));
     return {};
 }
@@ -106,6 +114,11 @@ Result<Bundle> read_config(const oci::Json& document, std::string_view directory
     container.process = TRY(oci::read_process(TRY(config.require("process"))));
     if (const auto mounts = config.find("mounts")) {
         container.mounts = TRY(oci::read_mounts(*mounts));
+        for (MountSpec& mount : container.mounts) {
+            if (mount.type == "bind") {
+                mount.source = absolute(mount.source, directory);
+            }
+        }
     }
     const oci::Object linux = TRY(config.object_or_empty("linux"));
     TRY(oci::read_linux(linux, bundle));
@@ -152,8 +165,10 @@ Result<std::string> real_directory(const std::string& path, std::string_view wha
 Result<Bundle> load(const std::string& directory) {
     const std::string text = TRY(read_config_file(directory + "/config.json"));
     Bundle bundle = TRY(parse_config(text, directory));
-    bundle.root_path = TRY(real_directory(
-        bundle.root_path, "config.json: root.path: " + oci::in_quotes(bundle.root_path)));
+    const std::string what = "config.json: root.path: " + oci::in_quotes(bundle.root_path);
+    if (TRY(real_directory(bundle.root_path, what)) != bundle.root_path) {
+        return Error(Code::InvalidArgument, what + ": is a symbolic link, or reached by one");
+    }
     return bundle;
 }
 

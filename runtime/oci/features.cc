@@ -40,7 +40,7 @@ OrderedJson names_of(const std::vector<std::string_view>& names) {
 }
 
 OrderedJson mount_options() {
-    OrderedJson names = OrderedJson::array();
+    OrderedJson names(oci::bind_options());
     for (const oci::MountFlag& flag : oci::mount_flags()) {
         names.push_back(flag.name);
     }

@@ -25,6 +25,9 @@ Result<ResourcesSpec> read_resources(const Object& resources);
 /// config.md, "Mounts".
 Result<std::vector<MountSpec>> read_mounts(const Node& node);
 
+/// Options of bind mounts that are no flags of mount(2).
+std::span<const std::string_view> bind_options();
+
 /// The types of namespaces that a container can have, in the order of the alphabet.
 struct NamespaceType {
     std::string_view name;

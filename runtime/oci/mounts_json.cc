@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,43 +17,87 @@ namespace pepita::runtime::oci {
 namespace {
 
 constexpr auto kTypes = std::to_array<std::string_view>(
-    {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"});
+    {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"});
 
 // The guest gives the container a mount namespace of its own that nothing reaches from outside, so
-// these two ask for what is so anyway.
+// these ask for what is so anyway; but a slave bind of the host's files follows the host.
 constexpr auto kNoEffect =
     std::to_array<std::string_view>({"private", "rprivate", "slave", "rslave"});
 
-// Options that runtimes act on themselves, config.md "Linux mount options". What is neither here
-// nor a flag goes to the file system, which refuses what it does not know.
-constexpr auto kUnsupported = std::to_array<std::string_view>({
-    "bind",         "rbind",          "shared",    "rshared",      "unbindable",   "runbindable",
-    "idmap",        "ridmap",         "tmpcopyup", "copy-symlink", "src-nofollow", "remount",
-    "ratime",       "rnoatime",       "rdev",      "rnodev",       "rdiratime",    "rnodiratime",
-    "rexec",        "rnoexec",        "rro",       "rrw",          "rrelatime",    "rnorelatime",
-    "rstrictatime", "rnostrictatime", "rsuid",     "rnosuid",      "rsymfollow",   "rnosymfollow",
-});
+// Options that runtimes act on themselves, config.md "Linux mount options", and is_recursive().
+// What is neither here nor a flag goes to the file system, which refuses what it does not know.
+constexpr auto kUnsupported = std::to_array<std::string_view>(
+    {"shared", "rshared", "unbindable", "runbindable", "idmap", "ridmap", "tmpcopyup",
+     "copy-symlink", "src-nofollow", "dest-nofollow", "remount"});
 
-Result<std::vector<std::string>> read_options(const Object& object) {
-    std::vector<std::string> out;
-    const auto options = object.find("options");
-    if (!options) {
-        return out;
+constexpr auto kBinds = std::to_array<std::string_view>({"bind", "rbind"});
+constexpr auto kBindOptions = std::to_array<std::string_view>(
+    {"bind",         "rbind",          "private",     "rprivate",    "slave",
+     "rslave",       "ratime",         "rnoatime",    "rdev",        "rnodev",
+     "rdiratime",    "rnodiratime",    "rexec",       "rnoexec",     "rro",
+     "rrw",          "rrelatime",      "rnorelatime", "rsuid",       "rnosuid",
+     "rstrictatime", "rnostrictatime", "rsymfollow",  "rnosymfollow"});
+
+bool is_flag(std::string_view option) {
+    return std::ranges::find(mount_flags(), option, &MountFlag::name) != mount_flags().end();
+}
+
+/// A flag for what is mounted below, too: "rro".
+bool is_recursive(std::string_view option) {
+    return option.starts_with('r') && is_flag(option.substr(1));
+}
+
+Result<std::vector<Node>> option_nodes(const Object& mount) {
+    const auto options = mount.find("options");
+    return options ? options->elements() : Result<std::vector<Node>>(std::vector<Node>());
+}
+
+// The guest's kernel gives what is mounted below a bind the flags of the bind, so a recursive flag
+// is the plain one there. Of "rro" the host has to know, too.
+void add_bind_option(std::string option, std::vector<std::string>& out) {
+    if (is_recursive(option)) {
+        out.push_back(option.substr(1));
     }
-    for (const Node& element : TRY(options->elements())) {
+    if (!is_recursive(option) || option == "rro") {
+        out.push_back(std::move(option));
+    }
+}
+
+Result<std::vector<std::string>> read_options(const Object& mount, bool is_bind) {
+    std::vector<std::string> out;
+    for (const Node& element : TRY(option_nodes(mount))) {
         std::string option = TRY(element.text());
-        if (is_one_of(option, kUnsupported)) {
-            return element.unsupported("mount option " + in_quotes(option) + " is not supported");
-        }
         // Options are joined with commas for mount(2): one must not smuggle in a second.
         if (option.empty() || option.contains(',')) {
             return element.invalid("must be one mount option");
         }
-        if (!is_one_of(option, kNoEffect)) {
+        const bool is_known = is_bind ? is_flag(option) || is_one_of(option, kBindOptions)
+                                      : !is_recursive(option) && !is_one_of(option, kUnsupported);
+        if (!is_known) {
+            return element.unsupported("mount option " + in_quotes(option) + " is not supported");
+        }
+        if (is_bind) {
+            add_bind_option(std::move(option), out);
+        } else if (!is_one_of(option, kNoEffect)) {
             out.push_back(std::move(option));
         }
     }
     return out;
+}
+
+// A bind mount is one by its type or by an option, as for runc.
+Result<std::string> read_type(const Object& mount) {
+    for (const Node& element : TRY(option_nodes(mount))) {
+        if (is_one_of(TRY(element.text()), kBinds)) {
+            return std::string("bind");
+        }
+    }
+    const Node type = TRY(mount.require("type"));
+    std::string text = TRY(type.text());
+    if (!is_one_of(text, kTypes)) {
+        return type.unsupported("mount type " + in_quotes(text) + " is not supported");
+    }
+    return text == "cgroup2" ? "cgroup" : text;  // the guest has version 2 only
 }
 
 Result<MountSpec> read_mount(const Node& node) {
@@ -60,19 +106,17 @@ Result<MountSpec> read_mount(const Node& node) {
     MountSpec mount;
     mount.destination = TRY(read_container_path(TRY(object.require("destination"))));
     mount.source = TRY(object.text_or_empty("source"));
-    mount.options = TRY(read_options(object));
-    const Node type = TRY(object.require("type"));
-    mount.type = TRY(type.text());
-    if (!is_one_of(mount.type, kTypes)) {
-        return type.unsupported("mount type " + in_quotes(mount.type) + " is not supported");
-    }
-    if (mount.type == "cgroup2") {
-        mount.type = "cgroup";  // the guest has version 2 only
+    mount.type = TRY(read_type(object));
+    mount.options = TRY(read_options(object, mount.type == "bind"));
+    if (mount.type == "bind" && mount.source.empty()) {
+        return node.invalid("a bind mount needs a source");
     }
     return mount;
 }
 
 }  // namespace
+
+std::span<const std::string_view> bind_options() { return kBindOptions; }
 
 Result<std::vector<MountSpec>> read_mounts(const Node& node) {
     std::vector<MountSpec> out;

@@ -88,7 +88,8 @@ class Guest(NodeTest):
         small.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "small", str(small)], check=True)
         try:
-            self.refused("run", "-b", self.bundle(["true"]), "c1", status=125, data=data, words=["ENOSPC"])
+            self.refused("run", "--root-disk", "-b", self.bundle(["true"]), "c1", status=125, data=data,
+                         words=["ENOSPC"])
         finally:
             subprocess.run(["umount", str(small)], check=True)
 

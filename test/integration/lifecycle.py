@@ -59,9 +59,10 @@ class Run(NodeTest):
         self.assertEqual(done.stdout.decode().split("\n")[:-1],
                          ["web", "/tmp", "b c", "1000", "1000 5", "100", "1", "1"])
 
-    def test_root_is_writable_and_the_bundle_stays_as_it_was(self):
-        self.run_bundle(["sh", "-c", "echo x > /written && cat /written"])
-        self.assertFalse((self.scratch / "bundle/rootfs/written").exists())
+    def test_a_root_disk_is_writable_and_the_bundle_stays_as_it_was(self):
+        bundle = self.bundle(["sh", "-c", "echo x > /written && cat /written"])
+        self.call("run", "--root-disk", "-b", bundle, "c1", expect=0)
+        self.assertFalse((bundle / "rootfs/written").exists())
 
     def test_read_only_root(self):
         def edit(config):
@@ -106,7 +107,7 @@ class Scratch(NodeTest):
         return stores[0].stat().st_blocks * 512
 
     def test_df_shows_the_quota(self):
-        self.idle()
+        self.idle("--root-disk")
         size, used, free = self.df()
         self.assertTrue(980 << 10 <= size <= 1024 << 10, size)
         self.assertLess(used, 1 << 10)
@@ -115,7 +116,7 @@ class Scratch(NodeTest):
         self.call("delete", "-f", "c1", expect=0)
 
     def test_what_is_written_comes_back(self):
-        self.idle("--scratch", "128")
+        self.idle("--root-disk", "--scratch", "128")
         bundle = self.scratch / "bundle/rootfs/block"
         expected = hashlib.md5(bundle.read_bytes() * 24).hexdigest()
         self.inside("i=0; while [ $i -lt 24 ]; do cat /block; i=$((i+1)); done > /big; sync; "
@@ -128,7 +129,7 @@ class Scratch(NodeTest):
         self.call("delete", "-f", "c1", expect=0)
 
     def test_a_full_disk_harms_nothing_else(self):
-        self.idle("--scratch", "64")
+        self.idle("--root-disk", "--scratch", "64")
         size, _, before = self.df()
         self.assertTrue(60 << 10 <= size <= 64 << 10, size)
         # What cannot be compressed costs the host hardly more than the quota, zeros next to nothing.
@@ -148,7 +149,7 @@ class Scratch(NodeTest):
         self.call("delete", "-f", "c1", expect=0)
 
     def test_many_files_fill_it_too(self):
-        self.idle("--scratch", "16")
+        self.idle("--root-disk", "--scratch", "16")
         _, said = self.inside("i=0; while :> /tmp/$i; do i=$((i+1)); done", expect=1)
         self.assertIn("No space left on device", said)
         self.inside("rm -r /tmp; cat /block > /again && cmp /block /again")
@@ -156,12 +157,12 @@ class Scratch(NodeTest):
 
     def test_without_a_disk_memory_takes_it(self):
         script = "grep -c vd /proc/partitions; cat /block > /x; cmp /block /x"
-        self.assertEqual(self.run_with(["--scratch", "0"], script), b"1\n")
+        self.assertEqual(self.run_with(["--root-disk", "--scratch", "0"], script), b"1\n")
 
     def test_a_read_only_root_has_no_disk(self):
         def edit(config):
             config["root"]["readonly"] = True
-        self.assertEqual(self.run_with([], "grep -c vd /proc/partitions", edit=edit), b"1\n")
+        self.assertEqual(self.run_with(["--root-disk"], "grep -c vd /proc/partitions", edit=edit), b"1\n")
 
     def run_with(self, options, script, **more):
         bundle = self.bundle(["sh", "-c", script], **more)
@@ -171,7 +172,7 @@ class Scratch(NodeTest):
         for mib in (16, 1 << 16):
             with self.subTest(mib):
                 bundle = self.bundle(["df", "-m", "/"], name=f"bundle-{mib}")
-                done = self.call("run", "--scratch", mib, "-b", bundle, "c1", expect=0)
+                done = self.call("run", "--root-disk", "--scratch", mib, "-b", bundle, "c1", expect=0)
                 size = int(done.stdout.decode().splitlines()[-1].split()[1])
                 self.assertTrue(mib * 15 // 16 <= size <= mib, size)
 

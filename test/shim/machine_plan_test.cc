@@ -33,6 +33,7 @@ MachineWish wish(Isolation isolation, std::optional<Bytes> scratch) {
                                  .scratch = scratch ? some_file() : Fd(),
                                  .scratch_size = scratch,
                                  .vsock = some_file()});
+    made.files = some_file();
     return made;
 }
 
@@ -81,7 +82,7 @@ TEST(MachinePlan, AConsoleIsThereOnlyWhenAskedFor) {
 TEST(MachinePlan, EachFileHasANumberOfItsOwnInItsProcess) {
     const MachinePlan plan = plan_machine(wish(Isolation::Tcg, 64_MiB));
     ASSERT_TRUE(plan.qemu.has_value());
-    EXPECT_EQ(plan.qemu->files.size(), 3U);
+    EXPECT_EQ(plan.qemu->files.size(), 4U);
     EXPECT_EQ(plan.qemu->back_ends.size(), plan.vmm.devices.size());
     EXPECT_TRUE(static_cast<bool>(plan.vmm.devices[0].fds[0].fd));
     EXPECT_FALSE(static_cast<bool>(plan.vmm.devices[0].front_end->fd));

@@ -23,10 +23,13 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
 #include "runtime/state.h"
 #include "runtime/task_api.h"
+#include "shim/machine_plan.h"
+#include "shim/microvm.h"
 #include "test/support/fake_microvm.h"
 
 namespace pepita::shim {
@@ -55,6 +58,7 @@ protected:
         std::ofstream(scratch_ + "/bundle/config.json") << kConfig;
         spec_.name = "a";
         spec_.root = scratch_ + "/state";
+        spec_.packs_roots = true;
         spec_.isolation = runtime::IsolationChoice::Tcg;
         spec_.boot_deadline = seconds(60);
     }
@@ -365,6 +369,19 @@ TEST_F(PodTest, ARunningContainerIsNotDeleted) {
     run("a");
     EXPECT_EQ(remove("a")->value().error().message(), "container is running; kill it first");
     EXPECT_EQ(remove("ghost")->value().error().code(), Code::NotFound);
+}
+
+TEST_F(PodTest, ARootThatIsNotPackedIsWrittenInPlace) {
+    spec_.packs_roots = false;
+    const auto created = create("a");
+    const RootSource& root = machine_.first_root.value();
+    EXPECT_FALSE(root.is_packed || root.scratch.has_value());
+    ASSERT_EQ(root.shared.size(), 1U);
+    EXPECT_EQ(root.shared[0].source, scratch_ + "/bundle/rootfs");
+    come_up();
+    const runtime::RootSpec& told = machine_.guest.specs.at("a").root;
+    EXPECT_EQ(told.tree, (runtime::TreePath{.tag = kFilesTag, .path = "a/root"}));
+    EXPECT_EQ(told.written_to, runtime::WrittenTo::InPlace);
 }
 
 TEST_F(PodTest, ContainersComeAndGoInAnyOrder) {

@@ -27,7 +27,7 @@ constexpr const char* kFull =
     "--device vsock,id=vsock,fd=8,cid=3,prefix=vsock.sock "
     "--device disk,id=scratch,fd=9,store=1024 --device entropy,id=rng "
     "--device net,id=eth0,fd=12+13,mac=02:00:5e:10:0a:ff,mtu=1400,rx-rate=1000000,tx-rate=1 "
-    "--control 10";
+    "--device fs,id=files,fd=14,tag=pod --control 10";
 
 std::string joined(const std::vector<std::string>& arguments) {
     std::string all;
@@ -168,10 +168,10 @@ TEST(MachineConfig, FrontEndsBelongToDevicesWithoutAMachine) {
 
 TEST(MachineConfig, DescriptorsAreNumberedInTheirOrder) {
     MachineConfig config = parse(kFull).value();
-    EXPECT_EQ(number_fds(config, 20), 32);
+    EXPECT_EQ(number_fds(config, 20), 33);
     EXPECT_EQ(config.kvm->kvm.number, 20);
     EXPECT_EQ(config.devices[0].fds[0].number, 25);
-    EXPECT_EQ(config.control->number, 31);
+    EXPECT_EQ(config.control->number, 32);
 }
 
 TEST(MachineConfig, DescriptorsAreClaimedOnce) {

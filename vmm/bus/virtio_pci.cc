@@ -55,6 +55,7 @@ constexpr std::uint16_t kWindowData = offsetof(abi::VirtioPciWindowCapability, d
 std::uint32_t class_code(virtio::DeviceType type) {
     switch (type) {
         case virtio::DeviceType::Block:
+        case virtio::DeviceType::Fs:
             return 0x018000;  // mass storage, other
         case virtio::DeviceType::Net:
             return 0x020000;  // network, Ethernet

@@ -18,6 +18,7 @@
 #include "runtime/rpc/options.h"
 #include "storage/file_ring.h"
 #include "vmm/device_config.h"
+#include "vmm/vhost_user/front_end.h"
 
 namespace pepita::vmm {
 
@@ -25,6 +26,7 @@ namespace pepita::vmm {
 struct DeviceSurroundings {
     EventLoop& loop;
     storage::FileRing& files;
+    const LentMemory* memory = nullptr;  // the guest's, for servers; null without a machine
 };
 
 /// A device that is ready for its driver.

@@ -25,7 +25,8 @@ PodSpec full_spec() {
             .boot_deadline = std::chrono::seconds(5),
             .guest_console = "/tmp/console",
             .log_format = LogFormat::Json,
-            .end = PodEnd::WhenStopped};
+            .end = PodEnd::WhenStopped,
+            .packs_roots = true};
 }
 
 std::string refusal_of(void (*change)(PodSpec&)) {

@@ -105,11 +105,15 @@ const std::vector<BadCase> kUnsupported = {
      "process.execCPUAffinity: is not supported"},
     {"CommandLine", "AT_PROCESS", R"("commandLine": "x",)",
      "process.commandLine: is not supported"},
-    {"BindMount", "AT_MOUNTS", R"({"destination": "/m", "type": "bind", "source": "/"})",
-     "mounts[0].type: mount type 'bind' is not supported"},
-    {"BindOption", "AT_MOUNTS",
-     R"({"destination": "/m", "type": "none", "source": "/", "options": ["ro", "rbind"]})",
-     "mounts[0].options[1]: mount option 'rbind' is not supported"},
+    {"SharedBind", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "bind", "source": "/", "options": ["rshared"]})",
+     "mounts[0].options[0]: mount option 'rshared' is not supported"},
+    {"BindWithData", "AT_MOUNTS",
+     R"({"destination": "/m", "source": "/", "options": ["bind", "size=1m"]})",
+     "mounts[0].options[1]: mount option 'size=1m' is not supported"},
+    {"RecursiveOptionOfATmpfs", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "tmpfs", "options": ["rro"]})",
+     "mounts[0].options[0]: mount option 'rro' is not supported"},
     {"SharedMount", "AT_MOUNTS", R"({"destination": "/m", "type": "tmpfs", "options": ["shared"]})",
      "mounts[0].options[0]: mount option 'shared' is not supported"},
     {"TmpCopyUp", "AT_MOUNTS",
@@ -358,6 +362,21 @@ TEST(ParseConfig, ReadsDevicesSysctlsAndPaths) {
               (std::vector<SysctlSpec>{{.name = "kernel.domainname", .value = "d"}}));
     EXPECT_EQ(container.masked_paths, std::vector<std::string>{"/proc/kcore"});
     EXPECT_EQ(container.read_only_paths, std::vector<std::string>{"/proc/sys"});
+}
+
+TEST(ParseConfig, BindsAreKnownByTypeOrOption) {
+    const auto bundle = parse_config(config("AT_MOUNTS", R"(
+        {"destination": "/a", "type": "bind", "source": "/x/./y/", "options": ["rro", "rslave"]},
+        {"destination": "/b", "source": "files", "options": ["rbind", "rnosuid", "rprivate"]})"),
+                                     "/b");
+    ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
+    const std::vector<MountSpec> expected{
+        {.destination = "/a", .type = "bind", .source = "/x/y", .options = {"ro", "rro", "rslave"}},
+        {.destination = "/b",
+         .type = "bind",
+         .source = "/b/files",
+         .options = {"rbind", "nosuid", "rprivate"}}};
+    EXPECT_EQ(bundle->container.mounts, expected);
 }
 
 TEST(ParseConfig, R15_WithoutLinuxHasAMountNamespaceAlone) {
@@ -622,14 +641,21 @@ protected:
     std::filesystem::path directory_;
 };
 
-TEST_F(LoadBundle, GivesAbsolutePathsWithoutLinks) {
+TEST_F(LoadBundle, GivesAbsolutePaths) {
     write(config());
-    std::filesystem::create_directory(directory_ / "real");
-    std::filesystem::create_symlink("real", directory_ / "rootfs");
+    std::filesystem::create_directory(directory_ / "rootfs");
     const auto bundle = load_bundle(directory_.string() + "/../" + directory_.filename().string());
     ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
     EXPECT_EQ(bundle->directory, directory_.string());
-    EXPECT_EQ(bundle->root_path, directory_.string() + "/real");
+    EXPECT_EQ(bundle->root_path, directory_.string() + "/rootfs");
+}
+
+TEST_F(LoadBundle, R29_RefusesARootThatIsALink) {
+    write(config());
+    std::filesystem::create_directory(directory_ / "real");
+    std::filesystem::create_symlink("real", directory_ / "rootfs");
+    EXPECT_TRUE(load_error().ends_with("/rootfs': is a symbolic link, or reached by one"))
+        << load_error();
 }
 
 TEST_F(LoadBundle, WithoutBundleConfigOrRootIsNotFound) {
