@@ -323,6 +323,7 @@ void MachineMicrovm::remove_root(const RootDisks& disks, runtime::OnResult<void>
         }
         files_->detach(tree, std::move(done));
     };
+    // The machine's own disks stay.
     if (disks.root_serial.empty()) {
         return detach({});
     }

@@ -312,7 +312,8 @@ void Pod::admit(const std::string& id) {
         return end_create(id, {});
     }
     if (id == booted_with_) {
-        return enter(id, first_root_disks(*entry.root));
+        entry.disks = first_root_disks(*entry.root);
+        return enter(id, *entry.disks);
     }
     microvm_->add_root(*entry.root, [this, id](Result<RootDisks> disks) {
         if (!disks) {

@@ -73,7 +73,13 @@ Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& co
 }
 
 Result<void> Launch::start() {
-    proxy_ = std::make_unique<Proxy>(TRY(start_proxy(cgroups_)));
+    std::optional<ContainerView> shown;
+    if (!command_.pod.packs_roots) {
+        shown = {.root = bundle_.root_path,
+                 .is_read_only = bundle_.container.root_read_only,
+                 .mounts = bundle_.container.mounts};
+    }
+    proxy_ = std::make_unique<Proxy>(TRY(start_proxy(cgroups_, shown)));
     const PodRole role = pod_role(bundle_.annotations);
     return role.kind == PodRole::Kind::Member ? join(role.pod) : start_own_shim();
 }

@@ -1,5 +1,6 @@
 #include "runtime/cli/proxy.h"
 
+#include <fcntl.h>
 #include <linux/prctl.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,15 +19,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/container.h"
+#include "runtime/container/inside.h"
+#include "runtime/container/mounts.h"
 #include "runtime/oci/host_cgroup.h"
 
 namespace pepita::runtime::cli {
@@ -105,35 +111,107 @@ int stand_in(FdRef socket) {
     }
 }
 
-/// A root with nothing but a /proc that shows this process alone: who enters our mount namespace
-/// and lists processes there (podman top) finds the stand-in.
-Result<void> empty_root() {
-    constexpr unsigned long harmless = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    constexpr const char* place = "/proc";  // a directory that every host has
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("pepita-proxy", place, "tmpfs", harmless, "size=4k,nr_inodes=8,mode=0555") != 0 ||
-        ::chdir(place) != 0 || ::mkdir("proc", 0555) != 0) {
-        return Error::from_errno(errno, "make an empty root");
-    }
-    if (::mount("proc", "proc", "proc", harmless | MS_RDONLY, nullptr) != 0 && errno != EPERM) {
-        return Error::from_errno(errno, "mount the proxy's /proc");
-    }
+constexpr unsigned long kHarmless = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+constexpr std::uint64_t kHarmlessAttributes =
+    MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+constexpr const char* kPlace = "/proc";  // a directory that every host has
+
+/// The working directory becomes the root.
+Result<void> pivot() {
     // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one.
     if (::syscall(SYS_pivot_root, ".", ".") != 0 || ::umount2(".", MNT_DETACH) != 0 ||
-        ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | harmless, nullptr) != 0) {
-        return Error::from_errno(errno, "enter an empty root");
+        ::chdir("/") != 0) {
+        return Error::from_errno(errno, "enter the proxy's root");
     }
     return {};
 }
 
-Result<void> leave_caller(std::span<const std::string> cgroups) {
+/// A root with nothing but a /proc that shows this process alone: who enters our mount namespace
+/// and lists processes there (podman top) finds the stand-in.
+Result<void> enter_empty_root() {
+    if (::mount("pepita-proxy", kPlace, "tmpfs", kHarmless, "size=4k,nr_inodes=8,mode=0555") != 0 ||
+        ::chdir(kPlace) != 0 || ::mkdir("proc", 0555) != 0) {
+        return Error::from_errno(errno, "make an empty root");
+    }
+    if (::mount("proc", "proc", "proc", kHarmless | MS_RDONLY, nullptr) != 0 && errno != EPERM) {
+        return Error::from_errno(errno, "mount the proxy's /proc");
+    }
+    TRY(pivot());
+    if (::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kHarmless, nullptr) !=
+        0) {
+        return Error::from_errno(errno, "make the proxy's root read-only");
+    }
+    return {};
+}
+
+Result<Fd> copy_of(const std::string& path, std::uint64_t attributes) {
+    return container::copy_mount(TRY(open_file(path.c_str(), O_PATH)).ref(),
+                                 attributes | kHarmlessAttributes);
+}
+
+/// What cannot be shown is left out: the shim says what is wrong with it.
+void show_bind(const MountSpec& bind, const Fd& copy) {
+    struct stat about{};
+    if (::fstat(copy.ref().number(), &about) != 0) {
+        return;
+    }
+    const Result<Fd> point = S_ISDIR(about.st_mode)
+                                 ? container::open_or_make_directory(bind.destination)
+                                 : container::open_or_make_file(bind.destination);
+    if (point) {
+        (void)container::attach_mount(copy.ref(), point->ref(), "bind").has_value();
+    }
+}
+
+void show_proc() {
+    const Result<Fd> point = container::open_inside("/proc", O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (point && ::fchdir(point->ref().number()) == 0) {
+        (void)::mount("proc", ".", "proc", kHarmless | MS_RDONLY, nullptr);
+    }
+    (void)!::chdir("/");
+}
+
+/// The container's root and bind mounts: who enters our mount namespace to copy files (podman cp)
+/// finds them.
+Result<void> enter_root_of(const ContainerView& shown) {
+    const Fd root = TRY(copy_of(shown.root, shown.is_read_only ? MOUNT_ATTR_RDONLY : 0));
+    std::vector<std::pair<const MountSpec*, Fd>> binds;
+    for (const MountSpec& mount : shown.mounts) {
+        if (mount.type != "bind") {
+            continue;
+        }
+        if (auto copy = copy_of(mount.source, container::mount_attributes(mount.options))) {
+            binds.emplace_back(&mount, *std::move(copy));
+        }
+    }
+    if (::move_mount(root.ref().number(), "", AT_FDCWD, kPlace, MOVE_MOUNT_F_EMPTY_PATH) != 0 ||
+        ::chdir(kPlace) != 0) {
+        return Error::from_errno(errno, "mount the container's root");
+    }
+    TRY(pivot());
+    for (const auto& [bind, copy] : binds) {
+        show_bind(*bind, copy);
+    }
+    show_proc();
+    return {};
+}
+
+Result<void> enter_root(const std::optional<ContainerView>& shown) {
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+        return Error::from_errno(errno, "make the proxy's mounts private");
+    }
+    return shown ? enter_root_of(*shown) : enter_empty_root();
+}
+
+Result<void> leave_caller(std::span<const std::string> cgroups,
+                          const std::optional<ContainerView>& shown) {
     reset_limits();
     TRY(oci::enter_cgroups(cgroups));
     // After that, so that the group is the root of what the proxy sees.
     if (::unshare(CLONE_NEWCGROUP) != 0) {
         return Error::from_errno(errno, "unshare the cgroup namespace");
     }
-    TRY(empty_root());
+    TRY(enter_root(shown));
     // Blocked before the parent knows our pid, so that no signal is missed or ends us.
     const sigset_t signals = forwarded_signals();
     if (::sigprocmask(SIG_SETMASK, &signals, nullptr) != 0 || ::setsid() == -1 ||
@@ -147,14 +225,15 @@ Result<void> leave_caller(std::span<const std::string> cgroups) {
 
 }  // namespace
 
-Result<Proxy> start_proxy(std::span<const std::string> cgroups) {
+Result<Proxy> start_proxy(std::span<const std::string> cgroups,
+                          const std::optional<ContainerView>& shown) {
     auto [ours, theirs] = TRY(socket_pair(), "proxy");
     SpawnOptions options;
     options.arguments = {"pepita-proxy"};
     options.fds = {{.fd = theirs.ref(), .number = kSocketNumber}};
     options.lifetime = Lifetime::OutlivesUs;
     options.namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-    options.prepare = [cgroups] { return leave_caller(cgroups); };
+    options.prepare = [cgroups, &shown] { return leave_caller(cgroups, shown); };
     options.instead_of_exec = [] { ::_exit(stand_in(FdRef(kSocketNumber))); };
     return Proxy{.process = TRY(spawn(std::move(options))), .socket = std::move(ours)};
 }

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
 
 namespace pepita::runtime::cli {
 
@@ -23,9 +26,19 @@ struct Proxy {
     Fd socket;  // the shim's end
 };
 
+/// What a caller finds that enters the proxy's mount namespace: the files of the host that the
+/// container has, where its root is no disk.
+struct ContainerView {
+    std::string root;  // its directory
+    bool is_read_only = false;
+    std::vector<MountSpec> mounts;
+};
+
 /// Starts one. It has nothing open but its end of the socket, a session of its own, and empty
-/// namespaces: a caller that enters them finds no process, interface or file of the host. It is in
-/// the host's `cgroups`, so that what a caller reads there is the pod's.
-Result<Proxy> start_proxy(std::span<const std::string> cgroups);
+/// namespaces: a caller that enters them finds no process and no interface of the host, and of its
+/// files those that are `shown`. It is in the host's `cgroups`, so that what a caller reads there
+/// is the pod's.
+Result<Proxy> start_proxy(std::span<const std::string> cgroups,
+                          const std::optional<ContainerView>& shown = std::nullopt);
 
 }  // namespace pepita::runtime::cli

@@ -28,8 +28,9 @@ Fs::Fs(VhostUserFrontEnd server, std::string_view tag) : server_(std::move(serve
 
 Result<std::unique_ptr<Fs>> Fs::create(EventLoop& loop, Fd socket, const LentMemory& memory,
                                        std::string_view tag) {
-    std::unique_ptr<Fs> made(
-        new Fs(TRY(VhostUserFrontEnd::create(std::move(socket), memory)), tag));
+    // Before `new`, which an error would leave without its object.
+    VhostUserFrontEnd server = TRY(VhostUserFrontEnd::create(std::move(socket), memory));
+    std::unique_ptr<Fs> made(new Fs(std::move(server), tag));
     TRY(made->watch(loop));
     return made;
 }

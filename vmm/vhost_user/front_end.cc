@@ -82,7 +82,7 @@ Result<void> VhostUserFrontEnd::start(std::uint64_t features) {
     std::memcpy(table.data(), &header, sizeof(header));
     std::ranges::copy(std::as_bytes(std::span(regions)), table.begin() + sizeof(header));
     const std::vector<FdRef> files(regions.size(), memory_->file);
-    return send(VhostUserRequest::SetMemTable, table, files);
+    return send(VhostUserRequest::SetMemTable, std::span<const std::byte>(table), files);
 }
 
 Result<void> VhostUserFrontEnd::start_queue(std::uint16_t queue, const virtio::QueueSetup& setup,

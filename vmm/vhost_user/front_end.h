@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernel-abi/sys/fd.h"
@@ -59,6 +59,7 @@ private:
     template <typename T>
     Result<void> send(abi::VhostUserRequest request, const T& payload,
                       std::span<const FdRef> fds = {}) {
+        static_assert(std::is_trivially_copyable_v<T>);
         return send(request, std::as_bytes(std::span(&payload, 1)), fds);
     }
     Result<void> receive(abi::VhostUserRequest request, std::span<std::byte> payload);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,6 +79,26 @@ TEST_F(FrontEndTest, SendsOneDescriptorForEachRegionAndEventfd) {
         fds += message.fds;
     }
     EXPECT_EQ(fds, 3U);
+}
+
+TEST_F(FrontEndTest, DescribesTheMemoryAsItIs) {
+    server_.greet();
+    VhostUserFrontEnd front_end = *connect();
+    (void)server_.hear();
+    ASSERT_TRUE(front_end.start(0).has_value());
+    const auto heard = server_.hear();
+    ASSERT_EQ(heard.back().request, SetMemTable);
+    struct Table {
+        abi::VhostUserMemoryHeader header;
+        abi::VhostUserMemoryRegion region;
+    } table{};
+    ASSERT_EQ(heard.back().payload.size(), sizeof(table));
+    std::memcpy(&table, heard.back().payload.data(), sizeof(table));
+    EXPECT_EQ(table.header.count, 1U);
+    EXPECT_EQ(table.region.guest_address, 0U);
+    EXPECT_EQ(table.region.size, ram_.bytes().size());
+    EXPECT_EQ(table.region.user_address, lent_.regions[0].user_address);
+    EXPECT_EQ(table.region.file_offset, 0U);
 }
 
 TEST_F(FrontEndTest, RefusesAServerWithoutWhatTransportsOffer) {
