@@ -9,6 +9,7 @@
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/network.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/on_result.h"
 
@@ -88,6 +89,8 @@ public:
     void resume(const std::string& container, OnResult<void> done);
     /// Sets the limits that `resources` has; Unsupported where a limit's controller is missing.
     void update(const std::string& container, const ResourcesSpec& resources, OnResult<void> done);
+    /// Interfaces that the guest has not got yet must have been attached, and found by a rescan.
+    void configure_network(const NetworkConfig& config, OnResult<void> done);
     /// Steps the guest's clock of real time by `offset` (0: reads it). Gives the guest's time after
     /// that, since 1970.
     void adjust_clock(std::chrono::nanoseconds offset, OnResult<std::chrono::nanoseconds> done);
@@ -121,6 +124,7 @@ public:
     virtual void pause(std::string container, OnResult<void> done) = 0;
     virtual void resume(std::string container, OnResult<void> done) = 0;
     virtual void update(std::string container, ResourcesSpec resources, OnResult<void> done) = 0;
+    virtual void configure_network(NetworkConfig config, OnResult<void> done) = 0;
     virtual void adjust_clock(std::chrono::nanoseconds offset,
                               OnResult<std::chrono::nanoseconds> done) = 0;
 };

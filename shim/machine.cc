@@ -144,8 +144,13 @@ Result<void> Machine::start_qemu(const QemuPlan& plan, const MachinePaths& paths
     options.arguments.insert(options.arguments.begin(), paths.qemu);
     options.environment = {"PATH=/usr/bin:/bin"};
     std::ranges::transform(plan.files, std::back_inserter(options.fds), passed);
-    std::ranges::transform(plan.back_ends, std::back_inserter(options.fds), passed);
+    for (const vmm::NumberedFd& back_end : plan.back_ends) {
+        if (back_end.fd) {
+            options.fds.push_back(passed(back_end));
+        }
+    }
     options.fds.push_back(passed(plan.qmp));
+    options.fds.push_back(passed(plan.directory));
     options.fds.push_back({.fd = messages.ref(), .number = 2});
     options.namespaces = jail_namespaces() & ~static_cast<std::uint64_t>(CLONE_NEWPID);
     options.prepare = [user = paths.user] { return drop_privileges(user); };
@@ -167,18 +172,18 @@ Result<void> Machine::watch(Process& process) {
 Result<std::unique_ptr<Machine>> Machine::start(EventLoop& loop, MachinePlan plan,
                                                 const MachinePaths& paths, OnEnd on_end) {
     std::unique_ptr<Machine> machine(new Machine(loop, std::move(on_end)));
+    machine->listen_ = paths.listen;
     auto [control, control_end] = TRY(message_socket_pair());
     machine->control_ = TRY(VmmControl::create(loop, std::move(control)));
     CHECK(plan.vmm.control.has_value());  // each plan has one
     plan.vmm.control->fd = std::move(control_end);
     Fd qmp;
     if (plan.qemu) {
+        machine->directory_number_ = plan.qemu->directory.number;
+        plan.qemu->directory.fd = TRY(open_file(paths.directory.c_str(), O_PATH | O_DIRECTORY));
         for (std::size_t i = 0; i < plan.vmm.devices.size(); ++i) {
-            auto [front, back] = TRY(socket_pair());
-            std::optional<vmm::NumberedFd>& front_end = plan.vmm.devices[i].front_end;
-            CHECK(front_end.has_value());  // QEMU drives all devices
-            front_end->fd = std::move(front);
-            plan.qemu->back_ends[i].fd = std::move(back);
+            CHECK(plan.vmm.devices[i].front_end.has_value());  // QEMU drives all devices
+            plan.qemu->back_ends[i].fd = TRY(machine->make_sockets(plan.vmm.devices[i]));
         }
         std::tie(qmp, plan.qemu->qmp.fd) = TRY(socket_pair());
     }
@@ -255,20 +260,30 @@ void Machine::free_slot(const std::string& device) {
     std::erase_if(slots_, [&device](const Slot& slot) { return slot.device == device; });
 }
 
+Result<Fd> Machine::make_sockets(vmm::DeviceConfig& device) {
+    vmm::NumberedFd& front_end = device.front_end ? *device.front_end : device.front_end.emplace();
+    if (!vmm::qemu_netdev_of(device).empty()) {
+        CHECK(listen_);
+        front_end.fd = TRY(listen_(net_socket_name(device.id)), vmm::name_of(device));
+        return Fd();
+    }
+    auto [front, back] = TRY(socket_pair());
+    front_end.fd = std::move(front);
+    return std::move(back);
+}
+
 void Machine::attach(vmm::DeviceConfig device, OnAttached done) {
     if (!qmp_) {
         return control_->request(std::move(device), std::move(done));
     }
-    auto sockets = socket_pair();
-    if (!sockets) {
-        return done(std::move(sockets).error());
+    Result<Fd> back = make_sockets(device);
+    if (!back) {
+        return done(std::move(back).error());
     }
-    auto& [front, back] = *sockets;
-    device.front_end.emplace().fd = std::move(front);
     const std::string id = device.id;
     QemuDevice qemu{.driver = vmm::qemu_device_of(device), .netdev = vmm::qemu_netdev_of(device)};
     control_->request(std::move(device),
-                      [this, id, qemu = std::move(qemu), back_end = std::move(back),
+                      [this, id, qemu = std::move(qemu), back_end = *std::move(back),
                        done = std::move(done)](Result<std::string> served) mutable {
                           if (!served) {
                               return done(std::move(served));
@@ -313,12 +328,15 @@ void Machine::plug(const std::string& id, const QemuDevice& device, Fd back_end,
                        Error(Code::ResourceExhausted, "no PCI slot for a device is free"));
     }
     const std::string just_id = R"({"id":")" + name + R"("})";
+    const bool is_passed = static_cast<bool>(back_end);
+    const std::string address = is_passed ? R"({"type":"fd","data":{"str":")" + name + R"("}})"
+                                          : R"({"type":"unix","data":{"path":")" +
+                                                net_socket_path(directory_number_, id) + R"("}})";
     std::vector<QemuStep> steps{
         {.command = "chardev-add",
-         .arguments =
-             R"({"id":")" + name +
-             R"(","backend":{"type":"socket","data":{"server":false,"addr":{"type":"fd","data":{"str":")" +
-             name + R"("}}}}})",
+         .arguments = R"({"id":")" + name +
+                      R"(","backend":{"type":"socket","data":{"server":false,"addr":)" + address +
+                      "}}}",
          .undo = "chardev-remove",
          .undo_arguments = just_id}};
     if (!device.netdev.empty()) {
@@ -335,9 +353,11 @@ void Machine::plug(const std::string& id, const QemuDevice& device, Fd back_end,
                                   R"(","addr":")" + std::to_string(slot->number) + R"("})",
                      .undo = {},
                      .undo_arguments = {}});
-    qmp_->execute(
-        "getfd", R"({"fdname":")" + name + R"("})", [](const Result<void>&) {},
-        std::move(back_end));
+    if (is_passed) {
+        qmp_->execute(
+            "getfd", R"({"fdname":")" + name + R"("})", [](const Result<void>&) {},
+            std::move(back_end));
+    }
     execute(std::move(steps), 0,
             [give_up = std::move(give_up), done = std::move(done)](Result<void> plugged) mutable {
                 if (!plugged) {

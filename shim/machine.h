@@ -26,6 +26,8 @@ struct MachinePaths {
     std::string qemu;       // the program; only with TCG
     std::string directory;  // all that pepita-vmm sees of the file system
     JailUser user{};        // both programs'
+    /// A listening socket in it that QEMU may connect to. Null: no device has a netdev.
+    std::function<Result<Fd>(const std::string& name)> listen;
 };
 
 /// How a machine ended.
@@ -119,8 +121,14 @@ private:
     void on_exit(Process& process);
     MachineEnd how_it_ended() const;
 
+    /// The sockets of a device: one end, which pepita-vmm gets, and one for QEMU unless that
+    /// connects by itself.
+    Result<Fd> make_sockets(vmm::DeviceConfig& device);
+
     EventLoop& loop_;
     OnEnd on_end_;
+    std::function<Result<Fd>(const std::string& name)> listen_;
+    int directory_number_ = -1;  // QEMU's
     std::unique_ptr<Process> vmm_;
     std::unique_ptr<Process> qemu_;  // with TCG
     std::unique_ptr<VmmControl> control_;

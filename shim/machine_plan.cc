@@ -39,7 +39,11 @@ std::vector<std::string> qemu_arguments(const MachineWish& wish) {
 
 QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
                    const std::vector<vmm::DeviceConfig>& devices) {
-    QemuPlan plan{.arguments = qemu_arguments(wish), .files = {}, .qmp = {}, .back_ends = {}};
+    QemuPlan plan{.arguments = qemu_arguments(wish),
+                  .files = {},
+                  .qmp = {},
+                  .directory = {},
+                  .back_ends = {}};
     int next = kFirstNumber;
     const auto pass = [&plan, &next](Fd& file) {
         plan.files.push_back({.number = next, .fd = std::move(file)});
@@ -53,11 +57,12 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
     add(plan.arguments, {"-initrd", pass(wish.initrd)});
     add(plan.arguments, {"-append", command_line});
     plan.qmp.number = next++;
+    plan.directory.number = next++;
     add(plan.arguments, {"-chardev", "socket,id=qmp,fd=" + std::to_string(plan.qmp.number), "-mon",
                          "chardev=qmp,mode=control"});
     const auto add_device = [&plan](const std::string& id, const std::string& driver,
-                                    const std::string& netdev, int number) {
-        add(plan.arguments, {"-chardev", "socket,id=" + id + ",fd=" + std::to_string(number)});
+                                    const std::string& netdev, const std::string& socket) {
+        add(plan.arguments, {"-chardev", "socket,id=" + id + "," + socket});
         if (!netdev.empty()) {
             add(plan.arguments, {"-netdev", netdev + ",id=" + id + ",chardev=" + id});
         }
@@ -65,15 +70,20 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
             {"-device", driver + ",id=" + id + (netdev.empty() ? ",chardev=" : ",netdev=") + id});
     };
     for (const vmm::DeviceConfig& device : devices) {
-        const int number = next++;
-        plan.back_ends.push_back({.number = number, .fd = {}});
         const std::string netdev = vmm::qemu_netdev_of(device);
-        add_device(qemu_id(device.id), vmm::qemu_device_of(device), netdev, number);
+        std::string socket = "path=" + net_socket_path(plan.directory.number, device.id);
+        vmm::NumberedFd& back_end = plan.back_ends.emplace_back();
+        if (netdev.empty()) {
+            back_end.number = next++;
+            socket = "fd=" + std::to_string(back_end.number);
+        }
+        add_device(qemu_id(device.id), vmm::qemu_device_of(device), netdev, socket);
     }
     if (wish.files) {
         plan.files.push_back({.number = next, .fd = std::move(wish.files)});
         add_device(qemu_id(kFilesId),
-                   "vhost-user-fs-pci,queue-size=1024,tag=" + std::string(kFilesTag), "", next++);
+                   "vhost-user-fs-pci,queue-size=1024,tag=" + std::string(kFilesTag), "",
+                   "fd=" + std::to_string(next++));
     }
     for (const char* bridge : kHotplugBridges) {
         add(plan.arguments, {"-device", std::string("pcie-pci-bridge,id=") + bridge});
@@ -114,6 +124,12 @@ std::vector<vmm::DeviceConfig> boot_devices(BootFiles files) {
                std::move(files.vsock));
     add_device("entropy", vmm::EntropyConfig{}, Fd());
     return devices;
+}
+
+std::string net_socket_name(const std::string& device) { return device + ".sock"; }
+
+std::string net_socket_path(int directory, const std::string& device) {
+    return in_self(directory) + "/" + net_socket_name(device);
 }
 
 std::string qemu_id(const std::string& device) { return "device-" + device; }

@@ -49,6 +49,11 @@ std::vector<vmm::DeviceConfig> boot_devices(BootFiles files);
 inline constexpr std::array kHotplugBridges{"hotplug0", "hotplug1", "hotplug2"};
 inline constexpr std::size_t kSlotsPerBridge = 31;  // 1 to 31
 
+/// Where pepita-vmm waits for the front end of a device with a netdev.
+std::string net_socket_name(const std::string& device);
+/// The same for QEMU, which has the directory by that number.
+std::string net_socket_path(int directory, const std::string& device);
+
 /// QEMU's name for what it has for a device: of the chardev and the device itself.
 std::string qemu_id(const std::string& device);
 
@@ -57,8 +62,10 @@ struct QemuPlan {
     std::vector<std::string> arguments;  // without the program's name
     std::vector<vmm::NumberedFd> files;  // memory, kernel, initrd and console
     vmm::NumberedFd qmp;                 // a socket
-    std::vector<vmm::NumberedFd>
-        back_ends;  // a socket for each device; the devices have the others
+    vmm::NumberedFd directory;           // the machine's own
+    /// A socket for each device, whose other end that has. None for a device with a netdev: QEMU
+    /// 7.2 takes such a socket by its path alone, net_socket_name() in the directory.
+    std::vector<vmm::NumberedFd> back_ends;
 };
 
 /// The processes of one machine. With KVM it is pepita-vmm alone. The sockets between the processes

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +32,7 @@
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/network.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/on_result.h"
@@ -44,6 +46,7 @@
 #include "shim/kernel_command_line.h"
 #include "shim/machine.h"
 #include "shim/machine_plan.h"
+#include "shim/network.h"
 #include "shim/pod_directory.h"
 #include "vmm/device_config.h"
 #include "vmm/host/kernel_cache.h"
@@ -131,6 +134,7 @@ public:
           spec_(config.spec),
           directory_(config.directory),
           isolation_(config.isolation),
+          network_path_(config.network),
           callbacks_(std::move(callbacks)) {}
     MachineMicrovm(const MachineMicrovm&) = delete;
     MachineMicrovm& operator=(const MachineMicrovm&) = delete;
@@ -166,6 +170,10 @@ private:
     void on_ready();
     Result<void> on_api(Fd socket);
     void on_link_lost(const Error& error);
+    Result<void> join_network(MachineWish& wish);
+    void update_network();
+    void attach_networks(std::vector<vmm::DeviceConfig> devices);
+    void configure_network(runtime::OnResult<void> done);
     void on_described(const Result<runtime::GuestDescription>& guest);
     void on_machine_end(const MachineEnd& end);
     std::string image_place() const { return spec_.data + "/tmp"; }
@@ -174,14 +182,19 @@ private:
     const runtime::PodSpec& spec_;
     const PodDirectory& directory_;
     Isolation isolation_;
+    std::string network_path_;
     Callbacks callbacks_;
     std::unique_ptr<DiskImage> packing_;
     std::unique_ptr<DiskImage> formatting_;  // where there is a scratch disk
     std::optional<Bytes> scratch_size_;
     Fd root_image_;  // once it is made
     Fd scratch_image_;
-    std::unique_ptr<HostFiles> files_;  // where the pod has files of the host
-    int preparations_ = 0;              // that are not done
+    std::unique_ptr<HostFiles> files_;     // where the pod has files of the host
+    int preparations_ = 0;                 // that are not done
+    std::unique_ptr<PodNetwork> network_;  // where there is one
+    runtime::NetworkConfig network_config_;
+    bool is_updating_network_ = false;
+    bool has_network_changed_ = false;  // while it was being updated
     std::unique_ptr<ReadyListener> ready_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<GuestConnect> api_connect_;
@@ -357,18 +370,33 @@ Result<void> MachineMicrovm::start_machine() {
                                  .scratch = std::move(scratch_image_),
                                  .scratch_size = scratch_size_,
                                  .vsock = std::move(vsock)});
+    TRY(join_network(wish), "network");
     const std::string ready_name =
         std::string(kVsockName) + "_" + std::to_string(runtime::kHostReadyPort);
     ready_ = TRY(ReadyListener::create(loop_, TRY(directory_.listen_in_machine(ready_name)),
                                        [this] { on_ready(); }));
-    machine_ = TRY(Machine::start(loop_, plan_machine(std::move(wish)),
-                                  {.vmm = vmm,
-                                   .qemu = spec_.qemu,
-                                   .directory = directory_.machine_path(),
-                                   .user = directory_.machine_user()},
-                                  [this](const MachineEnd& end) { on_machine_end(end); }));
+    machine_ = TRY(Machine::start(
+        loop_, plan_machine(std::move(wish)),
+        {.vmm = vmm,
+         .qemu = spec_.qemu,
+         .directory = directory_.machine_path(),
+         .user = directory_.machine_user(),
+         .listen = [this](const std::string& name) { return directory_.listen_in_machine(name); }},
+        [this](const MachineEnd& end) { on_machine_end(end); }));
     callbacks_.on_boot();
     return {};
+}
+
+// As late as can be: whoever makes the interfaces has had the time to.
+Result<void> MachineMicrovm::join_network(MachineWish& wish) {
+    if (network_path_.empty()) {
+        return {};
+    }
+    network_ = TRY(PodNetwork::open(network_path_));
+    PodNetwork::Joined joined = TRY(network_->join(wish.vcpus));
+    std::ranges::move(joined.devices, std::back_inserter(wish.devices));
+    network_config_ = std::move(joined.config);
+    return network_->watch(loop_, [this] { update_network(); });
 }
 
 void MachineMicrovm::on_ready() {
@@ -417,7 +445,78 @@ void MachineMicrovm::on_described(const Result<runtime::GuestDescription>& guest
                 },
             .guest = *guest_},
         AttachedRoots::Options{.place = image_place(), .has_scratch = scratch_size_.has_value()});
-    callbacks_.on_up();
+    if (!network_) {
+        return callbacks_.on_up();
+    }
+    configure_network([this](const Result<void>& configured) {
+        if (!configured) {
+            return kill("configure the guest's network: " + configured.error().message());
+        }
+        callbacks_.on_up();
+    });
+}
+
+void MachineMicrovm::configure_network(runtime::OnResult<void> done) {
+    is_updating_network_ = true;
+    guest_->configure_network(network_config_,
+                              [this, done = std::move(done)](Result<void> configured) mutable {
+                                  is_updating_network_ = false;
+                                  const bool again = std::exchange(has_network_changed_, false);
+                                  done(std::move(configured));
+                                  if (again) {
+                                      update_network();
+                                  }
+                              });
+}
+
+/// What was added to the network namespace since the guest was last told of it.
+void MachineMicrovm::update_network() {
+    if (is_over_ || !blame_.empty()) {
+        return;
+    }
+    if (is_updating_network_ || !guest_) {
+        has_network_changed_ = true;
+        return;
+    }
+    Result<PodNetwork::Joined> joined = network_->join(static_cast<std::uint32_t>(spec_.vcpus));
+    if (!joined) {
+        return log::warn("the guest's network is out of date",
+                         {{"error", joined.error().message()}});
+    }
+    if (joined->devices.empty() && joined->config == network_config_) {
+        return;
+    }
+    network_config_ = std::move(joined->config);
+    is_updating_network_ = true;
+    attach_networks(std::move(joined->devices));
+}
+
+/// One after the other, then all are found and configured.
+void MachineMicrovm::attach_networks(std::vector<vmm::DeviceConfig> devices) {
+    const auto log_failure = [](const Result<void>& configured) {
+        if (!configured) {
+            log::warn("the guest's network is out of date",
+                      {{"error", configured.error().message()}});
+        }
+    };
+    if (devices.empty()) {
+        return guest_->rescan([this, log_failure](const Result<void>& found) {
+            log_failure(found);
+            configure_network(log_failure);
+        });
+    }
+    vmm::DeviceConfig device = std::move(devices.back());
+    devices.pop_back();
+    const std::string id = device.id;
+    machine_->attach(std::move(device), [this, id, devices = std::move(devices)](
+                                            const Result<std::string>& attached) mutable {
+        if (!attached) {
+            log::warn("an interface is not attached",
+                      {{"device", id}, {"error", attached.error().message()}});
+            network_->leave(id);
+        }
+        attach_networks(std::move(devices));
+    });
 }
 
 void MachineMicrovm::on_link_lost(const Error& error) {

@@ -100,6 +100,7 @@ struct MicrovmConfig {
     const runtime::PodSpec& spec;
     const PodDirectory& directory;
     Isolation isolation;
+    std::string network;             // path of the pod's network namespace; "": it has none
     std::optional<RootSource> root;  // of the container that the pod begins with, if any
 };
 

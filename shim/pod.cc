@@ -148,6 +148,7 @@ Result<void> Pod::boot(std::optional<RootSource> root) {
                            {.spec = spec_,
                             .directory = *directory_,
                             .isolation = isolation_.isolation,
+                            .network = network_,
                             .root = std::move(root)},
                            {.on_boot = [this] { on_boot(); },
                             .on_up = [this] { on_up(); },
@@ -202,10 +203,15 @@ void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
 
 // A namespace of another container is named by that of its stand-in.
 Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
-    if (!bundle.network_namespace.empty()) {
+    const auto is_network_of = [&](const auto& other) {
+        const std::uint32_t pid = other.second.container->proxy_pid();
+        return is_same_file(bundle.network_namespace, "/proc/" + std::to_string(pid) + "/ns/net");
+    };
+    if (!bundle.network_namespace.empty() && bundle.network_namespace != network_ &&
+        !is_same_file(bundle.network_namespace, network_) &&
+        std::ranges::none_of(entries_, is_network_of)) {
         return Error(Code::Unsupported, "linux.namespaces: network namespace '" +
-                                            bundle.network_namespace +
-                                            "': joining one by its path is not supported");
+                                            bundle.network_namespace + "' is not the pod's");
     }
     runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
     for (const runtime::NamespacePath& joined : bundle.joined) {
@@ -240,6 +246,9 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     TRY(runtime::check_container_id(request.id));
     runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
     set_container_id(bundle, request.id);
+    if (begins_pod) {
+        network_ = bundle.network_namespace;
+    }
     TRY(find_joined(bundle));
     Entry& entry = entries_[request.id];
     entry.cgroups = std::move(request.cgroups);

@@ -160,6 +160,7 @@ private:
     HeldJailUser user_;
     std::unique_ptr<PodDirectory> directory_;
     std::unique_ptr<Listener> listener_;
+    std::string network_;  // path of its network namespace; "": it has none
     std::unique_ptr<Microvm> microvm_;
     std::unique_ptr<Clock::Deadline> deadline_;  // of the boot, then of the end
     std::map<std::string, Entry> entries_;

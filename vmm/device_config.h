@@ -84,7 +84,8 @@ struct DeviceConfig {
     std::string id;  // 1 to kIdMax of [A-Za-z0-9._-], unique in its machine
     DeviceKind kind;
     std::vector<NumberedFd> fds;  // as many as the kind takes
-    /// A connected vhost-user front end that drives the device. Absent: it is on our PCI bus.
+    /// A connected vhost-user front end that drives the device, or a listening socket, whose first
+    /// client is it. Absent: the device is on our PCI bus.
     std::optional<NumberedFd> front_end;
 };
 

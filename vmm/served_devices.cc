@@ -1,6 +1,7 @@
 #include "vmm/served_devices.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,8 +10,11 @@
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/socket.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/virtio/vhost_user/back_end.h"
 #include "vmm/device_config.h"
@@ -40,7 +44,28 @@ Result<std::string> ServedDevices::attach(DeviceConfig device) {
         return Error(Code::AlreadyExists, name_of(device) + ": the id is used already");
     }
     const std::string name = name_of(device);
-    MadeDevice made = TRY(make_device(device, around_));
+    Served served{.id = device.id,
+                  .made = TRY(make_device(device, around_)),
+                  .listener = {},
+                  .transport = {}};
+    Fd front_end = std::move(device.front_end->fd);
+    Result<Fd> client = accept_client(front_end.ref());
+    if (!client && client.error().sys_errno() == EINVAL) {
+        TRY(serve(served, std::move(front_end), name));  // it does not listen: it is connected
+    } else if (client) {
+        TRY(serve(served, *std::move(client), name));
+    } else {
+        served.listener = TRY(Listener::create(around_.loop, std::move(front_end),
+                                               [this, id = device.id, name](Fd fd) {
+                                                   on_client(id, name, std::move(fd));
+                                               }),
+                              name);
+    }
+    devices_.push_back(std::move(served));
+    return std::string();
+}
+
+Result<void> ServedDevices::serve(Served& served, Fd front_end, std::string name) {
     auto on_gone = [this, name](const Error& why) {
         if (why.code() != Code::Unavailable) {
             log::error("front end dropped", {{"device", name}, {"error", why.message()}});
@@ -48,13 +73,20 @@ Result<std::string> ServedDevices::attach(DeviceConfig device) {
         }
         on_end_(ExitReason::FrontEndGone);
     };
-    auto transport =
-        TRY(virtio::VhostUserTransport::create(around_.loop, std::move(device.front_end->fd),
-                                               *made.device, std::move(on_gone)),
+    served.transport =
+        TRY(virtio::VhostUserTransport::create(around_.loop, std::move(front_end),
+                                               *served.made.device, std::move(on_gone)),
             name);
-    devices_.push_back(
-        {.id = std::move(device.id), .made = std::move(made), .transport = std::move(transport)});
-    return std::string();
+    return {};
+}
+
+void ServedDevices::on_client(const std::string& id, std::string name, Fd front_end) {
+    Served& served = *find(id);
+    const std::unique_ptr<Listener> gone = std::move(served.listener);  // after this call
+    if (const Result<void> done = serve(served, std::move(front_end), std::move(name)); !done) {
+        log::error("front end refused", {{"error", done.error().message()}});
+        on_end_(ExitReason::InternalError);
+    }
 }
 
 Result<void> ServedDevices::detach(std::string_view id) {

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "kernel-abi/virtio/vhost_user/back_end.h"
@@ -41,8 +43,11 @@ private:
     struct Served {
         std::string id;
         MadeDevice made;
+        std::unique_ptr<Listener> listener;  // until the front end has connected
         std::unique_ptr<virtio::VhostUserTransport> transport;
     };
+    Result<void> serve(Served& served, Fd front_end, std::string name);
+    void on_client(const std::string& id, std::string name, Fd front_end);
     std::vector<Served>::iterator find(std::string_view id);
 
     DeviceSurroundings around_;

@@ -16,6 +16,7 @@
 #include "runtime/api/guest.pb.h"
 #include "runtime/api/message_fields.h"
 #include "runtime/container.h"
+#include "runtime/network.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/message.h"
 #include "runtime/rpc/on_result.h"
@@ -107,6 +108,13 @@ PEPITA_MESSAGE(ContainerStats, pb::ContainerStats, cpu_usage_us, cpu_user_us, cp
                cpu_stalled_us, memory_limit_bytes, memory_peak_bytes, memory_file_bytes,
                memory_swap_bytes, memory_stalled_us, pids_limit, io_read_bytes, io_written_bytes,
                io_reads, io_writes, io_stalled_us)
+PEPITA_MESSAGE(NetworkAddress, pb::NetworkAddress, address, peer, prefix_length, scope, broadcast)
+PEPITA_MESSAGE(NetworkInterface, pb::NetworkInterface, name, mac, mtu, has_ipv6, addresses)
+PEPITA_MESSAGE(NetworkHop, pb::NetworkHop, interface, gateway, flags, weight)
+PEPITA_MESSAGE(NetworkRoute, pb::NetworkRoute, family, destination, prefix_length, type, scope,
+               protocol, tos, priority, source, metrics, hops)
+PEPITA_MESSAGE(NetworkNeighbour, pb::NetworkNeighbour, interface, address, mac)
+PEPITA_MESSAGE(NetworkConfig, pb::NetworkConfig, interfaces, routes, neighbours)
 PEPITA_MESSAGE(ExecRequest, pb::ExecRequest, id, process)
 PEPITA_MESSAGE(SignalRequest, pb::SignalRequest, id, signal, all)
 PEPITA_MESSAGE(WaitResponse, pb::WaitResponse, exit_status)
@@ -294,6 +302,12 @@ Result<void> update(GuestService& service, Channel::Call& call) {
     return {};
 }
 
+Result<void> configure_network(GuestService& service, Channel::Call& call) {
+    auto config = TRY(value_of<NetworkConfig>(call.payload));
+    service.configure_network(std::move(config), respond_to<void>(call));
+    return {};
+}
+
 Result<void> adjust_clock(GuestService& service, Channel::Call& call) {
     const auto request = TRY(value_of<api::AdjustClockRequest>(call.payload));
     service.adjust_clock(
@@ -325,6 +339,7 @@ constexpr std::array kMethods{Method{.name = "Describe", .serve = describe},
                               Method{.name = "Pause", .serve = pause},
                               Method{.name = "Resume", .serve = resume},
                               Method{.name = "Update", .serve = update},
+                              Method{.name = "ConfigureNetwork", .serve = configure_network},
                               Method{.name = "AdjustClock", .serve = adjust_clock}};
 
 Result<void> dispatch_checked(GuestService& service, Channel::Call& call) {
@@ -434,6 +449,10 @@ ResourcesSpec merged(const ResourcesSpec& base, const ResourcesSpec& changes) {
     }
     message.MergeFrom(api::to_message(changes));
     return *api::from_message<ResourcesSpec>(message);
+}
+
+void GuestClient::configure_network(const NetworkConfig& config, OnResult<void> done) {
+    channel_->call(kService, "ConfigureNetwork", payload_of(config), {}, reply_to(std::move(done)));
 }
 
 void GuestClient::adjust_clock(std::chrono::nanoseconds offset,

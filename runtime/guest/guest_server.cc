@@ -21,6 +21,7 @@
 #include "runtime/guest/clock.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest_api.h"
+#include "runtime/network.h"
 #include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime::guest {
@@ -370,6 +371,11 @@ void GuestServer::update(std::string container, ResourcesSpec resources, OnResul
         return done(std::move(found).error());
     }
     done((*found)->update(resources));
+}
+
+void GuestServer::configure_network(NetworkConfig config, OnResult<void> done) {
+    errands_.run([this, config = std::move(config)] { return options_.configure_network(config); },
+                 kDeviceDeadline, std::move(done));
 }
 
 void GuestServer::adjust_clock(std::chrono::nanoseconds offset,

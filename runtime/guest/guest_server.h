@@ -20,6 +20,7 @@
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest_api.h"
+#include "runtime/network.h"
 #include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime::guest {
@@ -40,6 +41,7 @@ public:
         std::function<Result<std::string>(const DiskId& disk)> find_disk;
         std::function<Result<void>()> rescan;                     // called in a child process
         std::function<Result<void>(const DiskId& disk)> release;  // the same
+        std::function<Result<void>(const NetworkConfig& config)> configure_network;
         std::function<void()> power_off;
     };
     GuestServer(EventLoop& loop, StreamServer& streams, Options options)
@@ -61,6 +63,7 @@ public:
     void pause(std::string container, OnResult<void> done) override;
     void resume(std::string container, OnResult<void> done) override;
     void update(std::string container, ResourcesSpec resources, OnResult<void> done) override;
+    void configure_network(NetworkConfig config, OnResult<void> done) override;
     void adjust_clock(std::chrono::nanoseconds offset,
                       OnResult<std::chrono::nanoseconds> done) override;
 

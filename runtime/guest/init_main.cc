@@ -17,6 +17,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/listener.h"
 #include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/netlink.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -27,6 +28,7 @@
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest/vsock.h"
 #include "runtime/guest_api.h"
+#include "runtime/network.h"
 #include "runtime/rpc/channel.h"
 
 namespace {
@@ -89,6 +91,10 @@ Result<void> serve() {
              [](const pepita::runtime::DiskId& disk) {
                  return guest::release_device(disk, "/sys");
              },
+         .configure_network = [](const pepita::runtime::NetworkConfig& config) -> Result<void> {
+             auto netlink = TRY(pepita::Netlink::open());
+             return configure_network(netlink, config);
+         },
          .power_off = power_off});
     const auto reaper = TRY(guest::Reaper::create(
         *loop, [&server](pid_t pid, const pepita::ChildExit& exit) { server.on_exit(pid, exit); }));

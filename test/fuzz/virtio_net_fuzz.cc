@@ -39,6 +39,9 @@ constexpr std::size_t kPairs = 2;
 constexpr std::size_t kQueues = 2 * kPairs + 1;
 constexpr std::uint16_t kSize = 16;
 
+/// The most memory that one action asks for.
+constexpr std::size_t kActionMax = 200'000;
+
 struct World {
     std::unique_ptr<EventLoop> loop = *EventLoop::create();
     std::array<Fd, kPairs> wires;
@@ -69,7 +72,7 @@ struct World {
 
     void start(std::uint64_t features) {
         device->reset();
-        ram = std::make_unique<test::GuestRam>(1_MiB);
+        ram = std::make_unique<test::GuestRam>(2_MiB);
         const std::uint64_t agreed = (features & device->features()) | test::kRingFeatures;
         device->start({.memory = ram->memory(), .features = agreed, .notifier = notifier});
         for (std::uint16_t i = 0; i < kQueues; ++i) {
@@ -163,13 +166,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const auto pair = static_cast<std::uint16_t>(action / 8 % kPairs);
         const auto receive = static_cast<std::uint16_t>(2 * pair);
         const auto transmit = static_cast<std::uint16_t>(receive + 1);
-        if (!world.has_room(200'000)) {
+        if (!world.has_room(kActionMax)) {
             world.start(~std::uint64_t{0});
         }
         switch (action % 8) {
             case 0:
             case 1:
-                for (int i = 0; i <= action / 16; ++i) {
+                for (int i = 0; i <= action / 16 && world.has_room(kActionMax); ++i) {
                     world.collect(receive);
                     world.add(receive, bytes, true);
                 }

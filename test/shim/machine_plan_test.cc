@@ -12,6 +12,7 @@
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
 #include "test/support/golden.h"
+#include "vmm/device_config.h"
 #include "vmm/machine_config.h"
 
 namespace pepita::shim {
@@ -86,6 +87,23 @@ TEST(MachinePlan, EachFileHasANumberOfItsOwnInItsProcess) {
     EXPECT_EQ(plan.qemu->back_ends.size(), plan.vmm.devices.size());
     EXPECT_TRUE(static_cast<bool>(plan.vmm.devices[0].fds[0].fd));
     EXPECT_FALSE(static_cast<bool>(plan.vmm.devices[0].front_end->fd));
+}
+
+// QEMU 7.2 takes no socket of a netdev by its number.
+TEST(MachinePlan, ANetDeviceHasANetdevWhoseSocketHasAPath) {
+    MachineWish with = wish(Isolation::Tcg, std::nullopt);
+    vmm::DeviceConfig& net = with.devices.emplace_back();
+    net.id = "net2";
+    net.kind = vmm::NetConfig{.mac = {2, 0, 0, 0, 0, 1}, .mtu = 1400, .rx_rate = {}, .tx_rate = {}};
+    net.fds.resize(2);
+    const std::string tcg = text_of(std::move(with));
+    EXPECT_NE(tcg.find("socket,id=device-net2,path=/proc/self/fd/7/net2.sock"), std::string::npos)
+        << tcg;
+    EXPECT_NE(tcg.find("vhost-user,queues=2,id=device-net2,chardev=device-net2"),
+              std::string::npos);
+    EXPECT_NE(tcg.find("mac=02:00:00:00:00:01,host_mtu=1400,mq=true,id=device-net2,"
+                       "netdev=device-net2"),
+              std::string::npos);
 }
 
 TEST(MachinePlan, R35_QemuAppendsToTheConsolesFileThatItNeedNotOpen) {

@@ -94,6 +94,11 @@ public:
         resources = std::move(limits);
         answer(std::move(done));
     }
+    void configure_network(runtime::NetworkConfig config, runtime::OnResult<void> done) override {
+        asked("configure_network", {});
+        network = std::move(config);
+        answer(std::move(done));
+    }
     void adjust_clock(std::chrono::nanoseconds offset,
                       runtime::OnResult<std::chrono::nanoseconds> done) override {
         clock += offset;
@@ -110,6 +115,7 @@ public:
     runtime::DiskId disk;
     runtime::ContainerStats used;
     runtime::ResourcesSpec resources;
+    runtime::NetworkConfig network;
     std::chrono::nanoseconds clock{1'000};
 
     runtime::StreamNumbers numbers{.in = 1, .out = 0xffff'ffff'ffff'ffff, .err = 3};

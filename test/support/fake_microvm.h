@@ -162,6 +162,10 @@ public:
         updated[std::move(container)] = std::move(resources);
         answer_pause(std::move(done));
     }
+    void configure_network(runtime::NetworkConfig /*config*/,
+                           runtime::OnResult<void> done) override {
+        done({});
+    }
     void adjust_clock(std::chrono::nanoseconds offset,
                       runtime::OnResult<std::chrono::nanoseconds> done) override {
         done(offset);

@@ -221,6 +221,36 @@ TEST(Merged, WhatAChangeDoesNotNameStays) {
     EXPECT_EQ(merged(base, change).unified, change.unified);
 }
 
+TEST_F(GuestApiTest, EveryFieldOfANetworkArrives) {
+    const NetworkConfig network{
+        .interfaces = {{.name = "eth0",
+                        .mac = {2, 0, 0, 0, 0, '\xff'},
+                        .mtu = 9000,
+                        .has_ipv6 = true,
+                        .addresses = {{.address = {10, 0, 0, 2},
+                                       .peer = {10, 0, 0, 1},
+                                       .prefix_length = 24,
+                                       .scope = 253,
+                                       .broadcast = {10, 0, 0, '\xff'}}}}},
+        .routes =
+            {{.family = 2,
+              .destination = {10, 1, 0, 0},
+              .prefix_length = 16,
+              .type = 1,
+              .scope = 2,
+              .protocol = 3,
+              .tos = 4,
+              .priority = 5,
+              .source = {10, 0, 0, 2},
+              .metrics = "metrics",
+              .hops = {{.interface = "eth0", .gateway = {10, 0, 0, 1}, .flags = 4, .weight = 7}}}},
+        .neighbours = {{.interface = "eth0", .address = {10, 0, 0, 1}, .mac = {2, 1, 1, 1, 1, 1}}}};
+    ASSERT_TRUE(answer<void>([&](auto done) {
+                    client_.configure_network(network, std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.network, network);
+}
+
 TEST_F(GuestApiTest, AClockIsAdjustedForwardsAndBackwards) {
     using std::chrono::nanoseconds;
     const auto adjusted = [this](nanoseconds offset) {

@@ -47,6 +47,9 @@ protected:
                  .release = [](const DiskId& disk) -> Result<void> {
                      return Error(Code::FailedPrecondition, "'" + disk.serial + "' is in use");
                  },
+                 .configure_network = [](const NetworkConfig& config) -> Result<void> {
+                     return Error(Code::NotFound, "no '" + config.interfaces.at(0).name + "' here");
+                 },
                  .power_off = [this] { is_off_ = true; }}};
     }
 
