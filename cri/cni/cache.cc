@@ -74,8 +74,8 @@ std::string CniCache::file_of(const CachedAttachment& attachment) {
 }
 
 Result<void> CniCache::save(const CachedAttachment& attachment) const {
-    constexpr mode_t kPrivate = 0700;
-    constexpr mode_t kPrivateFile = 0600;
+    constexpr mode_t folder_mode = 0700;
+    constexpr mode_t file_mode = 0600;
     Json args = Json::array();
     for (const auto& [name, value] : attachment.args) {
         args.push_back(Json::array({name, value}));
@@ -90,11 +90,11 @@ Result<void> CniCache::save(const CachedAttachment& attachment) const {
     json.emplace("cniArgs", std::move(args));
     json.emplace("capabilityArgs", attachment.capabilities);
     json.emplace("result", attachment.result);
-    TRY(make_directory(directory_, kPrivate));
-    TRY(make_directory(folder(), kPrivate));
+    TRY(make_directory(directory_, folder_mode));
+    TRY(make_directory(folder(), folder_mode));
     const Fd directory = TRY(open_file(folder().c_str(), O_RDONLY | O_DIRECTORY));
     return replace_file(directory.ref(), file_of(attachment),
-                        json.dump(-1, ' ', false, Json::error_handler_t::replace), kPrivateFile);
+                        json.dump(-1, ' ', false, Json::error_handler_t::replace), file_mode);
 }
 
 Result<CachedAttachment> CniCache::load(const std::string& file) const {

@@ -178,9 +178,9 @@ Result<void> check_cni_name(std::string_view what, std::string_view name) {
 }
 
 Result<void> check_interface_name(std::string_view name) {
-    constexpr std::size_t kInterfaceNameMax = 15;  // IFNAMSIZ and its NUL
-    const bool is_valid = !name.empty() && name.size() <= kInterfaceNameMax && name != "." &&
-                          name != ".." && std::ranges::all_of(name, [](char c) {
+    constexpr std::size_t size_max = 15;  // IFNAMSIZ and its NUL
+    const bool is_valid = !name.empty() && name.size() <= size_max && name != "." && name != ".." &&
+                          std::ranges::all_of(name, [](char c) {
                               return c > ' ' && c < '\x7f' && c != '/' && c != ':';
                           });
     if (!is_valid) {

@@ -130,7 +130,8 @@ Result<void> PluginProcess::launch(Options options) {
 Result<std::unique_ptr<Inlet>> PluginProcess::collect(Fd source, std::string& into) {
     return Inlet::create(
         loop_, std::move(source),
-        {.has_room = [] { return true; },
+        // Or a child that left the group could keep drain() busy for ever.
+        {.has_room = [this] { return !failure_; },
          .on_bytes =
              [this, &into](std::span<const std::byte> bytes) {
                  if (into.size() + bytes.size() > kOutputMax) {
@@ -163,6 +164,7 @@ void PluginProcess::on_exit() {
     // What it wrote is in the pipes, which a child that it left behind may hold open for ever.
     out_->drain();
     err_->drain();
+    CHECK(child_.has_value());
     kill_group();
     outcome_.exit = child_->reap();
     child_.reset();

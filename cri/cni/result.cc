@@ -57,11 +57,11 @@ bool is_network(const std::string& text) {
 }
 
 bool is_mac(std::string_view text) {
-    constexpr std::size_t kSize = 17;  // 00:00:00:00:00:00
-    if (text.size() != kSize) {
+    constexpr std::size_t mac_size = 17;  // 00:00:00:00:00:00
+    if (text.size() != mac_size) {
         return false;
     }
-    for (std::size_t at = 0; at < kSize; ++at) {
+    for (std::size_t at = 0; at < mac_size; ++at) {
         const bool is_digit =
             std::string_view("0123456789abcdefABCDEF").find(text[at]) != std::string_view::npos;
         if (at % 3 == 2 ? text[at] != ':' : !is_digit) {

@@ -35,7 +35,7 @@ Connection::~Connection() {
 
 Result<void> Connection::start(UpgradedSocket socket, std::string_view early,
                                std::unique_ptr<Framing> framing, MakeSession make_session) {
-    socket_.emplace(std::move(socket));
+    socket_ = std::make_unique<UpgradedSocket>(std::move(socket));
     framing_ = std::move(framing);
     session_ = make_session(*this);
     watch_ = TRY(loop_.watch(socket_->fd(), 0, [this](std::uint32_t events) { on_ready(events); }));

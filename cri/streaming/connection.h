@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
@@ -66,7 +65,7 @@ private:
     EventLoop& loop_;
     Options options_;
     OnDone on_done_;
-    std::optional<UpgradedSocket> socket_;
+    std::unique_ptr<UpgradedSocket> socket_;
     std::unique_ptr<Framing> framing_;
     std::unique_ptr<Session> session_;
     EventLoop::Watch watch_;

@@ -19,6 +19,7 @@
 #include "cri/streaming/framing.h"
 #include "cri/streaming/session.h"
 #include "cri/streaming/websocket.h"
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
@@ -32,11 +33,11 @@ using runtime::oci::Object;
 using runtime::oci::OrderedJson;
 
 Result<TerminalSize> parse_size(std::string_view text) {
-    constexpr std::uint64_t kMax = std::numeric_limits<std::uint16_t>::max();
+    constexpr std::uint64_t max_side = std::numeric_limits<std::uint16_t>::max();
     const runtime::oci::Json json = TRY(runtime::oci::parse_json(text));
     const Object object = TRY(runtime::oci::Node(json, "resize").object());
-    const auto width = TRY(TRY(object.require("Width")).natural(kMax));
-    const auto height = TRY(TRY(object.require("Height")).natural(kMax));
+    const auto width = TRY(TRY(object.require("Width")).natural(max_side));
+    const auto height = TRY(TRY(object.require("Height")).natural(max_side));
     return TerminalSize{.width = static_cast<std::uint16_t>(width),
                         .height = static_cast<std::uint16_t>(height)};
 }
@@ -74,7 +75,7 @@ std::string exit_message(const Result<std::uint32_t>& exit, unsigned version) {
     if (exit && *exit == 0) {
         return has_json ? runtime::oci::dump(status("Success")) : std::string();
     }
-    const std::string message =
+    std::string message =
         exit ? "command terminated with non-zero exit code: exit status " + std::to_string(*exit)
              : "error executing command in container: " + exit.error().message();
     if (!has_json) {
@@ -125,16 +126,16 @@ ExecSession::ExecSession(EventLoop& loop, Wire& wire, StreamTarget& target, Stre
 }
 
 std::vector<ChannelFraming::Channel> ExecSession::channels(const StreamChoice& choice) {
-    constexpr auto kTypes =
+    constexpr auto types =
         std::to_array<std::string_view>({"stdin", "stdout", "stderr", "error", "resize"});
-    const std::array<bool, kTypes.size()> is_there = {choice.in, choice.out,
-                                                      choice.err && !choice.tty, true, choice.tty};
+    const std::array<bool, types.size()> is_there = {choice.in, choice.out,
+                                                     choice.err && !choice.tty, true, choice.tty};
     std::vector<ChannelFraming::Channel> channels;
-    for (std::uint8_t number = 0; number < kTypes.size(); ++number) {
+    for (std::size_t number = 0; number < types.size(); ++number) {
         if (is_there.at(number)) {
-            channels.push_back({.number = number,
+            channels.push_back({.number = static_cast<std::uint8_t>(number),
                                 .client_writes = number == 0 || number == 4,
-                                .headers = {{"streamtype", std::string(kTypes.at(number))}},
+                                .headers = {{"streamtype", std::string(types.at(number))}},
                                 .greeting = {}});
         }
     }
@@ -298,12 +299,15 @@ void ExecSession::wait_for_output() {
 }
 
 void ExecSession::conclude() {
+    CHECK(exit_.has_value() && streams_.error.has_value());
+    const StreamId error = *streams_.error;
+    const std::string message = exit_message(*exit_, options_.version);
     is_concluded_ = true;
     out_.reset();
     err_.reset();
     process_.reset();
-    wire_.send(*streams_.error, as_wire_bytes(exit_message(*exit_, options_.version)));
-    wire_.finish(*streams_.error);
+    wire_.send(error, as_wire_bytes(message));
+    wire_.finish(error);
     // After the status: clients of version 1 take the end of both for a success.
     for (const std::optional<StreamId>& stream : {streams_.out, streams_.err}) {
         if (stream) {

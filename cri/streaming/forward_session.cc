@@ -19,6 +19,7 @@
 #include "cri/streaming/framing.h"
 #include "cri/streaming/session.h"
 #include "cri/streaming/websocket.h"
+#include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -147,18 +148,19 @@ void ForwardSession::on_connected(const std::string& request, Result<Fd> socket)
 }
 
 Result<void> ForwardSession::join(Pair& pair, Fd socket) {
+    CHECK(pair.data.has_value());
+    const StreamId data = *pair.data;
     pair.was_connected = true;
     Fd writer = TRY(duplicate(socket.ref()));
     TRY(pair.to_pod.connect(std::move(writer)));
     pair.from_pod = TRY(Inlet::create(
         loop_, std::move(socket),
         {.has_room = [this] { return wire_.has_room(); },
-         .on_bytes = [this,
-                      id = *pair.data](std::span<const std::byte> bytes) { wire_.send(id, bytes); },
+         .on_bytes = [this, data](std::span<const std::byte> bytes) { wire_.send(data, bytes); },
          .on_end =
-             [this, &pair] {
+             [this, &pair, data] {
                  pair.pod_finished = true;
-                 wire_.finish(*pair.data);
+                 wire_.finish(data);
                  finish_if_both(pair);
              }}));
     return {};
@@ -178,7 +180,7 @@ void ForwardSession::fail(Pair& pair, const std::string& message) {
 }
 
 void ForwardSession::finish_if_both(Pair& pair) {
-    if (pair.client_finished && pair.pod_finished) {
+    if (pair.client_finished && pair.pod_finished && pair.error) {
         wire_.finish(*pair.error);
         remove_soon(pair);
     }

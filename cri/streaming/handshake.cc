@@ -2,7 +2,6 @@
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
-#include <strings.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +17,7 @@
 #include "cri/base64.h"
 #include "cri/streaming.h"
 #include "cri/streaming/http_server.h"
+#include "cri/streaming/same_name.h"
 #include "kernel-abi/sys/check.h"
 
 namespace pepita::cri {
@@ -46,10 +46,6 @@ constexpr auto kSocketForward = std::to_array<Protocol>({
     {"SPDY/3.1+portforward.k8s.io", Transport::Tunnel, 1},
     {"v4.channel.k8s.io", Transport::Channels, 4},
 });
-
-bool same_word(std::string_view one, std::string_view other) {
-    return one.size() == other.size() && ::strncasecmp(one.data(), other.data(), one.size()) == 0;
-}
 
 // The client's order is its preference.
 const Protocol* choose(const std::vector<std::string_view>& offered,
@@ -124,11 +120,11 @@ std::string websocket_accept(std::string_view key) {
 std::variant<Agreement, HttpReply> agree(const HttpRequest& http, const StreamRequest& request) {
     const bool is_forward = std::holds_alternative<PortForwardRequest>(request);
     for (const std::string_view wanted : http.values("Upgrade")) {
-        if (same_word(wanted, "SPDY/3.1")) {
+        if (same_name(wanted, "SPDY/3.1")) {
             return is_forward ? agree_on_spdy(http, kSpdyForward)
                               : agree_on_spdy(http, kSpdyCommand);
         }
-        if (same_word(wanted, "websocket")) {
+        if (same_name(wanted, "websocket")) {
             return is_forward ? agree_on_websocket(http, kSocketForward)
                               : agree_on_websocket(http, kSocketCommand);
         }

@@ -4,7 +4,6 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -21,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "cri/streaming/same_name.h"
+#include "cri/streaming/tls.h"
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
@@ -32,10 +33,6 @@
 
 namespace pepita::cri {
 namespace {
-
-bool same_name(std::string_view one, std::string_view other) {
-    return one.size() == other.size() && ::strncasecmp(one.data(), other.data(), one.size()) == 0;
-}
 
 std::string_view trimmed(std::string_view text) {
     const std::size_t first = text.find_first_not_of(" \t");
@@ -101,6 +98,10 @@ Result<std::uint16_t> port_of(FdRef socket) {
     return ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
 }
 
+MHD_OptionItem option(MHD_OPTION name, std::intptr_t value) {
+    return {.option = name, .value = value, .ptr_value = nullptr};
+}
+
 MHD_Result add_header(void* to, MHD_ValueKind /*kind*/, const char* name, const char* value) {
     static_cast<HttpHeaders*>(to)->emplace_back(name, value == nullptr ? "" : value);
     return MHD_YES;
@@ -146,11 +147,14 @@ struct HttpServer::Exchange {
 
 // SAFETY: libmicrohttpd passes back the pointers that we gave it.
 struct HttpServer::Callbacks {
+    // NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature
     static MHD_Result on_request(void* self, MHD_Connection* connection, const char* url,
                                  const char* method, const char* /*version*/, const char* /*body*/,
                                  std::size_t* body_size, void** exchange) {
         if (*exchange == nullptr) {  // the head is complete, a body may follow
-            *exchange = new Exchange{.server = static_cast<HttpServer*>(self), .on_upgraded = {}};
+            *exchange =
+                std::make_unique<Exchange>(static_cast<HttpServer*>(self), HttpReply::OnUpgraded())
+                    .release();
             return MHD_YES;
         }
         if (*body_size > 0) {
@@ -183,6 +187,7 @@ struct HttpServer::Callbacks {
         return queued;
     }
 
+    // NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature
     static void on_upgrade(void* cls, MHD_Connection* /*connection*/, void* /*exchange*/,
                            const char* early, std::size_t early_size, MHD_socket socket,
                            MHD_UpgradeResponseHandle* handle) {
@@ -198,11 +203,12 @@ struct HttpServer::Callbacks {
 
     static void on_completed(void* /*self*/, MHD_Connection* /*connection*/, void** exchange,
                              MHD_RequestTerminationCode /*why*/) {
-        delete static_cast<Exchange*>(std::exchange(*exchange, nullptr));
+        const std::unique_ptr<Exchange> ended(
+            static_cast<Exchange*>(std::exchange(*exchange, nullptr)));
     }
 };
 
-Result<std::unique_ptr<HttpServer>> HttpServer::create(EventLoop& loop, Options options,
+Result<std::unique_ptr<HttpServer>> HttpServer::create(EventLoop& loop, const Options& options,
                                                        Handler handler) {
     const std::string name =
         options.address.contains(':') ? "[" + options.address + "]" : options.address;
@@ -218,20 +224,19 @@ Result<std::unique_ptr<HttpServer>> HttpServer::create(EventLoop& loop, Options 
 Result<void> HttpServer::start(const Options& options, Fd listener) {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
     std::vector<MHD_OptionItem> items = {
-        {MHD_OPTION_CONNECTION_LIMIT, static_cast<std::intptr_t>(options.connections_max), nullptr},
-        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, static_cast<std::intptr_t>(kRequestSizeMax), nullptr},
-        {MHD_OPTION_CONNECTION_TIMEOUT, static_cast<std::intptr_t>(options.request_timeout.count()),
-         nullptr},
+        option(MHD_OPTION_CONNECTION_LIMIT, static_cast<std::intptr_t>(options.connections_max)),
+        option(MHD_OPTION_CONNECTION_MEMORY_LIMIT, static_cast<std::intptr_t>(kRequestSizeMax)),
+        option(MHD_OPTION_CONNECTION_TIMEOUT, options.request_timeout.count()),
         // SAFETY: this is how the option is passed.
-        {MHD_OPTION_NOTIFY_COMPLETED, reinterpret_cast<std::intptr_t>(&Callbacks::on_completed),
-         nullptr},
+        option(MHD_OPTION_NOTIFY_COMPLETED,
+               reinterpret_cast<std::intptr_t>(&Callbacks::on_completed)),
     };
     if (options.tls) {
         flags |= MHD_USE_NO_LISTEN_SOCKET;
     } else {
-        items.push_back({MHD_OPTION_LISTEN_SOCKET, listener.ref().number(), nullptr});
+        items.push_back(option(MHD_OPTION_LISTEN_SOCKET, listener.ref().number()));
     }
-    items.push_back({MHD_OPTION_END, 0, nullptr});
+    items.push_back(option(MHD_OPTION_END, 0));
     daemon_ = ::MHD_start_daemon(flags, 0, nullptr, nullptr, &Callbacks::on_request, this,
                                  MHD_OPTION_ARRAY, items.data(), MHD_OPTION_END);
     if (daemon_ == nullptr) {
@@ -241,16 +246,16 @@ Result<void> HttpServer::start(const Options& options, Fd listener) {
     CHECK(info != nullptr);
     watch_ = TRY(loop_.watch(FdRef(info->epoll_fd), EPOLLIN, [this](std::uint32_t) { run(); }));
     if (options.tls) {
-        return start_tls(options, std::move(listener));
+        relays_max_ = options.connections_max;
+        handshake_timeout_ = options.request_timeout;
+        return start_tls(*options.tls, std::move(listener));
     }
     listener.release();  // libmicrohttpd closes it
     return {};
 }
 
-Result<void> HttpServer::start_tls(const Options& options, Fd listener) {
-    relays_max_ = options.connections_max;
-    handshake_timeout_ = options.request_timeout;
-    identity_ = TRY(TlsIdentity::create(options.tls->certificate, options.tls->key));
+Result<void> HttpServer::start_tls(const Tls& tls, Fd listener) {
+    identity_ = TRY(TlsIdentity::create(tls.certificate, tls.key));
     listener_ = TRY(Listener::create(loop_, std::move(listener),
                                      [this](Fd client) { on_tls_client(std::move(client)); }));
     return {};

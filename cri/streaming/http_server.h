@@ -91,7 +91,7 @@ public:
     static constexpr std::size_t kRequestSizeMax = std::size_t{32} * 1024;
 
     /// Errors: InvalidArgument for an address or certificate that is none; bind(2)'s.
-    static Result<std::unique_ptr<HttpServer>> create(EventLoop& loop, Options options,
+    static Result<std::unique_ptr<HttpServer>> create(EventLoop& loop, const Options& options,
                                                       Handler handler);
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
@@ -110,7 +110,7 @@ private:
 
     HttpServer(EventLoop& loop, Handler handler) : loop_(loop), handler_(std::move(handler)) {}
     Result<void> start(const Options& options, Fd listener);
-    Result<void> start_tls(const Options& options, Fd listener);
+    Result<void> start_tls(const Tls& tls, Fd listener);
     void on_tls_client(Fd client);
     Result<void> relay(Fd client);
     void run();

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "cri/streaming/framing.h"
+#include "cri/streaming/same_name.h"
 #include "cri/streaming/spdy_dictionary.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
@@ -66,6 +67,7 @@ std::string dictionary() {
 
 // SAFETY: zlib reads through this pointer and never writes, though its type says otherwise.
 Bytef* zlib_bytes(std::string_view text) {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): zlib's type, see above
     return reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
 }
 
@@ -106,10 +108,8 @@ Result<StreamHeaders> parse_headers(std::span<const std::byte> block) {
 }  // namespace
 
 std::string_view header(const StreamHeaders& headers, std::string_view name) {
-    const auto found = std::ranges::find_if(headers, [name](const auto& entry) {
-        return entry.first.size() == name.size() &&
-               ::strncasecmp(entry.first.data(), name.data(), name.size()) == 0;
-    });
+    const auto found = std::ranges::find_if(
+        headers, [name](const auto& entry) { return same_name(entry.first, name); });
     return found == headers.end() ? std::string_view() : std::string_view(found->second);
 }
 
@@ -178,7 +178,8 @@ std::string SpdyHeaderCodec::deflate(const StreamHeaders& headers) {
 }
 
 Result<std::unique_ptr<SpdyFraming>> SpdyFraming::create() {
-    return std::unique_ptr<SpdyFraming>(new SpdyFraming(TRY(SpdyHeaderCodec::create())));
+    auto codec = TRY(SpdyHeaderCodec::create());
+    return std::unique_ptr<SpdyFraming>(new SpdyFraming(std::move(codec)));
 }
 
 void SpdyFraming::start(StreamEvents& /*events*/) {}

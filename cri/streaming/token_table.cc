@@ -20,15 +20,15 @@ namespace {
 
 // 128 bits: nobody guesses one within its minute.
 Result<std::string> random_token() {
-    constexpr std::string_view kDigits = "0123456789abcdef";
+    constexpr std::string_view digits = "0123456789abcdef";
     std::array<std::uint8_t, 16> bytes{};
     if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
         return Error::from_errno(errno, "getrandom");
     }
     std::string token;
     for (const std::uint8_t byte : bytes) {
-        token.push_back(kDigits[byte >> 4U]);
-        token.push_back(kDigits[byte & 0xfU]);
+        token.push_back(digits[byte >> 4U]);
+        token.push_back(digits[byte & 0xfU]);
     }
     return token;
 }

@@ -190,7 +190,8 @@ void ChannelFraming::reset(StreamId /*id*/) {}
 void ChannelFraming::say_goodbye() { socket_->close(); }
 
 Result<std::unique_ptr<TunnelFraming>> TunnelFraming::create() {
-    std::unique_ptr<TunnelFraming> framing(new TunnelFraming(TRY(SpdyFraming::create())));
+    auto spdy = TRY(SpdyFraming::create());
+    std::unique_ptr<TunnelFraming> framing(new TunnelFraming(std::move(spdy)));
     framing->socket_ = TRY(WebSocket::create(
         [self = framing.get()](WebSocket::Part /*part*/, std::span<const std::byte> bytes) {
             return self->spdy_->feed(bytes, *self->events_);

@@ -3,6 +3,7 @@
 
 Usage: cni_test.py CNI_PROBE
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -409,6 +410,14 @@ class HostilePlugins(WithProbe):
         self.assertNotIn("error", self.only_for_add("echo '{}'; sleep 300 & exit 0"))
         self.assertLess(time.monotonic() - begin, 1.4)
         self.assertEqual(self.ask("remove", id="pod-1"), {})
+
+    def test_one_that_leaves_a_child_that_writes_for_ever(self):
+        mark = self.root / "child"
+        answer = self.only_for_add(f"setsid sh -c 'echo $$ > {mark}; exec yes' & until [ -s {mark} ]; do :; done")
+        # Killed for too much, or over before that: what matters is that it is over.
+        self.assertRegex(answer["error"]["message"], "more than 1 MiB|not JSON")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(mark.read_text()), 9)  # it left the group
 
     def test_no_program(self):
         self.assertFails(self.add("#!/no/such/interpreter\n"), "not found", "start '")

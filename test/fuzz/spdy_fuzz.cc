@@ -20,7 +20,7 @@ public:
     explicit Session(SpdyFraming& framing) : framing_(framing) {}
     void on_open(StreamId id, const pepita::cri::StreamHeaders& headers) override {
         CHECK(++open_ <= SpdyFraming::kStreamsMax * 1024);
-        if (header(headers, "streamtype") == "error") {
+        if (pepita::cri::header(headers, "streamtype") == "error") {
             return framing_.reset(id);
         }
         framing_.accept(id);
