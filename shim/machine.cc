@@ -25,6 +25,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/hex.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
@@ -350,7 +351,7 @@ void Machine::plug(const std::string& id, const QemuDevice& device, Fd back_end,
                      .arguments = "{" + members_of("driver", device.driver) + R"(,"id":")" + name +
                                   (device.netdev.empty() ? R"(","chardev":")" : R"(","netdev":")") +
                                   name + R"(","bus":")" + kHotplugBridges.at(slot->bridge) +
-                                  R"(","addr":")" + std::to_string(slot->number) + R"("})",
+                                  R"(","addr":")" + hex(slot->number) + R"("})",
                      .undo = {},
                      .undo_arguments = {}});
     if (is_passed) {
