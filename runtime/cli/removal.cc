@@ -53,6 +53,24 @@ Result<ShimEnd> end_creation(ShimLink& link, const ProcessId& process) {
     return link.is_closed() ? ShimEnd::Ends : leave_shim(link);
 }
 
+/// One that has ended meanwhile, perhaps with its microVM, is what we want.
+Result<void> end_process(ShimLink& link, const ProcessId& process) {
+    const auto is_over = [](const Error& error) {
+        return error.code() == Code::NotFound || error.code() == Code::Aborted;
+    };
+    auto killed = kill(link, process);
+    // Unavailable: the guest went in the middle of it.
+    if (!killed && !is_over(killed.error()) && killed.error().code() != Code::Unavailable) {
+        return killed;
+    }
+    auto exit = link.ask<TaskExit>(
+        [&](TaskClient& client, auto done) { client.wait(process, std::move(done)); }, kDeadline);
+    if (!exit && !is_over(exit.error())) {
+        return std::move(exit).error();
+    }
+    return {};
+}
+
 }  // namespace
 
 Error being_created() {
@@ -71,14 +89,7 @@ Result<ShimEnd> remove_by_shim(ShimLink& link, const std::string& id, bool by_fo
         return still_running();
     }
     if (task.status != TaskStatus::Stopped) {
-        auto killed = kill(link, process);
-        // One that has ended meanwhile is what we want.
-        if (!killed && killed.error().code() != Code::NotFound) {
-            return std::move(killed).error();
-        }
-        TRY(link.ask<TaskExit>(
-            [&](TaskClient& client, auto done) { client.wait(process, std::move(done)); },
-            kDeadline));
+        TRY(end_process(link, process));
     }
     TRY(link.ask<TaskExit>(
         [&](TaskClient& client, auto done) { client.remove(process, std::move(done)); },
