@@ -315,8 +315,8 @@ Result<void> dispatch_process(TaskService& service, Channel::Call& call) {
 
 Result<void> dispatch_update(TaskService& service, Channel::Call& call) {
     const auto request = TRY(parse<pb::UpdateTaskRequest>(call.payload));
-    service.update(request.id(), TRY(parse_resources(request.resources().value())),
-                   respond_to(std::move(call.responder)));
+    ResourcesSpec resources = TRY(parse_resources(request.resources().value()));
+    service.update(request.id(), std::move(resources), respond_to(std::move(call.responder)));
     return {};
 }
 

@@ -156,7 +156,7 @@ TEST_P(TaskApiState, EveryFieldComesBack) {
     EXPECT_EQ(state->in + state->out + state->err, "/run/in/run/out/run/err");
     EXPECT_EQ(state->pid, 99U);
     EXPECT_EQ(state->status, GetParam());
-    EXPECT_EQ(state->exit_status, 143U);
+    EXPECT_EQ(state->exit_status, 137U);
     EXPECT_EQ(state->terminal, Terminal::Yes);
 }
 
@@ -237,7 +237,7 @@ TEST_F(TaskApiTest, AnUpdateThatIsNoResourcesIsRefusedWithItsPlace) {
             .message();
     };
     EXPECT_EQ(update(R"({"memory": {"limit": "x"}})"),
-              "resources.memory.limit: must be a whole number");
+              "resources.memory.limit: must be a whole number from -1 to 9223372036854775807");
     EXPECT_NE(update("").find("resources"), std::string::npos);
     EXPECT_EQ(service_.method, "");
 }

@@ -42,7 +42,8 @@ TEST_F(CgroupStatsTest, EachNumberComesFromItsLine) {
                                                               .page_faults = 11,
                                                               .page_faults_major = 2,
                                                               .oom_kills = 1,
-                                                              .pids = 4}));
+                                                              .pids = 4,
+                                                              .cpu_periods = 9}));
 }
 
 TEST_F(CgroupStatsTest, LimitsPeaksAndWaitingAreRead) {
