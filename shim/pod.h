@@ -121,7 +121,9 @@ private:
     void on_up();
     void on_down(const std::string& reason);
     void on_change(const std::string& id);
+    static constexpr std::chrono::seconds kPowerOffDeadline{10};
     void shut_down(std::chrono::milliseconds patience);
+    static std::int64_t now_ns();  // since 1970
     void answer_sandbox_start();
     void answer_sandbox_waiters();
     void end_pod();
