@@ -30,18 +30,23 @@ struct NamedNumber {
     std::string_view name;
     std::uint32_t number;
 };
-constexpr std::array kPolicies{
-    NamedNumber{"SCHED_OTHER", SCHED_OTHER}, NamedNumber{"SCHED_FIFO", SCHED_FIFO},
-    NamedNumber{"SCHED_RR", SCHED_RR},       NamedNumber{"SCHED_BATCH", SCHED_BATCH},
-    NamedNumber{"SCHED_IDLE", SCHED_IDLE},   NamedNumber{"SCHED_DEADLINE", 6}};
+constexpr std::array kPolicies{NamedNumber{.name = "SCHED_OTHER", .number = SCHED_OTHER},
+                               NamedNumber{.name = "SCHED_FIFO", .number = SCHED_FIFO},
+                               NamedNumber{.name = "SCHED_RR", .number = SCHED_RR},
+                               NamedNumber{.name = "SCHED_BATCH", .number = SCHED_BATCH},
+                               NamedNumber{.name = "SCHED_IDLE", .number = SCHED_IDLE},
+                               NamedNumber{.name = "SCHED_DEADLINE", .number = 6}};
 constexpr std::array kSchedulerFlags{
-    NamedNumber{"SCHED_FLAG_RESET_ON_FORK", 0x01}, NamedNumber{"SCHED_FLAG_RECLAIM", 0x02},
-    NamedNumber{"SCHED_FLAG_DL_OVERRUN", 0x04},    NamedNumber{"SCHED_FLAG_KEEP_POLICY", 0x08},
-    NamedNumber{"SCHED_FLAG_KEEP_PARAMS", 0x10},   NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
-    NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
-constexpr std::array kIoClasses{NamedNumber{"IOPRIO_CLASS_RT", 1},
-                                NamedNumber{"IOPRIO_CLASS_BE", 2},
-                                NamedNumber{"IOPRIO_CLASS_IDLE", 3}};
+    NamedNumber{.name = "SCHED_FLAG_RESET_ON_FORK", .number = 0x01},
+    NamedNumber{.name = "SCHED_FLAG_RECLAIM", .number = 0x02},
+    NamedNumber{.name = "SCHED_FLAG_DL_OVERRUN", .number = 0x04},
+    NamedNumber{.name = "SCHED_FLAG_KEEP_POLICY", .number = 0x08},
+    NamedNumber{.name = "SCHED_FLAG_KEEP_PARAMS", .number = 0x10},
+    NamedNumber{.name = "SCHED_FLAG_UTIL_CLAMP_MIN", .number = 0x20},
+    NamedNumber{.name = "SCHED_FLAG_UTIL_CLAMP_MAX", .number = 0x40}};
+constexpr std::array kIoClasses{NamedNumber{.name = "IOPRIO_CLASS_RT", .number = 1},
+                                NamedNumber{.name = "IOPRIO_CLASS_BE", .number = 2},
+                                NamedNumber{.name = "IOPRIO_CLASS_IDLE", .number = 3}};
 
 Result<std::uint32_t> read_named(const Node& node, std::span<const NamedNumber> names) {
     const std::string text = TRY(node.text());

@@ -31,25 +31,30 @@ struct Named {
     T value;
 };
 
-constexpr std::array kActions{Named{"SCMP_ACT_KILL", Kind::KillThread},
-                              Named{"SCMP_ACT_KILL_THREAD", Kind::KillThread},
-                              Named{"SCMP_ACT_KILL_PROCESS", Kind::KillProcess},
-                              Named{"SCMP_ACT_TRAP", Kind::Trap},
-                              Named{"SCMP_ACT_ERRNO", Kind::Errno},
-                              Named{"SCMP_ACT_TRACE", Kind::Trace},
-                              Named{"SCMP_ACT_ALLOW", Kind::Allow},
-                              Named{"SCMP_ACT_LOG", Kind::Log}};
+constexpr std::array kActions{
+    Named<Kind>{.name = "SCMP_ACT_KILL", .value = Kind::KillThread},
+    Named<Kind>{.name = "SCMP_ACT_KILL_THREAD", .value = Kind::KillThread},
+    Named<Kind>{.name = "SCMP_ACT_KILL_PROCESS", .value = Kind::KillProcess},
+    Named<Kind>{.name = "SCMP_ACT_TRAP", .value = Kind::Trap},
+    Named<Kind>{.name = "SCMP_ACT_ERRNO", .value = Kind::Errno},
+    Named<Kind>{.name = "SCMP_ACT_TRACE", .value = Kind::Trace},
+    Named<Kind>{.name = "SCMP_ACT_ALLOW", .value = Kind::Allow},
+    Named<Kind>{.name = "SCMP_ACT_LOG", .value = Kind::Log}};
 
 constexpr std::array kOperators{
-    Named{"SCMP_CMP_NE", Operator::NotEqual},          Named{"SCMP_CMP_LT", Operator::Less},
-    Named{"SCMP_CMP_LE", Operator::LessOrEqual},       Named{"SCMP_CMP_EQ", Operator::Equal},
-    Named{"SCMP_CMP_GE", Operator::GreaterOrEqual},    Named{"SCMP_CMP_GT", Operator::Greater},
-    Named{"SCMP_CMP_MASKED_EQ", Operator::MaskedEqual}};
+    Named<Operator>{.name = "SCMP_CMP_NE", .value = Operator::NotEqual},
+    Named<Operator>{.name = "SCMP_CMP_LT", .value = Operator::Less},
+    Named<Operator>{.name = "SCMP_CMP_LE", .value = Operator::LessOrEqual},
+    Named<Operator>{.name = "SCMP_CMP_EQ", .value = Operator::Equal},
+    Named<Operator>{.name = "SCMP_CMP_GE", .value = Operator::GreaterOrEqual},
+    Named<Operator>{.name = "SCMP_CMP_GT", .value = Operator::Greater},
+    Named<Operator>{.name = "SCMP_CMP_MASKED_EQ", .value = Operator::MaskedEqual}};
 
 constexpr std::array kFlags{
-    Named<std::uint32_t>{"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
-    Named<std::uint32_t>{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
-    Named<std::uint32_t>{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW}};
+    Named<std::uint32_t>{.name = "SECCOMP_FILTER_FLAG_TSYNC", .value = SECCOMP_FILTER_FLAG_TSYNC},
+    Named<std::uint32_t>{.name = "SECCOMP_FILTER_FLAG_LOG", .value = SECCOMP_FILTER_FLAG_LOG},
+    Named<std::uint32_t>{.name = "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                         .value = SECCOMP_FILTER_FLAG_SPEC_ALLOW}};
 
 template <typename T, std::size_t N>
 Result<T> read_name(const Node& node, const std::array<Named<T>, N>& names, const char* what) {
