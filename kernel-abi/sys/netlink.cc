@@ -126,10 +126,6 @@ std::string NetlinkAttributes::text(std::uint16_t attribute) const {
     return text;
 }
 
-NetlinkAttributes NetlinkAttributes::nested(std::uint16_t attribute) const {
-    return NetlinkAttributes(find(attribute).value_or(std::span<const std::byte>()));
-}
-
 Result<Netlink> Netlink::open(std::uint32_t groups) {
     Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
     if (!socket) {

@@ -78,7 +78,6 @@ public:
     std::string text(std::uint16_t attribute) const;
     /// All of it; "" where it is not there.
     std::string bytes(std::uint16_t attribute) const;
-    NetlinkAttributes nested(std::uint16_t attribute) const;
 
 private:
     struct Attribute {
