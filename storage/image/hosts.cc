@@ -378,7 +378,8 @@ Result<std::vector<Endpoint>> endpoints_of(const std::string& registry,
         with_port = registry.substr(0, colon) + "_" + registry.substr(colon + 1) + "_";
     }
     for (const std::string& name : {registry, with_port, std::string("_default")}) {
-        const std::string folder = directory + "/" + name;
+        std::string folder = directory;
+        folder.append("/").append(name);
         const std::string path = folder + "/hosts.toml";
         if (directory.empty() || (::access(path.c_str(), F_OK) != 0 && errno == ENOENT)) {
             continue;

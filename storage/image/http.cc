@@ -162,7 +162,10 @@ struct HttpAnswer::State {
     }
 
     Error failure() const {
-        return {Code::Unavailable, origin + ": " + ::curl_easy_strerror(outcome)};
+        // A certificate that is not trusted stays so; all else may pass.
+        const Code code =
+            outcome == CURLE_PEER_FAILED_VERIFICATION ? Code::PermissionDenied : Code::Unavailable;
+        return {code, origin + ": " + ::curl_easy_strerror(outcome)};
     }
 
     template <typename T>
@@ -306,8 +309,9 @@ Result<std::unique_ptr<HttpAnswer>> HttpAnswer::get(const HttpRequest& request) 
             return answer;
         }
         if (redirects == kRedirectsMax) {
-            return Error(Code::Unavailable, origin_of(request.url) + ": more than " +
-                                                std::to_string(kRedirectsMax) + " redirects");
+            return Error(Code::FailedPrecondition, origin_of(request.url) + ": more than " +
+                                                       std::to_string(kRedirectsMax) +
+                                                       " redirects");
         }
         const std::string target = joined(here.url, location);
         const std::string origin = origin_of(target);

@@ -47,7 +47,9 @@ public:
     /// Without a byte, it has failed.
     static constexpr std::chrono::seconds kStallMax{30};
 
-    /// Waits for the status and the headers. Errors: Unavailable where nothing answers; Cancelled.
+    /// Waits for the status and the headers. Errors: Unavailable where nothing answers;
+    /// PermissionDenied for a certificate that is not trusted, and a redirect to elsewhere than
+    /// HTTP; FailedPrecondition for too many redirects; Cancelled.
     static Result<std::unique_ptr<HttpAnswer>> get(const HttpRequest& request);
     HttpAnswer(const HttpAnswer&) = delete;
     HttpAnswer& operator=(const HttpAnswer&) = delete;

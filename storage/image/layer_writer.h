@@ -33,7 +33,7 @@ struct WrittenLayer {
 /// `tar` is uncompressed bytes and read to its end. Errors: TarReader's; write(2)'s.
 Result<WrittenLayer> write_layer(ByteSource& tar, FdRef data, FdRef headers);
 
-/// The tar again, byte for byte, from what write_layer() made of it. `write` gets it in pieces.
+/// The tar again, byte for byte, from what write_layer() made of it.
 class LayerTar final : public ByteSource {
 public:
     /// All are borrowed. `headers` is uncompressed.
