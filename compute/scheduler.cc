@@ -60,8 +60,9 @@ Result<void> pin_to(std::size_t processor) {
     return {};
 }
 
-/// The priority that is looked at first. Every 64 starts, 48 prefer High, 12 Normal, 3 Low, 1 Idle.
-std::size_t preferred(std::uint32_t tick) {
+}  // namespace
+
+std::size_t preferred_priority(std::uint32_t tick) {
     if (tick % 64 == 63) {
         return std::to_underlying(Priority::Idle);
     }
@@ -70,8 +71,6 @@ std::size_t preferred(std::uint32_t tick) {
     }
     return std::to_underlying(tick % 4 == 3 ? Priority::Normal : Priority::High);
 }
-
-}  // namespace
 
 Worker::Worker(Scheduler& scheduler, std::uint32_t index)
     : scheduler_(scheduler),
@@ -284,7 +283,7 @@ Scheduler::~Scheduler() {
 }
 
 Job* Scheduler::next_injected(std::uint32_t tick) {
-    Job* job = pop_from(*lanes_[preferred(tick)]);
+    Job* job = pop_from(*lanes_[preferred_priority(tick)]);
     for (std::size_t i = 0; i < kPriorities && job == nullptr; ++i) {
         job = pop_from(*lanes_[i]);
     }
