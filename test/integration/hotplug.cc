@@ -102,10 +102,13 @@ public:
                 filler.kind = vmm::EntropyConfig{};
             }
         }
-        machine_ = must(Machine::start(
-            *loop_, plan_machine(std::move(wish)),
-            {.vmm = vmm, .qemu = "/usr/bin/qemu-system-x86_64", .directory = directory + "/jail"},
-            [this](const MachineEnd& end) { ended_ = end.reason; }));
+        machine_ = must(Machine::start(*loop_, plan_machine(std::move(wish)),
+                                       {.vmm = vmm,
+                                        .qemu = "/usr/bin/qemu-system-x86_64",
+                                        .directory = directory + "/jail",
+                                        .user = {},
+                                        .listen = {}},
+                                       [this](const MachineEnd& end) { ended_ = end.reason; }));
     }
 
     void run() {

@@ -68,7 +68,11 @@ protected:
             AttachedRoots::Options{.place = scratch_, .has_scratch = has_scratch});
     }
     RootSource root(std::optional<Bytes> scratch = std::nullopt) {
-        return {.path = scratch_ + "/root", .scratch = scratch};
+        return {.path = scratch_ + "/root",
+                .is_packed = true,
+                .scratch = scratch,
+                .container = "",
+                .shared = {}};
     }
     Answer<RootDisks> begin(const RootSource& root) {
         auto answer = std::make_shared<std::optional<Result<RootDisks>>>();
@@ -163,7 +167,11 @@ TEST_F(AttachedRootsTest, AScratchDiskThatIsRefusedIsTriedAgain) {
 }
 
 TEST_F(AttachedRootsTest, ARootThatCannotBePackedOrAttachedSaysWhy) {
-    const Result<RootDisks> missing = add({.path = scratch_ + "/none", .scratch = {}});
+    const Result<RootDisks> missing = add({.path = scratch_ + "/none",
+                                           .is_packed = true,
+                                           .scratch = {},
+                                           .container = "",
+                                           .shared = {}});
     ASSERT_FALSE(missing.has_value());
     EXPECT_TRUE(missing.error().message().starts_with("pack the root file system: mkfs.erofs"))
         << missing.error().message();

@@ -39,6 +39,7 @@ namespace pepita::shim {
 namespace {
 
 using runtime::NetworkConfig;
+using runtime::read_network;
 
 const std::string kMac{2, 0, 0, 0, 9, 2};
 const std::string kOtherMac{2, 0, 0, 0, 9, 3};
