@@ -241,8 +241,7 @@ void HostFiles::on_exit() {
     const std::string said = last_line(messages_.ref());
     // The callback may destroy this.
     OnEnd on_end = std::move(on_end_);
-    on_end(!exit.by_signal && exit.value == 0,
-           "virtiofsd: " + to_string(exit) + (said.empty() ? "" : ": " + said));
+    on_end(!exit.by_signal, "virtiofsd: " + to_string(exit) + (said.empty() ? "" : ": " + said));
 }
 
 }  // namespace pepita::shim

@@ -46,7 +46,8 @@ struct SharedPath {
 /// file system may not answer.
 class HostFiles {
 public:
-    /// virtiofsd has exited. `is_orderly`: by itself, as it does when the machine has ended.
+    /// virtiofsd has exited. `is_orderly`: by itself, as it does when the machine has ended, with
+    /// whatever status: it may have been writing to it.
     using OnEnd = std::move_only_function<void(bool is_orderly, const std::string& reason)>;
 
     /// `on_end` is called at most once, and may destroy this.
