@@ -32,7 +32,10 @@ class Pods(support.NodeTest):
         support.busybox_root(self.files)
 
     def pod(self, name="pod"):
-        return self.started(["/pause"], name=name, root=self.files, edit=as_pod)
+        """Its containers have packed roots: disks that come and go."""
+        bundle = self.bundle(["/pause"], name=f"bundle-{name}", root=self.files, edit=as_pod)
+        self.detached("run", "-d", "--root-disk", "-b", bundle, name)
+        return name
 
     def member(self, args, name, pod="pod"):
         return self.started(args, name=name, root=self.files, edit=member_of(pod))

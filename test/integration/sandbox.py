@@ -43,7 +43,7 @@ class Sandbox(support.NodeTest):
 
     def test_a_sandbox_from_its_beginning_to_its_end(self):
         spec = ttrpc.message({1: "pod", 2: str(self.root), 3: str(support.DATA), 6: ISOLATIONS[support.ISOLATION],
-                              5: "/usr/bin/qemu-system-x86_64", 7: 256, 8: 1, 9: 64, 10: 120})
+                              5: "/usr/bin/qemu-system-x86_64", 7: 256, 8: 1, 9: 64, 10: 120, 15: 1})
         self.sandbox("CreateSandbox", f4={1: "pepita.pod.v1.PodSpec", 2: spec})
         self.assertEqual(self.sandbox("StartSandbox")[1], self.shim.pid)
         self.assertEqual(self.sandbox("SandboxStatus")[3], b"SANDBOX_READY")
