@@ -170,9 +170,9 @@ class Network(support.NodeTest):
         os.kill(self.state_file("a")["shim"]["pid"], 9)
         support.wait_until(lambda: self.links(self.pods[0]) == {"lo", "eth0"}, "the tap's end")
         self.end("a")
-        self.start(self.pods[0], "a")
-        self.inside("a", "ping -c 1 -w 20 10.9.0.1")
-        self.end("a")
+        self.start(self.pods[0], "next")
+        self.inside("next", "ping -c 1 -w 20 10.9.0.1")
+        self.end("next")
         self.assertEqual(self.ingress(self.pods[0]), [])
 
     def test_what_is_no_namespace_is_refused(self):
