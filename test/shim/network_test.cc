@@ -79,9 +79,10 @@ protected:
         }
     }
 
-    /// A pair: `name` here, with this MAC, and another of the same name on the wire.
+    /// A pair: `name` here, with this MAC, and another on the wire, of the same name or `on_wire`.
     void add_pair(Namespace& to, const std::string& name, const std::string& mac,
-                  std::uint32_t mtu = 1500) {
+                  std::uint32_t mtu = 1500, const std::string& on_wire = "") {
+        const std::string& peer_name = on_wire.empty() ? name : on_wire;
         NetlinkRequest request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{});
         request.put_text(IFLA_IFNAME, name);
         request.put_bytes(IFLA_ADDRESS, mac);
@@ -90,7 +91,7 @@ protected:
             request.put_text(IFLA_INFO_KIND, "veth");
             request.nest(IFLA_INFO_DATA, [&] {
                 NetlinkRequest peer(0, 0, ifinfomsg{});
-                peer.put_text(IFLA_IFNAME, name);
+                peer.put_text(IFLA_IFNAME, peer_name);
                 peer.put(IFLA_MTU, mtu);
                 peer.put(IFLA_NET_NS_FD, wire_->fd.ref().number());
                 request.put(VETH_INFO_PEER, peer.body());
@@ -98,7 +99,7 @@ protected:
         });
         ASSERT_TRUE(to.netlink.execute(request).has_value());
         raise(to, name);
-        raise(*wire_, name);
+        raise(*wire_, peer_name);
     }
     static int index_of(const Namespace& of, const std::string& name) {
         of.enter();
@@ -192,8 +193,8 @@ TEST_F(PodNetworkTest, ConfiguresWhatItRead) {
 
     // Another namespace, in which each device has the name that the other wants.
     Namespace guest = Namespace::make();
-    add_pair(guest, "net1", kMac);
-    add_pair(guest, "eth0", kOtherMac, 9000);
+    add_pair(guest, "net1", kMac, 1500, "a");
+    add_pair(guest, "eth0", kOtherMac, 9000, "b");
     guest.enter();
     const Result<void> configured = configure_network(guest.netlink, config);
     ASSERT_TRUE(configured.has_value()) << configured.error().message();
