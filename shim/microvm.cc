@@ -639,6 +639,7 @@ void place_root(runtime::ContainerSpec& container, const RootDisks& disks) {
     if (!disks.scratch_serial.empty()) {
         root.written_to = runtime::WrittenTo::ScratchDisk;
         root.scratch_disk.serial = disks.scratch_serial;
+        root.scratch_directory = container.id;  // the disk is the pod's
     }
     for (std::size_t i = 0; i < container.mounts.size(); ++i) {
         if (container.mounts[i].type == "bind") {
