@@ -224,12 +224,12 @@ void Cni::undo(const CniAttachment& attachment, Error error, OnResult on_result)
     });
 }
 
-void Cni::remove(CniAttachment attachment, OnDone on_done) {
+void Cni::remove(const CniAttachment& attachment, OnDone on_done) {
     auto file =
         CniCache(options_.cache_directory).find(attachment.container_id, attachment.interface);
-    auto plan =
-        file ? plan_remove(options_, attachment, *file) : Result<CniPlan>(std::move(file).error());
     const std::string name = file ? *file : std::string();
+    auto plan =
+        file ? plan_remove(options_, attachment, name) : Result<CniPlan>(std::move(file).error());
     runs_->start(std::move(plan), [this, name,
                                    on_done = std::move(on_done)](Result<Json> result) mutable {
         // Not there, for us or, by its own word, for a plugin: nothing is left to remove.
@@ -240,7 +240,7 @@ void Cni::remove(CniAttachment attachment, OnDone on_done) {
     });
 }
 
-void Cni::check(CniAttachment attachment, OnDone on_done) {
+void Cni::check(const CniAttachment& attachment, OnDone on_done) {
     runs_->start(plan_check(options_, attachment),
                  [on_done = std::move(on_done)](Result<Json> result) mutable {
                      on_done(result ? Result<void>() : std::move(result).error());
@@ -286,10 +286,10 @@ void Cni::remove_stale(std::vector<CniAttachment> stale, std::optional<Error> fa
     if (stale.empty()) {
         return on_done(failure ? Result<void>(std::move(*failure)) : Result<void>());
     }
-    CniAttachment next = std::move(stale.back());
+    const CniAttachment next = std::move(stale.back());
     stale.pop_back();
-    remove(std::move(next), [this, stale = std::move(stale), failure = std::move(failure),
-                             on_done = std::move(on_done)](Result<void> removed) mutable {
+    remove(next, [this, stale = std::move(stale), failure = std::move(failure),
+                  on_done = std::move(on_done)](Result<void> removed) mutable {
         if (!removed && !failure) {
             failure = std::move(removed).error();
         }

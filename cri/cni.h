@@ -130,9 +130,9 @@ public:
     /// the plugin's own, with its name, message and code.
     void add(CniAttachment attachment, OnResult on_result);
     /// An attachment that is gone, or never was, is no error.
-    void remove(CniAttachment attachment, OnDone on_done);
+    void remove(const CniAttachment& attachment, OnDone on_done);
     /// Whether the attachment is as it was made. Errors: NotFound without a cached result.
-    void check(CniAttachment attachment, OnDone on_done);
+    void check(const CniAttachment& attachment, OnDone on_done);
     /// Removes the attachments of the network that are none of `valid` (container and interface),
     /// then lets the plugins do the same with what they know.
     void collect(std::vector<std::pair<std::string, std::string>> valid, OnDone on_done);
