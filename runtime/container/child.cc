@@ -188,37 +188,35 @@ Result<Staged> stage(const ContainerSpec& spec, const RootMounts& root, FdRef co
     return out;
 }
 
-Result<Staged> attach_staged(const ContainerSpec& spec, const RootMounts& root, FdRef staged,
-                             FdRef control) {
-    Staged out = TRY(receive_staged(spec, staged, control));
-    TRY(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr),
-                "make the mounts private"));
-    const Fd place = TRY(open_file(root.staging_directory.c_str(), O_PATH | O_DIRECTORY));
-    TRY(attach_mount(out.root.ref(), place.ref(), "mount the root"));
-    return out;
-}
-
-// Gives the old root.
-Result<Fd> mount_everything(const ContainerSpec& spec, const RootMounts& root, FdRef staged,
-                            FdRef control) {
-    Fd old;
-    Staged all;
-    if (spec.namespaces.user) {
-        all = TRY(attach_staged(spec, root, staged, control));
-        old = TRY(enter_root(root.staging_directory));
-    } else {
-        const std::string path = TRY(mount_root(root, control));
-        all.mounts = TRY(open_trees(root, spec.mounts));
-        old = TRY(enter_root(path));
-    }
+Result<void> mount_all(const ContainerSpec& spec, const std::vector<Fd>& trees) {
     for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
         MountSpec mount = spec.mounts[i];
         if (is_staged_sysfs(spec, mount)) {
             mount.type = "bind";
         }
-        TRY(mount_one(mount, all.mounts[i]));
+        TRY(mount_one(mount, trees[i]));
     }
-    return old;
+    return {};
+}
+
+Result<void> make_root(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
+    const std::string path = TRY(mount_root(root, control));
+    const std::vector<Fd> trees = TRY(open_trees(root, spec.mounts));
+    TRY(enter_root(path));
+    TRY(mount_all(spec, trees));
+    return make_devices(spec.devices, std::nullopt);
+}
+
+Result<void> make_root_of_user_namespace(const ContainerSpec& spec, const RootMounts& root,
+                                         FdRef staged, FdRef control) {
+    const Staged all = TRY(receive_staged(spec, staged, control));
+    TRY(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr),
+                "make the mounts private"));
+    const NestedRoot nested = TRY(nest_root(root.staging_directory, all.root.ref()));
+    TRY(mount_all(spec, all.mounts));
+    // No user namespace may make nodes, so there they are those of the old root.
+    TRY(make_devices(spec.devices, nested.old.ref()));
+    return leave_old_root(nested);
 }
 
 // Of the container's own mounts; nothing of the host's is mounted in its guest, so it is between
@@ -292,13 +290,9 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& ro
     TRY(set_up_outside(spec, inherited));
     const Fd spare_null = TRY(open_file("/dev/null", O_RDWR));
     (void)::umask(0);
-    {
-        const Fd old = TRY(mount_everything(spec, root, inherited.staged.ref(), control));
-        // No user namespace may make nodes, so there they are those of the old root.
-        TRY(make_devices(spec.devices,
-                         spec.namespaces.user ? std::optional(old.ref()) : std::nullopt));
-        TRY(leave_old_root(old.ref()));
-    }
+    TRY(spec.namespaces.user
+            ? make_root_of_user_namespace(spec, root, inherited.staged.ref(), control)
+            : make_root(spec, root, control));
     std::optional<Fd> terminal =
         TRY(open_streams(spec.process, std::move(inherited.stdio), spare_null));
     if (terminal) {

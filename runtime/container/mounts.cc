@@ -237,25 +237,39 @@ Result<void> make_read_only(const std::string& path) {
     return attach_mount(copy.ref(), target.ref(), doing);
 }
 
-Result<Fd> enter_root(const std::string& root) {
-    Fd old = TRY(open_file("/", O_PATH | O_DIRECTORY));
-    if (::chdir(root.c_str()) != 0) {
-        return Error::from_errno(errno, "enter '" + root + "'");
-    }
-    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one.
-    if (::syscall(SYS_pivot_root, ".", ".") != 0) {
-        return Error::from_errno(errno, "make '" + root + "' the root");
-    }
-    if (::chdir("/") != 0) {
-        return Error::from_errno(errno, "enter the root");
-    }
-    return old;
+Result<void> enter_root(const std::string& root) {
+    const std::string doing = "make '" + root + "' the root";
+    TRY(outcome(::chdir(root.c_str()), doing));
+    // pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one, and goes.
+    TRY(outcome(static_cast<int>(::syscall(SYS_pivot_root, ".", ".")), doing));
+    TRY(outcome(::umount2(".", MNT_DETACH), "leave the old root"));
+    return outcome(::chdir("/"), "enter the root");
 }
 
-Result<void> leave_old_root(FdRef old) {
-    TRY(outcome(::fchdir(old.number()), "enter the old root"));
-    TRY(outcome(::umount2(".", MNT_DETACH), "leave the old root"));
-    return outcome(::chdir("/"), "enter '/'");
+Result<NestedRoot> nest_root(const std::string& place, FdRef root) {
+    const std::string doing = "make a place for the root";
+    NestedRoot nested;
+    TRY(outcome(::mount("tmpfs", place.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                        "size=4k,mode=0700"),
+                doing));
+    TRY(outcome(::chdir(place.c_str()), doing));
+    TRY(outcome(::mkdir("old", 0700), doing));
+    TRY(outcome(::mkdir("new", 0700), doing));
+    nested.top = TRY(open_file(".", O_PATH | O_DIRECTORY));
+    nested.old = TRY(open_file("/", O_PATH | O_DIRECTORY));
+    const Fd target = TRY(open_file("new", O_PATH | O_DIRECTORY));
+    TRY(attach_mount(root, target.ref(), "mount the root"));
+    TRY(outcome(static_cast<int>(::syscall(SYS_pivot_root, ".", "old")), doing));
+    TRY(outcome(::chroot("new"), "enter the root"));
+    TRY(outcome(::chdir("/"), "enter the root"));
+    return nested;
+}
+
+Result<void> leave_old_root(const NestedRoot& nested) {
+    TRY(outcome(::fchdir(nested.top.ref().number()), "leave the old root"));
+    TRY(outcome(::umount2("old", MNT_DETACH), "leave the old root"));
+    TRY(outcome(::chroot("."), "leave the old root"));
+    return enter_root("new");
 }
 
 }  // namespace pepita::runtime::container

@@ -53,10 +53,22 @@ Result<void> mask_path(const std::string& path);
 /// Absent is fine.
 Result<void> make_read_only(const std::string& path);
 
-/// Makes `root` the root of this mount namespace. The old one, which is returned, is below it where
-/// no path leads until leave_old_root(): the kernel mounts procfs and sysfs for a user namespace
-/// only where there is one that shows as much.
-Result<Fd> enter_root(const std::string& root);
-Result<void> leave_old_root(FdRef old);
+/// Makes `root`, a mount, the root of this mount namespace; the old one goes.
+Result<void> enter_root(const std::string& root);
+
+/// The root of a process that has its old root still: `top` holds both, and only what has its
+/// descriptor gets out of the new one.
+struct NestedRoot {
+    Fd top;
+    Fd old;
+};
+
+/// As enter_root(), but the old root stays in the namespace until leave_old_root(): the kernel
+/// mounts procfs and sysfs for a user namespace only where there is one that shows as much.
+/// `place` is a directory of the old root, `root` a mount that is nowhere yet.
+/// The old root does not lie on the new one, as pivot_root(".", ".") would leave it: there the ".."
+/// of an image's links would lead to it.
+Result<NestedRoot> nest_root(const std::string& place, FdRef root);
+Result<void> leave_old_root(const NestedRoot& nested);
 
 }  // namespace pepita::runtime::container

@@ -62,7 +62,7 @@ TEST(MachineConfig, WritesWhatItRead) {
 
 TEST(MachineConfig, DevicesKeepTheirOrder) {
     const MachineConfig config = parse(kFull).value();
-    ASSERT_EQ(config.devices.size(), 6U);
+    ASSERT_EQ(config.devices.size(), 7U);
     EXPECT_EQ(name_of(config.devices[2]), "vsock 'vsock'");
     EXPECT_EQ(name_of(config.devices[3]), "disk 'scratch'");
 }

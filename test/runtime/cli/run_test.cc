@@ -105,6 +105,7 @@ public:
         EXPECT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     }
     ~PepitaRun() override {
+        EXPECT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
         std::filesystem::remove_all(path_);
         constexpr int rounds = kPatienceMs / 5;
         int round = 0;

@@ -94,6 +94,16 @@ TEST_F(ContainerNamespaces, AUserNamespaceHasEveryMountAndDevice) {
     EXPECT_EQ(output_of(spec), "sh\n/sys/class/net/lo\n2\n1:3\nmapped\npts/ptmx\nout\n");
 }
 
+// The old root is there while the mounts are made.
+TEST_F(ContainerNamespaces, LinksThatClimbOutOfTheRootOfAUserNamespaceStayInIt) {
+    use_image({{.kind = test::ImageEntry::Kind::Link,
+                .path = "up",
+                .content = "../../../../../../../dev"}});
+    ContainerSpec spec = mapped("grep -c ' /dev/pepita-made ' /proc/mounts");
+    spec.mounts.push_back(mount_of("tmpfs", "/up/pepita-made", {}));
+    EXPECT_EQ(output_of(spec), "1\n");
+}
+
 TEST_F(ContainerNamespaces, AUserNamespaceOnTheNetworkOfItsParentSeesSys) {
     ContainerSpec spec = mapped("ls -d /sys/class; touch /sys/x 2>/dev/null || echo read-only");
     spec.namespaces.network = false;
