@@ -93,9 +93,10 @@ Result<std::unique_ptr<StreamingServer>> StreamingServer::create(EventLoop& loop
     if (!server->options_.certificate.empty()) {
         http.tls = {.certificate = server->options_.certificate, .key = server->options_.key};
     }
-    server->http_ = TRY(HttpServer::create(
-        loop, std::move(http),
-        [self = server.get()](const HttpRequest& request) { return self->on_request(request); }));
+    server->http_ =
+        TRY(HttpServer::create(loop, http, [self = server.get()](const HttpRequest& request) {
+            return self->on_request(request);
+        }));
     return server;
 }
 

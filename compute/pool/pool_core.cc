@@ -127,8 +127,8 @@ void PoolCore::arrive(const State& state) {
         return interrupt(state);
     }
     budget_.on_request(now());
-    if (state->task.timeout) {
-        const Duration left = state->submitted + *state->task.timeout - now();
+    if (const std::optional<Duration> timeout = state->task.timeout) {
+        const Duration left = state->submitted + *timeout - now();
         state->deadline = loop_->after(left, [this, weak = std::weak_ptr(state)] {
             if (const State task = weak.lock()) {
                 task->timed_out = true;
@@ -183,14 +183,13 @@ void PoolCore::begin(const State& state) {
 }
 
 void PoolCore::arm_attempt_deadline(const State& state) {
-    if (state->task.attempt_timeout) {
-        state->attempt_deadline =
-            loop_->after(*state->task.attempt_timeout, [this, weak = std::weak_ptr(state)] {
-                if (const State task = weak.lock()) {
-                    task->attempt_timed_out = true;
-                    interrupt(task);
-                }
-            });
+    if (const std::optional<Duration> timeout = state->task.attempt_timeout) {
+        state->attempt_deadline = loop_->after(*timeout, [this, weak = std::weak_ptr(state)] {
+            if (const State task = weak.lock()) {
+                task->attempt_timed_out = true;
+                interrupt(task);
+            }
+        });
     }
 }
 
@@ -212,14 +211,17 @@ void PoolCore::start_function(const State& state) {
 }
 
 void PoolCore::on_function_end(const State& state, Result<std::string> outcome) {
+    Permanence permanence = Permanence::MayPass;
     if (outcome) {
         state->last.output = *std::move(outcome);
         state->last.status = TaskStatus::Succeeded;
     } else {
         state->last.reason = outcome.error().message();
+        if (outcome.error().code() == Code::InvalidArgument) {
+            permanence = Permanence::Permanent;
+        }
     }
-    const bool permanent = !outcome && outcome.error().code() == Code::InvalidArgument;
-    conclude(state, permanent ? Permanence::Permanent : Permanence::MayPass);
+    conclude(state, permanence);
 }
 
 void PoolCore::start_next_processes() {

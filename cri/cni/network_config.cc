@@ -143,7 +143,7 @@ Result<std::string> with_plugins_of(const std::string& directory, std::string te
         return text;
     }
     for (const std::string& name : *names) {
-        const std::string plugin = TRY(read_config(folder + "/" + name));
+        const std::string plugin = TRY(read_config((folder + "/").append(name)));
         list["plugins"].push_back(TRY(runtime::oci::parse_json(plugin), name));
     }
     return list.dump(-1, ' ', false, Json::error_handler_t::replace);

@@ -75,7 +75,7 @@ std::string joined(const std::vector<std::string>& texts, char separator) {
 Result<std::string> find_cni_program(const std::string& type,
                                      const std::vector<std::string>& directories) {
     for (const std::string& directory : directories) {
-        std::string path = directory + "/" + type;
+        std::string path = (directory + "/").append(type);
         if (::access(path.c_str(), X_OK) == 0) {
             return path;
         }
@@ -168,8 +168,9 @@ std::vector<std::string> plugin_environment(CniCommand command, const CniAttachm
         return environment;
     }
     std::vector<std::string> args;
+    args.reserve(attachment.args.size());
     for (const auto& [name, value] : attachment.args) {
-        args.push_back(name + "=" + value);
+        args.push_back((name + "=").append(value));
     }
     environment.push_back("CNI_CONTAINERID=" + attachment.container_id);
     environment.push_back("CNI_NETNS=" + attachment.netns);
@@ -232,7 +233,7 @@ Result<void> CniOperation::run(const CniPlugin& plugin, const std::string& prefi
     return {};
 }
 
-Result<void> CniOperation::take(PluginProcess::Outcome outcome) {
+Result<void> CniOperation::take(const PluginProcess::Outcome& outcome) {
     if (outcome.exit != ChildExit{}) {
         return parse_cni_error(outcome.output, outcome.errors, to_string(outcome.exit));
     }

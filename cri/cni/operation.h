@@ -66,7 +66,7 @@ public:
 private:
     void next();
     Result<void> run(const CniPlugin& plugin, const std::string& prefix);
-    Result<void> take(PluginProcess::Outcome outcome);
+    Result<void> take(const PluginProcess::Outcome& outcome);
     void finish(Result<runtime::oci::Json> result);
 
     EventLoop& loop_;

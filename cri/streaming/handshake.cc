@@ -30,21 +30,21 @@ struct Protocol {
 };
 
 constexpr auto kSpdyCommand = std::to_array<Protocol>({
-    {"v4.channel.k8s.io", Transport::Spdy, 4},
-    {"v3.channel.k8s.io", Transport::Spdy, 3},
-    {"v2.channel.k8s.io", Transport::Spdy, 2},
-    {"channel.k8s.io", Transport::Spdy, 1},
+    {.name = "v4.channel.k8s.io", .transport = Transport::Spdy, .version = 4},
+    {.name = "v3.channel.k8s.io", .transport = Transport::Spdy, .version = 3},
+    {.name = "v2.channel.k8s.io", .transport = Transport::Spdy, .version = 2},
+    {.name = "channel.k8s.io", .transport = Transport::Spdy, .version = 1},
 });
 constexpr auto kSpdyForward = std::to_array<Protocol>({
-    {"portforward.k8s.io", Transport::Spdy, 1},
+    {.name = "portforward.k8s.io", .transport = Transport::Spdy, .version = 1},
 });
 constexpr auto kSocketCommand = std::to_array<Protocol>({
-    {"v5.channel.k8s.io", Transport::Channels, 5},
-    {"v4.channel.k8s.io", Transport::Channels, 4},
+    {.name = "v5.channel.k8s.io", .transport = Transport::Channels, .version = 5},
+    {.name = "v4.channel.k8s.io", .transport = Transport::Channels, .version = 4},
 });
 constexpr auto kSocketForward = std::to_array<Protocol>({
-    {"SPDY/3.1+portforward.k8s.io", Transport::Tunnel, 1},
-    {"v4.channel.k8s.io", Transport::Channels, 4},
+    {.name = "SPDY/3.1+portforward.k8s.io", .transport = Transport::Tunnel, .version = 1},
+    {.name = "v4.channel.k8s.io", .transport = Transport::Channels, .version = 4},
 });
 
 // The client's order is its preference.
@@ -59,7 +59,7 @@ const Protocol* choose(const std::vector<std::string_view>& offered,
     return nullptr;
 }
 
-HttpReply refusal(unsigned status, std::string body, HttpHeaders headers = {}) {
+HttpReply refusal(unsigned status, const std::string& body, HttpHeaders headers = {}) {
     return {
         .status = status, .headers = std::move(headers), .body = body + "\n", .on_upgraded = {}};
 }

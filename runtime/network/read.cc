@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <span>
 #include <string>
@@ -170,13 +171,20 @@ void add_neighbour(const Interfaces& interfaces, const NetlinkMessage& message,
                                  .mac = attributes.bytes(NDA_LLADDR)});
 }
 
-/// A gateway is known to be on the link by a route that has none.
-bool comes_before(const NetworkRoute& a, const NetworkRoute& b) {
+/// A gateway is known to be on the link by a route that has none, so those come first; else the
+/// order stays.
+std::vector<NetworkRoute> in_order(const std::vector<NetworkRoute>& routes) {
     const auto has_gateway = [](const NetworkRoute& route) {
         return std::ranges::any_of(route.hops,
                                    [](const NetworkHop& hop) { return !hop.gateway.empty(); });
     };
-    return !has_gateway(a) && has_gateway(b);
+    std::vector<NetworkRoute> ordered;
+    for (const bool wanted : {false, true}) {
+        std::ranges::copy_if(routes, std::back_inserter(ordered), [&](const NetworkRoute& route) {
+            return has_gateway(route) == wanted;
+        });
+    }
+    return ordered;
 }
 
 Result<void> check_limit(std::size_t count, std::size_t limit, const char* what) {
@@ -213,7 +221,7 @@ Result<NetworkConfig> read_network(Netlink& netlink) {
             list<ndmsg>(RTM_GETNEIGH), [&] { config.neighbours.clear(); },
             [&](const NetlinkMessage& message) { add_neighbour(interfaces, message, config); }),
         "list neighbours");
-    std::ranges::stable_sort(config.routes, comes_before);
+    config.routes = in_order(config.routes);
     TRY(check_limit(interfaces.size(), NetworkConfig::kInterfacesMax, "interfaces"));
     TRY(check_limit(config.routes.size(), NetworkConfig::kEntriesMax, "routes"));
     TRY(check_limit(config.neighbours.size(), NetworkConfig::kEntriesMax, "neighbours"));

@@ -166,17 +166,23 @@ TEST(ParallelReduce, IsTheSameOnAnyNumberOfWorkers) {
 }
 
 /// Keeps the only worker busy until release().
-struct Blocker {
+class Blocker {
+public:
     explicit Blocker(Scheduler& scheduler) {
-        scheduler.submit([this](Worker&) {
-            started.release();
-            go.acquire();
+        scheduler.submit([gates = gates_](Worker&) {
+            gates->started.release();
+            gates->go.acquire();
         });
-        started.acquire();
+        gates_->started.acquire();
     }
-    void release() { go.release(); }
-    std::binary_semaphore started{0};
-    std::binary_semaphore go{0};
+    void release() { gates_->go.release(); }
+
+private:
+    struct Gates {
+        std::binary_semaphore started{0};
+        std::binary_semaphore go{0};
+    };
+    std::shared_ptr<Gates> gates_ = std::make_shared<Gates>();  // the worker may leave last
 };
 
 /// What one worker runs, in its order, of what is submitted while it is busy.
@@ -186,7 +192,7 @@ std::vector<Priority> order_of(std::initializer_list<std::pair<Priority, int>> s
     Blocker blocker(*scheduler);
     for (const auto& [priority, count] : submitted) {
         for (int i = 0; i < count; ++i) {
-            scheduler->submit([&order, priority = priority](Worker&) { order.push_back(priority); },
+            scheduler->submit([&order, mine = priority](Worker&) { order.push_back(mine); },
                               priority);
         }
     }
@@ -219,10 +225,10 @@ TEST(BackPressure, RefusesWhatDoesNotFit) {
 }
 
 TEST(BackPressure, RunsHereWhatDoesNotFit) {
-    const auto scheduler = make(1, 2);
-    Blocker blocker(*scheduler);
     pthread_t runner{};
     std::uint64_t value = 0;
+    const auto scheduler = make(1, 2);
+    Blocker blocker(*scheduler);
     for (int i = 0; i < 3; ++i) {
         scheduler->submit(
             [&](Worker& worker) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -34,7 +35,7 @@ public:
     void say(abi::VhostUserHeader header, std::span<const std::byte> payload) const {
         std::vector<std::byte> bytes(sizeof(header) + payload.size());
         std::memcpy(bytes.data(), &header, sizeof(header));
-        std::memcpy(bytes.data() + sizeof(header), payload.data(), payload.size());
+        std::ranges::copy(payload, bytes.begin() + sizeof(header));
         EXPECT_EQ(*send_some(ours_.ref(), bytes), bytes.size());
     }
     template <typename T>

@@ -178,10 +178,8 @@ Scenario queue_of_two() {
                             }
                         }},
             .at_end = [state] {
-                int left = 0;
                 while (Thing* popped = state->queue.pop()) {
                     ++popped->taken;
-                    ++left;
                 }
                 int taken = 0;
                 for (const Thing& thing : state->things) {
