@@ -21,9 +21,11 @@
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/memory_file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "shim/isolation.h"
+#include "shim/jail.h"
 #include "shim/machine.h"
 #include "shim/machine_plan.h"
 #include "vmm/device_config.h"
@@ -70,6 +72,8 @@ struct Census {
     friend bool operator==(const Census&, const Census&) = default;
 };
 
+constexpr JailUser kUser{.id = 0x7000'0001};
+
 vmm::DeviceConfig disk(const std::string& id, const Fd& file) {
     vmm::DeviceConfig device;
     device.id = id;
@@ -88,6 +92,8 @@ public:
         MachineWish wish;
         wish.isolation = isolation;
         wish.memory = 256_MiB;
+        wish.memory_file = must(create_memory_file("memory", wish.memory));
+        (void)::fchown(wish.memory_file.ref().number(), kUser.id, kUser.id);
         wish.kernel = must(vmm::open_vmlinux(guest + "/vmlinuz", directory + "/kernels"));
         wish.initrd = must(open_file(initramfs.c_str(), O_RDONLY));
         const std::string console = "/proc/self/fd/" + std::to_string(console_.ref().number());
@@ -106,7 +112,7 @@ public:
                                        {.vmm = vmm,
                                         .qemu = "/usr/bin/qemu-system-x86_64",
                                         .directory = directory + "/jail",
-                                        .user = {},
+                                        .user = kUser,
                                         .listen = {}},
                                        [this](const MachineEnd& end) { ended_ = end.reason; }));
     }
