@@ -189,8 +189,7 @@ void ForwardSession::finish_if_both(Pair& pair) {
 // Callbacks of its descriptors may be what calls.
 void ForwardSession::remove_soon(Pair& pair) {
     pair.timer = loop_.after(std::chrono::milliseconds(0), [this, request = pair.request] {
-        const std::string name = request;  // goes with the timer, which goes with the pair
-        pairs_.erase(name);
+        const auto gone = pairs_.extract(request);  // with the timer, and so this call's captures
         wire_.update();
     });
 }
