@@ -270,12 +270,11 @@ struct HookSpec {
     static constexpr std::uint64_t kTimeoutSecondsMax = 86'400;
 
     std::string path;  // absolute
-    std::vector<std::string> args =
-        {};  // NOLINT(readability-redundant-member-init): may be left out
-    std::vector<std::string> env =
-        {};  // NOLINT(readability-redundant-member-init): may be left out
-    std::optional<std::uint64_t> timeout_seconds =
-        {};  // NOLINT(readability-redundant-member-init): may be left out
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::vector<std::string> args = {};
+    std::vector<std::string> env = {};
+    std::optional<std::uint64_t> timeout_seconds = {};
+    // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const HookSpec&, const HookSpec&) = default;
 };

@@ -448,7 +448,7 @@ ResourcesSpec merged(const ResourcesSpec& base, const ResourcesSpec& changes) {
         message.clear_unified();
     }
     message.MergeFrom(api::to_message(changes));
-    return *api::from_message<ResourcesSpec>(message);
+    return api::from_message<ResourcesSpec>(message).value_or(changes);  // always there
 }
 
 void GuestClient::configure_network(const NetworkConfig& config, OnResult<void> done) {

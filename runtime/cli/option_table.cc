@@ -134,8 +134,9 @@ struct Size : Integer {
         if (!suffix.empty()) {
             const std::size_t unit = units.find(static_cast<char>(suffix.front() | 0x20));
             const std::string_view rest = suffix.substr(1);
-            if (unit == std::string_view::npos ||
-                !(rest.empty() || (unit != 0 && (rest == "b" || rest == "B" || rest == "iB")))) {
+            const bool is_known =
+                rest.empty() || (unit != 0 && (rest == "b" || rest == "B" || rest == "iB"));
+            if (unit == std::string_view::npos || !is_known) {
                 return refuse();
             }
             shift = static_cast<unsigned>(unit) * 10;

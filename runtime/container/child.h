@@ -14,7 +14,7 @@ namespace pepita::runtime::container {
 struct Inherited {
     Stdio stdio;
     Fd control;
-    Fd staged = Fd();
+    Fd staged = Fd();  // NOLINT(readability-redundant-member-init): may be left out
     FdRef ipc_of{-1};
     FdRef uts_of{-1};
 };

@@ -298,10 +298,11 @@ void Container::set_frozen(bool frozen, OnDone<void> done) {
     if (!state_->cgroup) {
         return done(Error(Code::Unsupported, "the container has no cgroup"));
     }
-    if (!state_->freezer) {
-        state_->freezer.emplace(state_->loop, *state_->cgroup);
+    std::optional<Freezer>& freezer = state_->freezer;
+    if (!freezer) {
+        freezer.emplace(state_->loop, *state_->cgroup);
     }
-    state_->freezer->set(frozen, std::move(done));
+    freezer->set(frozen, std::move(done));
 }
 
 Result<void> Container::update(const ResourcesSpec& resources) {

@@ -134,8 +134,9 @@ Result<void> run_hook(const HookSpec& hook, const std::string& state, const Proc
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
     if (!TRY(std::move(ended))) {
-        return Error(Code::DeadlineExceeded,
-                     "it has not ended within " + std::to_string(*hook.timeout_seconds) + " s");
+        return Error(
+            Code::DeadlineExceeded,
+            "it has not ended within " + std::to_string(hook.timeout_seconds.value_or(0)) + " s");
     }
     if (status != 0) {
         return Error(Code::FailedPrecondition, ending_of(status) + words_of(output.ref()));

@@ -88,8 +88,9 @@ Result<void> run_hook(const HookSpec& hook, const std::string& state) {
     if (!wait_for_end(child.pidfd(), hook.timeout_seconds)) {
         child.send_signal(SIGKILL);
         (void)child.reap();
-        return Error(Code::DeadlineExceeded,
-                     "it has not ended within " + std::to_string(*hook.timeout_seconds) + " s");
+        return Error(
+            Code::DeadlineExceeded,
+            "it has not ended within " + std::to_string(hook.timeout_seconds.value_or(0)) + " s");
     }
     if (const ChildExit exit = child.reap(); exit != ChildExit()) {
         return Error(Code::FailedPrecondition, to_string(exit) + first_line(output.ref()));

@@ -44,7 +44,7 @@ Channel::Reply reply_to(OnResult<T> done, Convert convert) {
 
 /// For a server: the result becomes the message that `convert` makes of it, and goes out.
 template <typename T, typename Convert>
-OnResult<T> respond_to(Channel::Responder responder, Convert convert) {
+OnResult<T> respond_to(Channel::Responder responder, const Convert& convert) {
     return [responder = std::move(responder), convert](Result<T> result) mutable {
         if (!result) {
             return responder.respond(std::move(result).error());

@@ -436,7 +436,9 @@ class HostsView(NodeTest):
         entered = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "-o", "link"], capture_output=True,
                                  text=True, check=True).stdout
         self.assertEqual(len(entered.splitlines()), 1, entered)  # lo
-        self.assertEqual(os.listdir(f"/proc/{pid}/root"), ["proc"])
+        # The container's files, and no other process than itself.
+        self.assertIn("block", os.listdir(f"/proc/{pid}/root"))
+        self.assertEqual([name for name in os.listdir(f"/proc/{pid}/root/proc") if name.isdigit()], ["1"])
         processes = [pid, state["shim"]["pid"], state["vmm"]["pid"], self.child_of_shim("c1", "pepita-vmm")]
         for process in processes:
             groups = pathlib.Path(f"/proc/{process}/cgroup").read_text().splitlines()

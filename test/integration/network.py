@@ -179,7 +179,7 @@ class Network(support.NodeTest):
         for name, path, words in (("none", self.scratch / "missing", "No such file"),
                                   ("file", "/dev/null", "is no network namespace"),
                                   ("mount", "/proc/self/ns/mnt", "is no network namespace"),
-                                  ("own", "/proc/1/ns/net", "is the host's network namespace")):
+                                  ("own", f"/proc/{os.getpid()}/ns/net", "is the host's network namespace")):
             bundle = self.bundle(["true"], root=self.files, name=name, edit=in_namespace(path))
             self.refused("run", "-b", bundle, name, status=125, words=(words,))
 
