@@ -64,7 +64,7 @@ Result<std::vector<IdMapping>> read_mappings(const Object& linux, std::string_vi
                        .host_id = static_cast<std::uint32_t>(host),
                        .size = static_cast<std::uint32_t>(count)});
     }
-    if (out.size() > IdMapping::kCountMax) {
+    if (node && out.size() > IdMapping::kCountMax) {
         return node->invalid("must have at most " + std::to_string(IdMapping::kCountMax) +
                              " mappings");
     }

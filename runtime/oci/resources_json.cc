@@ -84,8 +84,9 @@ Result<void> read_memory(const Object& memory, ResourcesSpec& out) {
     TRY(read_integer<std::int64_t>(memory, "reservation", -1, INT64_MAX,
                                    out.memory_reservation_bytes));
     // It is the sum of both.
-    if (out.memory_limit_bytes.value_or(0) > 0 && out.memory_swap_bytes.value_or(0) > 0 &&
-        *out.memory_swap_bytes < *out.memory_limit_bytes) {
+    const std::int64_t limit = out.memory_limit_bytes.value_or(0);
+    const std::int64_t swap = out.memory_swap_bytes.value_or(0);
+    if (limit > 0 && swap > 0 && swap < limit) {
         return TRY(memory.require("swap")).invalid("must not be below 'limit'");
     }
     return {};

@@ -152,6 +152,7 @@ Result<std::uint32_t> read_flags(const Object& object) {
 template <typename T, std::size_t N>
 std::vector<std::string_view> names_of(const std::array<Named<T>, N>& names) {
     std::vector<std::string_view> out;
+    out.reserve(N);
     for (const Named<T>& one : names) {
         out.push_back(one.name);
     }

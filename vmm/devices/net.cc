@@ -73,6 +73,7 @@ constexpr auto kRules = device_rules(std::to_array<DeviceRule>({
 Result<MadeDevice> make(DeviceConfig& device, const DeviceSurroundings& around) {
     const auto& config = std::get<NetConfig>(device.kind);
     std::vector<Fd> taps;
+    taps.reserve(device.fds.size());
     for (NumberedFd& fd : device.fds) {
         taps.push_back(std::move(fd.fd));
     }
