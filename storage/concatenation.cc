@@ -33,6 +33,7 @@ public:
     Result<std::unique_ptr<BlockDevice>> open(EventLoop& loop) override {
         std::unique_ptr<FileRing> ring = TRY(FileRing::create(loop));
         std::vector<std::unique_ptr<BlockDevice>> parts;
+        parts.reserve(files_.size());
         for (const Fd& file : files_) {
             parts.push_back(
                 TRY(FileDevice::create(TRY(duplicate(file.ref())), Access::ReadOnly, *ring)));

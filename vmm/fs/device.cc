@@ -30,14 +30,15 @@ Result<std::unique_ptr<Fs>> Fs::create(EventLoop& loop, Fd socket, const LentMem
                                        std::string_view tag) {
     // Before `new`, which an error would leave without its object.
     VhostUserFrontEnd server = TRY(VhostUserFrontEnd::create(std::move(socket), memory));
+    const FdRef socket_of_server = server.socket();
     std::unique_ptr<Fs> made(new Fs(std::move(server), tag));
-    TRY(made->watch(loop));
+    TRY(made->watch(loop, socket_of_server));
     return made;
 }
 
-Result<void> Fs::watch(EventLoop& loop) {
+Result<void> Fs::watch(EventLoop& loop, FdRef server) {
     // Nothing is due there but its end: answers are waited for where they are asked for.
-    server_watch_ = TRY(loop.watch(server_->socket(), EPOLLIN | EPOLLRDHUP, [this](std::uint32_t) {
+    server_watch_ = TRY(loop.watch(server, EPOLLIN | EPOLLRDHUP, [this](std::uint32_t) {
         lose(Error(Code::Unavailable, "the server closed its connection"));
     }));
     std::uint16_t number = 0;
@@ -118,8 +119,8 @@ void Fs::on_call(std::uint16_t queue) {
 }
 
 void Fs::reset() {
-    for (std::uint16_t queue = 0; queue < queues_.size(); ++queue) {
-        (void)stop_queue(queue);
+    for (std::size_t queue = 0; queue < queues_.size(); ++queue) {
+        (void)stop_queue(static_cast<std::uint16_t>(queue));
     }
     notifier_ = nullptr;
 }

@@ -58,7 +58,7 @@ private:
     };
 
     Fs(VhostUserFrontEnd server, std::string_view tag);
-    Result<void> watch(EventLoop& loop);
+    Result<void> watch(EventLoop& loop, FdRef server);
     void on_call(std::uint16_t queue);
     void lose(const Error& why);
 
