@@ -54,7 +54,8 @@ VmmControl::OnReply without_text(Machine::OnDone done) {
 
 /// A value of an option as QMP has it: numbers and truth bare, other text quoted.
 std::string json_of(std::string_view value) {
-    const bool is_number = !value.empty() && value.find_first_not_of("0123456789") == value.npos;
+    const bool is_number =
+        !value.empty() && value.find_first_not_of("0123456789") == std::string_view::npos;
     const bool is_bare = is_number || value == "true" || value == "false";
     return is_bare ? std::string(value) : "\"" + std::string(value) + "\"";
 }

@@ -383,10 +383,11 @@ void Pod::withdraw(const std::string& id) {
 
 void Pod::detach_disks(const std::string& id) {
     const auto found = entries_.find(id);
-    if (found == entries_.end() || phase_ != Phase::Live || !found->second.disks) {
+    const auto disks = found == entries_.end() ? std::nullopt : found->second.disks;
+    if (!disks || phase_ != Phase::Live) {
         return forget(id);
     }
-    microvm_->remove_root(*found->second.disks, [this, id](const Result<void>& detached) {
+    microvm_->remove_root(*disks, [this, id](const Result<void>& detached) {
         if (!detached) {
             log::warn("a disk stays attached",
                       {{"container", id}, {"error", detached.error().message()}});
