@@ -34,6 +34,8 @@ MODULES = {
     "fs/overlayfs/overlay": "",
     "fs/fuse/virtiofs": "fuse,virtio",
     "fs/fuse/fuse": "",
+    "drivers/net/virtio_net": "net_failover,virtio",
+    "drivers/net/net_failover": "",
     "fs/unwanted/unwanted": "",
 }
 
@@ -121,7 +123,7 @@ class GuestBuild(unittest.TestCase):
         self.assertEqual(listed, [f"/modules/{name}.ko" for name in (
             "virtio", "virtio_pci", "virtio_blk", "vsock", "vmw_vsock_common",
             "vmw_vsock_virtio_transport", "libcrc32c", "erofs", "jbd2", "ext4", "overlay", "fuse",
-            "virtiofs")])
+            "virtiofs", "net_failover", "virtio_net")])
         self.assertEqual(self.archive()["modules/erofs.ko"][1], module("libcrc32c"))
 
     def test_takes_plain_modules_and_optional_ones(self):

@@ -301,6 +301,10 @@ TEST_F(ControlledVmm, DescriptorsThatNoLineNamesAreClosed) {
     EXPECT_EQ(control_->attach("--detach none", disk_file()), "error no device 'none'");
     EXPECT_EQ(control_->attach("--device disk,id=data,fd=1", disk_file()),
               "error descriptor 1 is not there");
+    // The last one is closed after the answer.
+    for (int turn = 0; turn < 500 && entries_of(of_process("fd")) != fds; ++turn) {
+        (void)::poll(nullptr, 0, 10);
+    }
     EXPECT_EQ(entries_of(of_process("fd")), fds);
 }
 
