@@ -370,7 +370,6 @@ bool Pod::is_last(const Entry& entry) const {
 }
 
 // What fails here is left to the end of the pod: the container is gone for its clients.
-
 void Pod::withdraw(const std::string& id) {
     entries_.at(id).container->leave([this, id](const Result<void>& left) {
         if (!left && left.error().code() != Code::NotFound) {
