@@ -159,12 +159,28 @@ def seen_by_lint(source: str, compiled: dict) -> str:
 BUILDING = threading.Lock()  # two ninjas in one folder would undo each other's work
 
 
-class Stages:
-    """One run of a stage, on so many processors."""
+class Processors:
+    """Those of the machine, shared by stages that run beside each other."""
 
-    def __init__(self, build: pathlib.Path, jobs: int = JOBS):
+    def __init__(self, count: int):
+        self.count = count
+        self.free = threading.Semaphore(count)
+
+    def map(self, work, items) -> list:
+        """Each item's result; as many at once as processors are free at the time."""
+        def one(item):
+            with self.free:
+                return work(item)
+        with concurrent.futures.ThreadPoolExecutor(self.count) as pool:
+            return list(pool.map(one, items))
+
+
+class Stages:
+    """One run of a stage."""
+
+    def __init__(self, build: pathlib.Path, processors: Processors):
         self.build = build
-        self.jobs = jobs
+        self.processors = processors
         self.tally = Tally()
 
     def folder(self, name: str) -> pathlib.Path:
@@ -245,9 +261,8 @@ class Stages:
         if not targets:
             self.tally.fail("fuzz: no targets", told)
         elif self.compiled("fuzz", folder, *(os.path.relpath(target, folder) for target in targets)):
-            with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-                for target, (ok, log) in zip(targets, pool.map(self.fuzz_one, targets)):
-                    self.tally.one(f"fuzz: {pathlib.Path(target).name}", ok, log)
+            for target, (ok, log) in zip(targets, self.processors.map(self.fuzz_one, targets)):
+                self.tally.one(f"fuzz: {pathlib.Path(target).name}", ok, log)
 
     def fuzz_one(self, target: str) -> tuple[bool, str]:
         name = pathlib.Path(target).name.removesuffix("_fuzz")
@@ -266,8 +281,7 @@ class Stages:
         compiles = {os.path.relpath(pathlib.Path(entry["directory"]) / entry["file"], SOURCE): entry
                     for entry in commands}
         sources = self.sources(*FOLDERS, suffixes=(".cc",))
-        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            results = list(pool.map(lambda source: self.lint_one(source, compiles.get(source)), sources))
+        results = self.processors.map(lambda source: self.lint_one(source, compiles.get(source)), sources)
         logs = [log for ok, log in results if not ok]
         self.tally.one("lint", not logs, "\n".join(logs))
 
@@ -317,8 +331,8 @@ ALL = ("format", "unit", "asan", "tsan", "fuzz", "lint", "integration", "lab")
 ON_ONE_PROCESSOR = {"integration", "lab"}
 
 
-def run_stage(build: pathlib.Path, name: str, jobs: int = JOBS) -> Tally:
-    stages = Stages(build, jobs)
+def run_stage(build: pathlib.Path, name: str, processors: Processors) -> Tally:
+    stages = Stages(build, processors)
     began = time.monotonic()
     getattr(stages, name)()
     tally = stages.tally
@@ -335,17 +349,23 @@ def start_kernel_build():
 
 
 def run_stages(build: pathlib.Path, names: list[str]) -> Tally:
-    """Runs them in turn; lint beside those that leave processors idle."""
+    """Runs them in turn; lint beside those that leave processors idle, and on all once they have ended."""
     kernel = start_kernel_build() if ON_ONE_PROCESSOR.intersection(names) else None
     beside = "lint" in names and JOBS > 1 and not ON_ONE_PROCESSOR.isdisjoint(names)
+    processors = Processors(JOBS)
     total = Tally()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         lint = None
         for name in names:
-            if name in ON_ONE_PROCESSOR and beside and lint is None:
-                lint = pool.submit(run_stage, build, "lint", JOBS - 1)
-            if name != "lint" or not beside:
-                total.add(run_stage(build, name))
+            if name == "lint" and beside:
+                continue
+            if name not in ON_ONE_PROCESSOR:
+                total.add(run_stage(build, name, processors))
+                continue
+            if beside and lint is None:
+                lint = pool.submit(run_stage, build, "lint", processors)
+            with processors.free:
+                total.add(run_stage(build, name, processors))
         if lint:
             total.add(lint.result())
     if kernel:

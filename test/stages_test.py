@@ -2,6 +2,7 @@
 """Tests of how test/stages.py counts: nothing that failed or was skipped may be lost."""
 import pathlib
 import sys
+import threading
 import unittest
 from unittest import mock
 
@@ -82,26 +83,58 @@ class Counting(unittest.TestCase):
 class Order(unittest.TestCase):
     """Each stage that was asked for runs once, and what it counted is in the sum."""
 
-    def ran(self, *names: str, jobs: int) -> tuple[list[tuple[str, int]], stages.Tally]:
+    def ran(self, *names: str, jobs: int, lint=lambda _: None) -> tuple[list[tuple[str, int]], stages.Tally]:
         calls = []
 
-        def run_stage(_, name, jobs=jobs):
-            calls.append((name, jobs))
+        def run_stage(_, name, processors):
+            if name == "lint":
+                lint(processors)
+            calls.append((name, processors.count))
             return stages.Tally(passed=1, skipped=[name])
 
-        with mock.patch.object(stages, "run_stage", run_stage), mock.patch.object(stages, "JOBS", jobs):
+        with mock.patch.object(stages, "run_stage", run_stage), mock.patch.object(stages, "JOBS", jobs), \
+                mock.patch.object(stages, "start_kernel_build"):
             return calls, stages.run_stages(pathlib.Path("build"), list(names))
 
     def test_lint_shares_the_processors_with_what_needs_one(self):
         calls, tally = self.ran("unit", "lint", "integration", "lab", jobs=4)
-        self.assertCountEqual(calls, [("unit", 4), ("lint", 3), ("integration", 4), ("lab", 4)])
+        self.assertCountEqual(calls, [("unit", 4), ("lint", 4), ("integration", 4), ("lab", 4)])
         self.assertEqual((tally.passed, len(tally.skipped)), (4, 4))
 
-    def test_lint_alone_has_all_processors(self):
+    def test_lint_has_all_processors_once_the_others_have_ended(self):
+        def take_all(processors):
+            self.assertTrue(all(processors.free.acquire(timeout=60) for _ in range(processors.count)))
+            processors.free.release(processors.count)  # integration may not have begun
+
+        calls, _ = self.ran("lint", "integration", jobs=2, lint=take_all)
+        self.assertCountEqual(calls, [("lint", 2), ("integration", 2)])
+
+    def test_alone_in_turn(self):
         self.assertEqual(self.ran("format", "lint", jobs=4)[0], [("format", 4), ("lint", 4)])
 
     def test_on_one_processor_all_in_turn(self):
         self.assertEqual(self.ran("lint", "lab", jobs=1)[0], [("lint", 1), ("lab", 1)])
+
+
+class Shared(unittest.TestCase):
+    def test_no_more_at_once_than_processors_are_free(self):
+        processors = stages.Processors(3)
+        running, most, lock = set(), [], threading.Lock()
+        both = threading.Barrier(2, timeout=60)
+
+        def work(item):
+            with lock:
+                running.add(item)
+                most.append(len(running))
+            both.wait()
+            with lock:
+                running.remove(item)
+            return item * item
+
+        with processors.free:
+            self.assertEqual(processors.map(work, range(50)), [item * item for item in range(50)])
+        self.assertLessEqual(max(most), 2)
+        self.assertTrue(all(processors.free.acquire(blocking=False) for _ in range(3)))
 
 
 if __name__ == "__main__":
