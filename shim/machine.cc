@@ -45,6 +45,12 @@ PassedFd passed(const vmm::NumberedFd& fd) { return {.fd = fd.fd.ref(), .number 
 // A guest that was told to let go has done so before; QEMU itself takes less than a second.
 constexpr std::chrono::seconds kRemovalDeadline(10);
 
+/// QEMU closes its connections and ends; a busy host lets seconds pass in between.
+constexpr std::chrono::seconds kQemuEndDeadline(10);
+
+constexpr ChildExit kFrontEndGone{.by_signal = false,
+                                  .value = static_cast<int>(vmm::ExitReason::FrontEndGone)};
+
 /// A reply whose text says nothing more.
 VmmControl::OnReply without_text(Machine::OnDone done) {
     return [done = std::move(done)](Result<std::string> reply) mutable {
@@ -222,9 +228,14 @@ void Machine::on_exit(Process& process) {
         done(end);
         return;
     }
-    // Without its devices QEMU has no guest worth running; without QEMU the devices end themselves.
-    if (vmm_->is_over) {
-        qemu_->child.send_signal(SIGKILL);
+    if (!vmm_->is_over) {
+        return;  // the devices end by themselves without QEMU
+    }
+    if (vmm_->exit == kFrontEndGone) {
+        // QEMU ends by itself, and its status says why.
+        qemu_end_ = loop_.after(kQemuEndDeadline, [this] { kill(); });
+    } else {
+        kill();  // without its devices it has no guest worth running
     }
 }
 
@@ -234,9 +245,7 @@ MachineEnd Machine::how_it_ended() const {
         return {.is_power_off = !vmm_failed,
                 .reason = vmm_reason(vmm_->exit, vmm_->messages.ref())};
     }
-    const auto front_end_gone =
-        ChildExit{.by_signal = false, .value = static_cast<int>(vmm::ExitReason::FrontEndGone)};
-    if (vmm_failed && vmm_->exit != front_end_gone) {
+    if (vmm_failed && vmm_->exit != kFrontEndGone) {
         return {.is_power_off = false, .reason = vmm_reason(vmm_->exit, vmm_->messages.ref())};
     }
     return {.is_power_off = qemu_->exit == ChildExit{},

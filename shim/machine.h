@@ -131,6 +131,7 @@ private:
     int directory_number_ = -1;  // QEMU's
     std::unique_ptr<Process> vmm_;
     std::unique_ptr<Process> qemu_;  // with TCG
+    EventLoop::Timer qemu_end_;
     std::unique_ptr<VmmControl> control_;
     std::unique_ptr<Qmp> qmp_;  // with TCG
     std::vector<Slot> slots_;
