@@ -68,17 +68,16 @@ std::vector<ChannelFraming::Channel> ForwardSession::channels(
     std::vector<ChannelFraming::Channel> channels;
     std::uint8_t number = 0;
     for (const std::uint16_t port : ports) {
-        const StreamHeaders common = {{"port", std::to_string(port)},
-                                      {"requestid", std::to_string(number)}};
+        const std::string request = std::to_string(number);
         // k8s.io/kubelet portforward/websocket.go: both begin with the port, little endian.
         const std::string greeting = {static_cast<char>(port & 0xffU),
                                       static_cast<char>(port >> 8U)};
-        for (const std::string_view type : {"data", "error"}) {
-            StreamHeaders headers = common;
-            headers.emplace_back("streamtype", type);
+        for (const std::string type : {"data", "error"}) {
             channels.push_back({.number = number++,
                                 .client_writes = type == "data",
-                                .headers = std::move(headers),
+                                .headers = {{"port", std::to_string(port)},
+                                            {"requestid", request},
+                                            {"streamtype", type}},
                                 .greeting = greeting});
         }
     }
