@@ -4,8 +4,8 @@
 Usage: test/stages.py [--build DIR] [STAGE...]. Without a stage, all run, in this order, but that lint
 goes on beside integration and lab, which keep one processor busy:
   format       every source is formatted as clang-format 19 does; shellcheck of the scripts
-  unit         the product, as its users build it; tests of whole programs, tidy tests, and those unit tests
-               that sanitizers break
+  quickstart   deploy/quickstart: the product, optimized as its users build it, runs a container
+  unit         tests of whole programs, tidy tests, and those unit tests that sanitizers break
   asan         the other unit tests, under AddressSanitizer and UndefinedBehaviourSanitizer
   tsan         unit tests of what has threads under ThreadSanitizer
   fuzz         each fuzz target for some seconds, under ASan and UBSan, from its corpus
@@ -220,6 +220,9 @@ class Stages:
                                         *self.sources(*FOLDERS, "test")]))
         self.tally.one("format: shellcheck", *call(["shellcheck", *SCRIPTS]))
 
+    def quickstart(self):
+        self.tally.one("quickstart", *call(["deploy/quickstart"]))
+
     def unit(self):
         if self.built_plain("unit"):
             self.meson_test("unit", self.folder(""), "--no-suite", "integration", "--no-suite", "lab",
@@ -327,7 +330,7 @@ def report(tally: Tally):
     print(f"\n{tally.passed} passed, {tally.failed} failed, {len(tally.skipped)} skipped", flush=True)
 
 
-ALL = ("format", "unit", "asan", "tsan", "fuzz", "lint", "integration", "lab")
+ALL = ("format", "quickstart", "unit", "asan", "tsan", "fuzz", "lint", "integration", "lab")
 ON_ONE_PROCESSOR = {"integration", "lab"}
 
 
