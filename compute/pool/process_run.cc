@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/check.h"
+#include "kernel-abi/sys/pipe.h"
 
 // glibc's clone(2) by its other name: ThreadSanitizer takes clone() for fork(2), which shares no
 // memory, and then follows this thread no more.
@@ -30,11 +31,6 @@ namespace pepita::compute {
 namespace {
 
 constexpr int kReadsMax = 64;  // of 16 KiB; a pipe holds 64 KiB
-
-struct Pipe {
-    Fd read;
-    Fd write;
-};
 
 /// Never 0, 1 or 2, which the child replaces one after the other.
 Result<Fd> above_standard(Fd fd) {
@@ -48,15 +44,11 @@ Result<Fd> above_standard(Fd fd) {
     return moved;
 }
 
-Result<Pipe> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        return Error::from_errno(errno, "make a pipe");
-    }
-    Fd read(ends[0]);
-    Fd write(ends[1]);
-    return Pipe{.read = TRY(above_standard(std::move(read))),
-                .write = TRY(above_standard(std::move(write)))};
+Result<Pipe> make_pipe_above_standard() {
+    Pipe pipe = TRY(make_pipe());
+    pipe.read = TRY(above_standard(std::move(pipe.read)));
+    pipe.write = TRY(above_standard(std::move(pipe.write)));
+    return pipe;
 }
 
 /// As execvp(3) searches. The name itself if there is a slash in it, or nothing was found.
@@ -247,13 +239,13 @@ ProcessRun::ProcessRun(const ProcessWork& work, OnEnd on_end)
 Result<std::unique_ptr<ProcessRun>> ProcessRun::start(EventLoop& loop, const ProcessWork& work,
                                                       OnEnd on_end) {
     std::unique_ptr<ProcessRun> run(new ProcessRun(work, std::move(on_end)));
-    Pipe output = TRY(make_pipe());
-    Pipe errors = TRY(make_pipe());
+    Pipe output = TRY(make_pipe_above_standard());
+    Pipe errors = TRY(make_pipe_above_standard());
     Pipe input;
     if (work.input.empty()) {
         input.read = TRY(above_standard(TRY(open_file("/dev/null", O_RDONLY))));
     } else {
-        input = TRY(make_pipe());
+        input = TRY(make_pipe_above_standard());
         run->stdin_ = std::move(input.write);
         TRY(set_nonblocking(run->stdin_.ref()));
     }

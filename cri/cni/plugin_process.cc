@@ -1,6 +1,5 @@
 #include "cri/cni/plugin_process.h"
 
-#include <fcntl.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -25,24 +24,12 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/pipe.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 
 namespace pepita::cri {
 namespace {
-
-struct Pipe {
-    Fd read;
-    Fd write;
-};
-
-Result<Pipe> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        return Error::from_errno(errno, "pipe");
-    }
-    return Pipe{.read = Fd(ends[0]), .write = Fd(ends[1])};
-}
 
 /// The child's side of its three streams.
 struct Streams {

@@ -27,6 +27,7 @@
 #include "kernel-abi/sys/check.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/pipe.h"
 #include "kernel-abi/sys/result.h"
 
 namespace pepita {
@@ -223,12 +224,7 @@ ChildExit Child::reap() {
 }
 
 Result<Child> spawn(SpawnOptions options) {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        return Error::from_errno(errno, "pipe");
-    }
-    const Fd report_from(ends[0]);
-    Fd report_to(ends[1]);
+    auto [report_from, report_to] = TRY(make_pipe());
     int pidfd = -1;
     clone_args arguments{};
     arguments.flags = CLONE_PIDFD | options.namespaces;

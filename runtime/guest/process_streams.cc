@@ -1,11 +1,9 @@
 #include "runtime/guest/process_streams.h"
 
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -14,6 +12,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
+#include "kernel-abi/sys/pipe.h"
 #include "kernel-abi/sys/pump.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -22,19 +21,6 @@
 
 namespace pepita::runtime::guest {
 namespace {
-
-struct Pipe {
-    Fd out;
-    Fd in;
-};
-
-Result<Pipe> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        return Error::from_errno(errno, "pipe");
-    }
-    return Pipe{.out = Fd(ends[0]), .in = Fd(ends[1])};
-}
 
 void report(const Result<std::unique_ptr<Pump>>& pump) {
     log::warn("a stream could not be connected", {{"error", pump.error().message()}});
@@ -50,20 +36,20 @@ ProcessStreams::~ProcessStreams() {
 
 Result<Fd> ProcessStreams::make_output(Output& output, std::uint64_t& number) {
     Pipe pipe = TRY(make_pipe());
-    TRY(set_nonblocking(pipe.out.ref()));  // our end alone; the process's waits
-    output.source = std::move(pipe.out);
+    TRY(set_nonblocking(pipe.read.ref()));  // our end alone; the process's waits
+    output.source = std::move(pipe.read);
     number = TRY(server_.expect(
         [this, &output](Fd connection) { connect_output(output, std::move(connection)); }));
-    return std::move(pipe.in);
+    return std::move(pipe.write);
 }
 
 Result<container::Stdio> ProcessStreams::make_pipes(const Streams& streams) {
     container::Stdio stdio;
     if (streams.has_stdin) {
         Pipe pipe = TRY(make_pipe());
-        TRY(set_nonblocking(pipe.in.ref()));
-        input_sink_ = std::move(pipe.in);
-        stdio.in = std::move(pipe.out);
+        TRY(set_nonblocking(pipe.write.ref()));
+        input_sink_ = std::move(pipe.write);
+        stdio.in = std::move(pipe.read);
         numbers_.in =
             TRY(server_.expect([this](Fd connection) { connect_input(std::move(connection)); }));
     }
