@@ -17,12 +17,12 @@
 #include "kernel-abi/sys/units.h"
 #include "runtime/rpc/options.h"
 #include "storage/api/storage_api.h"
+#include "storage/cli/verb_table.h"
 
 namespace pepita::storage::cli {
 namespace {
 
 using runtime::action;
-using runtime::append_help;
 using runtime::apply_options;
 using runtime::Choice;
 using runtime::Flag;
@@ -34,35 +34,22 @@ using runtime::Text;
 using runtime::usage_error;
 using Rule = runtime::OptionRule<Command>;
 
-constexpr std::uint32_t bit(Verb verb) { return 1U << static_cast<unsigned>(verb); }
-
-struct VerbRule {
-    Verb verb;
-    std::string_view name;
-    std::string_view arguments;
-    std::string_view help;
-};
-
-constexpr VerbRule verb(Verb which, std::string_view name, std::string_view arguments,
-                        std::string_view help) {
-    return {.verb = which, .name = name, .arguments = arguments, .help = help};
-}
-
-constexpr auto kVerbs = std::to_array<VerbRule>({
-    verb(Verb::Create, "create", "NAME", "make a volume"),
-    verb(Verb::Attach, "attach", "NAME",
-         "serve a volume, and print the path of its device or socket"),
-    verb(Verb::Detach, "detach", "NAME", "end serving a volume"),
-    verb(Verb::Resize, "resize", "NAME SIZE",
-         "give a volume another size; attached ones only grow"),
-    verb(Verb::Snapshot, "snapshot", "NAME FILE", "write what a volume holds to a file"),
-    verb(Verb::Restore, "restore", "NAME FILE", "have a volume hold what a snapshot does"),
-    verb(Verb::Delete, "delete", "NAME", "remove a volume that is not attached"),
-    verb(Verb::List, "list", "", "print the volumes"),
-    verb(Verb::Stats, "stats", "", "print what the store holds, and what it takes"),
-    verb(Verb::Top, "top", "", "show volumes and memory saved, live"),
-    verb(Verb::Metrics, "metrics", "", "print Prometheus' text format"),
+constexpr auto kVerbs = std::to_array<VerbRule<Verb>>({
+    verb_rule(Verb::Create, "create", "NAME", "make a volume"),
+    verb_rule(Verb::Attach, "attach", "NAME",
+              "serve a volume, and print the path of its device or socket"),
+    verb_rule(Verb::Detach, "detach", "NAME", "end serving a volume"),
+    verb_rule(Verb::Resize, "resize", "NAME SIZE",
+              "give a volume another size; attached ones only grow"),
+    verb_rule(Verb::Snapshot, "snapshot", "NAME FILE", "write what a volume holds to a file"),
+    verb_rule(Verb::Restore, "restore", "NAME FILE", "have a volume hold what a snapshot does"),
+    verb_rule(Verb::Delete, "delete", "NAME", "remove a volume that is not attached"),
+    verb_rule(Verb::List, "list", "", "print the volumes"),
+    verb_rule(Verb::Stats, "stats", "", "print what the store holds, and what it takes"),
+    verb_rule(Verb::Top, "top", "", "show volumes and memory saved, live"),
+    verb_rule(Verb::Metrics, "metrics", "", "print Prometheus' text format"),
 });
+constexpr std::span<const VerbRule<Verb>> kVerbRules = kVerbs;
 
 Result<void> set_help(Command& command, std::string_view /*value*/) {
     command.topic = std::exchange(command.verb, Verb::Help);
@@ -196,17 +183,8 @@ constexpr auto kOptions = std::to_array<Rule>({
 });
 constexpr std::span<const Rule> kRules = kOptions;
 
-const VerbRule* rule_of(std::string_view name) {
-    for (const VerbRule& rule : kVerbs) {
-        if (rule.name == name) {
-            return &rule;
-        }
-    }
-    return nullptr;
-}
-
 /// The words of a verb that are no options.
-Result<void> take_words(std::span<const std::string> words, const VerbRule& rule,
+Result<void> take_words(std::span<const std::string> words, const VerbRule<Verb>& rule,
                         Command& command) {
     const bool has_name = !rule.arguments.empty();
     const bool has_more = rule.arguments.find(' ') != std::string_view::npos;
@@ -234,14 +212,7 @@ Result<void> take_words(std::span<const std::string> words, const VerbRule& rule
 
 }  // namespace
 
-std::string_view to_string(Verb verb) {
-    for (const VerbRule& rule : kVerbs) {
-        if (rule.verb == verb) {
-            return rule.name;
-        }
-    }
-    return "";
-}
+std::string_view to_string(Verb verb) { return name_of(kVerbRules, verb); }
 
 Result<Bytes> parse_size(std::string_view text) {
     constexpr std::string_view suffixes = "KMGT";
@@ -276,7 +247,7 @@ Result<void> parse_command_line(std::span<const std::string> arguments, Command&
     if (arguments.empty()) {
         return usage_error("no storage command given; try --help");
     }
-    const VerbRule* const rule = rule_of(arguments.front());
+    const VerbRule<Verb>* const rule = rule_named(kVerbRules, arguments.front());
     if (rule == nullptr) {
         TRY(apply_options(arguments.first(1), kRules, bit(Verb::None), command));
         if (command.verb != Verb::None) {
@@ -293,27 +264,10 @@ Result<void> parse_command_line(std::span<const std::string> arguments, Command&
 }
 
 std::string help_text(Verb topic) {
-    std::string text;
-    for (const VerbRule& rule : kVerbs) {
-        if (rule.verb == topic) {
-            text = "Usage: pepita storage " + std::string(rule.name);
-            text.append(rule.arguments.empty() ? "" : " ").append(rule.arguments);
-            text.append(" [OPTION...]\n\nTo ").append(rule.help).append(".\n\n");
-            append_help(text, kRules, bit(topic));
-            return text;
-        }
-    }
-    text =
-        "Usage: pepita storage COMMAND [ARGUMENT...] [OPTION...]\n\n"
-        "Asks pepita-storage, the block storage of this node.\n\n";
-    for (const VerbRule& rule : kVerbs) {
-        std::string left(rule.name);
-        left.append(rule.arguments.empty() ? "" : " ").append(rule.arguments);
-        append_help(text, std::move(left), rule.help);
-    }
-    text.append("\n");
-    append_help(text, kRules, bit(Verb::None));
-    return text.append("\nEach command says more with --help. Images: pepita image --help.\n");
+    return help_of(kVerbRules, kRules, topic,
+                   {.program = "pepita storage",
+                    .what = "Asks pepita-storage, the block storage of this node.",
+                    .end = "Each command says more with --help. Images: pepita image --help."});
 }
 
 }  // namespace pepita::storage::cli

@@ -12,13 +12,13 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/options.h"
 #include "storage/cli/command_line.h"
+#include "storage/cli/verb_table.h"
 #include "storage/image_fetch.h"
 
 namespace pepita::storage::cli {
 namespace {
 
 using runtime::action;
-using runtime::append_help;
 using runtime::apply_options;
 using runtime::Choice;
 using runtime::Named;
@@ -29,30 +29,18 @@ using runtime::Text;
 using runtime::usage_error;
 using Rule = runtime::OptionRule<ImageCommand>;
 
-constexpr std::uint32_t bit(ImageVerb verb) { return 1U << static_cast<unsigned>(verb); }
-
-struct VerbRule {
-    ImageVerb verb;
-    std::string_view name;
-    std::string_view arguments;  // "...": at least one
-    std::string_view help;
-};
-
-constexpr VerbRule verb(ImageVerb which, std::string_view name, std::string_view arguments,
-                        std::string_view help) {
-    return {.verb = which, .name = name, .arguments = arguments, .help = help};
-}
-
-constexpr auto kVerbs = std::to_array<VerbRule>({
-    verb(ImageVerb::Pull, "pull", "NAME", "get an image from its registry, and print its id"),
-    verb(ImageVerb::List, "list", "", "print the images"),
-    verb(ImageVerb::Inspect, "inspect", "IMAGE", "print what is known of an image, as JSON"),
-    verb(ImageVerb::Remove, "remove", "IMAGE...", "remove images with all their names"),
-    verb(ImageVerb::Prune, "prune", "", "remove what has no name and is not in use"),
-    verb(ImageVerb::Import, "import", "PATH",
-         "take the images of an OCI layout or of docker save's archive"),
-    verb(ImageVerb::Export, "export", "IMAGE", "write an image as an archive that both can read"),
+constexpr auto kVerbs = std::to_array<VerbRule<ImageVerb>>({
+    verb_rule(ImageVerb::Pull, "pull", "NAME", "get an image from its registry, and print its id"),
+    verb_rule(ImageVerb::List, "list", "", "print the images"),
+    verb_rule(ImageVerb::Inspect, "inspect", "IMAGE", "print what is known of an image, as JSON"),
+    verb_rule(ImageVerb::Remove, "remove", "IMAGE...", "remove images with all their names"),
+    verb_rule(ImageVerb::Prune, "prune", "", "remove what has no name and is not in use"),
+    verb_rule(ImageVerb::Import, "import", "PATH",
+              "take the images of an OCI layout or of docker save's archive"),
+    verb_rule(ImageVerb::Export, "export", "IMAGE",
+              "write an image as an archive that both can read"),
 });
+constexpr std::span<const VerbRule<ImageVerb>> kVerbRules = kVerbs;
 
 Result<void> set_help(ImageCommand& command, std::string_view /*value*/) {
     command.topic = std::exchange(command.verb, ImageVerb::Help);
@@ -108,32 +96,16 @@ constexpr auto kOptions = std::to_array<Rule>({
 });
 constexpr std::span<const Rule> kRules = kOptions;
 
-const VerbRule* rule_of(std::string_view name) {
-    for (const VerbRule& rule : kVerbs) {
-        if (rule.name == name) {
-            return &rule;
-        }
-    }
-    return nullptr;
-}
-
 }  // namespace
 
-std::string_view to_string(ImageVerb verb) {
-    for (const VerbRule& rule : kVerbs) {
-        if (rule.verb == verb) {
-            return rule.name;
-        }
-    }
-    return "";
-}
+std::string_view to_string(ImageVerb verb) { return name_of(kVerbRules, verb); }
 
 Result<void> parse_image_command_line(std::span<const std::string> arguments,
                                       ImageCommand& command) {
     if (arguments.empty()) {
         return usage_error("no image command given; try --help");
     }
-    const VerbRule* const rule = rule_of(arguments.front());
+    const VerbRule<ImageVerb>* const rule = rule_named(kVerbRules, arguments.front());
     if (rule == nullptr) {
         TRY(apply_options(arguments.first(1), kRules, bit(ImageVerb::None), command));
         if (command.verb == ImageVerb::Help) {
@@ -162,27 +134,10 @@ Result<void> parse_image_command_line(std::span<const std::string> arguments,
 }
 
 std::string image_help_text(ImageVerb topic) {
-    std::string text;
-    for (const VerbRule& rule : kVerbs) {
-        if (rule.verb == topic) {
-            text = "Usage: pepita image " + std::string(rule.name);
-            text.append(rule.arguments.empty() ? "" : " ").append(rule.arguments);
-            text.append(" [OPTION...]\n\nTo ").append(rule.help).append(".\n\n");
-            append_help(text, kRules, bit(topic));
-            return text;
-        }
-    }
-    text =
-        "Usage: pepita image COMMAND [ARGUMENT...] [OPTION...]\n\n"
-        "Keeps container images, each a read-only disk for guests.\n\n";
-    for (const VerbRule& rule : kVerbs) {
-        std::string left(rule.name);
-        left.append(rule.arguments.empty() ? "" : " ").append(rule.arguments);
-        append_help(text, std::move(left), rule.help);
-    }
-    text.append("\n");
-    append_help(text, kRules, bit(ImageVerb::None));
-    return text.append("\nEach command says more with --help.\n");
+    return help_of(kVerbRules, kRules, topic,
+                   {.program = "pepita image",
+                    .what = "Keeps container images, each a read-only disk for guests.",
+                    .end = "Each command says more with --help."});
 }
 
 Result<FetchOptions> fetch_options(const ImageCommand& command) {
