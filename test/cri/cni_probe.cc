@@ -6,9 +6,6 @@
 // "ports":[[host,container],…],"valid":[id,…]}. Answers with one: {"error":{"code":…,"message":…}}
 // or
 // {"interfaces":[…],"ips":[…],"routes":[…],"nameservers":[…]}.
-#include <sys/epoll.h>
-#include <unistd.h>
-
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -27,6 +24,7 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/json.h"
+#include "test/cri/input_lines.h"
 
 namespace pepita::cri {
 namespace {
@@ -74,30 +72,15 @@ void print_result(const Result<CniResult>& result) {
 
 class Commands {
 public:
-    Commands(EventLoop& loop, Cni& cni) : loop_(loop), cni_(cni) {}
-    Result<void> start() {
-        watch_ = TRY(loop_.watch(FdRef(0), EPOLLIN, [this](std::uint32_t) { on_input(); }));
-        return {};
+    explicit Commands(Cni& cni) : cni_(cni) {}
+
+    void on_line(const std::string& line) {
+        if (const Result<void> run = command(line); !run) {
+            print_error(run.error());
+        }
     }
 
 private:
-    void on_input() {
-        char buffer[4096];
-        const ssize_t got = ::read(0, buffer, sizeof(buffer));
-        if (got <= 0) {
-            watch_.cancel();
-            return loop_.stop();
-        }
-        text_.append(buffer, static_cast<std::size_t>(got));
-        for (std::size_t end = 0; (end = text_.find('\n')) != std::string::npos;) {
-            const std::string line = text_.substr(0, end);
-            text_.erase(0, end + 1);
-            if (const Result<void> run = command(line); !run) {
-                print_error(run.error());
-            }
-        }
-    }
-
     Result<void> command(const std::string& line) {
         const runtime::oci::Json json = TRY(runtime::oci::parse_json(line));
         const runtime::oci::Object object = TRY(runtime::oci::Node(json, "command").object());
@@ -139,10 +122,7 @@ private:
         return {};
     }
 
-    EventLoop& loop_;
     Cni& cni_;
-    EventLoop::Watch watch_;
-    std::string text_;
 };
 
 std::vector<std::string> split(std::string_view text) {
@@ -164,8 +144,9 @@ Result<void> run(char** arguments) {
                     .plugin_directories = split(arguments[2]),
                     .cache_directory = arguments[3],
                     .plugin_timeout = std::chrono::milliseconds(timeout_ms)});
-    Commands commands(*loop, cni);
-    TRY(commands.start());
+    Commands commands(cni);
+    InputLines lines(*loop, [&commands](const std::string& line) { commands.on_line(line); });
+    TRY(lines.start());
     return loop->run();
 }
 

@@ -35,25 +35,14 @@
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
+#include "kernel-abi/sys/pipe.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/json.h"
+#include "test/cri/input_lines.h"
 
 namespace pepita::cri {
 namespace {
-
-struct Pipe {
-    Fd read;
-    Fd write;
-};
-
-Result<Pipe> make_pipe() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) {
-        return Error::from_errno(errno, "pipe2");
-    }
-    return Pipe{.read = Fd(ends[0]), .write = Fd(ends[1])};
-}
 
 /// A child, and who is told of its end.
 struct Running {
@@ -221,39 +210,6 @@ Result<std::string> answer(StreamingServer& server, std::string_view line) {
     return server.url_for(TRY(parse_request(object)));
 }
 
-/// The lines of standard input, each answered by one of standard output.
-class Commands {
-public:
-    Commands(EventLoop& loop, StreamingServer& server) : loop_(loop), server_(server) {}
-    Result<void> start() {
-        watch_ = TRY(loop_.watch(FdRef(0), EPOLLIN, [this](std::uint32_t) { on_input(); }));
-        return {};
-    }
-
-private:
-    void on_input() {
-        char buffer[4096];
-        const ssize_t got = ::read(0, buffer, sizeof(buffer));
-        if (got <= 0) {
-            watch_.cancel();
-            return loop_.stop();
-        }
-        text_.append(buffer, static_cast<std::size_t>(got));
-        for (std::size_t end = 0; (end = text_.find('\n')) != std::string::npos;) {
-            auto line = answer(server_, std::string_view(text_).substr(0, end));
-            const std::string reply =
-                line ? *line + "\n" : "error: " + line.error().message() + "\n";
-            CHECK(write_all(FdRef(1), reply, "standard output").has_value());
-            text_.erase(0, end + 1);
-        }
-    }
-
-    EventLoop& loop_;
-    StreamingServer& server_;
-    EventLoop::Watch watch_;
-    std::string text_;
-};
-
 std::chrono::milliseconds milliseconds(std::string_view text) {
     int value = 0;
     std::from_chars(text.data(), text.data() + text.size(), value);
@@ -280,8 +236,12 @@ Result<void> run(std::span<char*> arguments) {
     auto loop = TRY(EventLoop::create());
     ChildTarget target(*loop);
     auto server = TRY(StreamingServer::create(*loop, target, std::move(options)));
-    Commands commands(*loop, *server);
-    TRY(commands.start());
+    InputLines lines(*loop, [&server](const std::string& line) {
+        const auto text = answer(*server, line);
+        const std::string reply = text ? *text + "\n" : "error: " + text.error().message() + "\n";
+        CHECK(write_all(FdRef(1), reply, "standard output").has_value());
+    });
+    TRY(lines.start());
     return loop->run();
 }
 

@@ -15,6 +15,7 @@
 
 #include "cri/streaming/framing.h"
 #include "cri/streaming/spdy_dictionary.h"
+#include "test/cri/streaming/recorder.h"
 
 namespace pepita::cri {
 namespace {
@@ -22,10 +23,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 std::string big_endian(std::uint32_t value) {
     std::string text;
@@ -44,25 +41,6 @@ std::string data(std::uint32_t id, std::uint8_t flags, const std::string& body) 
     return big_endian(id) +
            big_endian(std::uint32_t{flags} << 24U | static_cast<std::uint32_t>(body.size())) + body;
 }
-
-/// What happened, as text.
-class Recorder final : public StreamEvents {
-public:
-    void on_open(StreamId id, const StreamHeaders& headers) override {
-        log.push_back("open " + number(id) + " " + std::string(header(headers, "streamtype")));
-    }
-    void on_data(StreamId id, std::span<const std::byte> bytes) override {
-        log.push_back("data " + number(id) + " " +
-                      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    }
-    void on_finish(StreamId id) override { log.push_back("finish " + number(id)); }
-    void on_reset(StreamId id) override { log.push_back("reset " + number(id)); }
-
-    std::vector<std::string> log;
-
-private:
-    static std::string number(StreamId id) { return std::to_string(std::to_underlying(id)); }
-};
 
 class SpdyFramingTest : public testing::Test {
 protected:

@@ -14,16 +14,13 @@
 
 #include "cri/streaming/framing.h"
 #include "kernel-abi/sys/error.h"
+#include "test/cri/streaming/recorder.h"
 
 namespace pepita::cri {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
 
 /// A client's frame: masked, with a mask of zeros.
 std::string frame(std::uint8_t first, const std::string& payload) {
@@ -43,24 +40,6 @@ constexpr std::uint8_t kContinuation = 0;
 constexpr std::uint8_t kBinary = 2;
 constexpr std::uint8_t kClose = 8;
 constexpr std::uint8_t kPing = 9;
-
-class Recorder final : public StreamEvents {
-public:
-    void on_open(StreamId id, const StreamHeaders& headers) override {
-        log.push_back("open " + number(id) + " " + std::string(header(headers, "streamtype")));
-    }
-    void on_data(StreamId id, std::span<const std::byte> bytes) override {
-        log.push_back("data " + number(id) + " " +
-                      std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    }
-    void on_finish(StreamId id) override { log.push_back("finish " + number(id)); }
-    void on_reset(StreamId id) override { log.push_back("reset " + number(id)); }
-
-    std::vector<std::string> log;
-
-private:
-    static std::string number(StreamId id) { return std::to_string(std::to_underlying(id)); }
-};
 
 class ChannelFramingTest : public testing::Test {
 protected:
