@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,12 +9,13 @@
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
+#include "test/support/answering.h"
 
 namespace pepita::test {
 
 /// Notes what it was asked, and answers with what it was told to: always `error` where there is
 /// one.
-class FakeGuestService : public runtime::GuestService {
+class FakeGuestService : public runtime::GuestService, public Answering<Code::FailedPrecondition> {
 public:
     void describe(runtime::OnResult<runtime::GuestDescription> done) override {
         asked("describe", {});
@@ -119,25 +119,11 @@ public:
     std::chrono::nanoseconds clock{1'000};
 
     runtime::StreamNumbers numbers{.in = 1, .out = 0xffff'ffff'ffff'ffff, .err = 3};
-    std::optional<std::string> error;
 
 private:
     void asked(const char* name, runtime::ProcessId id) {
         method = name;
         process_id = std::move(id);
-    }
-    template <typename T>
-    void answer(runtime::OnResult<T> done, T value) {
-        if (error) {
-            return done(Error(Code::FailedPrecondition, *error));
-        }
-        done(std::move(value));
-    }
-    void answer(runtime::OnResult<void> done) {
-        if (error) {
-            return done(Error(Code::FailedPrecondition, *error));
-        }
-        done({});
     }
 };
 

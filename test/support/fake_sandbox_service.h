@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -11,12 +10,14 @@
 #include "runtime/rpc/on_result.h"
 #include "runtime/sandbox_api.h"
 #include "runtime/task_api.h"
+#include "test/support/answering.h"
 
 namespace pepita::test {
 
 /// Notes what it was asked, and answers with what it was told to: always `error` where there is
 /// one.
-class FakeSandboxService : public runtime::SandboxService {
+class FakeSandboxService : public runtime::SandboxService,
+                           public Answering<Code::FailedPrecondition> {
 public:
     void create_sandbox(runtime::PodSpec spec, runtime::OnResult<void> done) override {
         method = "create";
@@ -56,22 +57,6 @@ public:
     runtime::SandboxStatus status;
     runtime::ContainerStats used;
     std::string id = "pod";
-    std::optional<std::string> error;
-
-private:
-    template <typename T>
-    void answer(runtime::OnResult<T> done, T value) {
-        if (error) {
-            return done(Error(Code::FailedPrecondition, *error));
-        }
-        done(std::move(value));
-    }
-    void answer(runtime::OnResult<void> done) {
-        if (error) {
-            return done(Error(Code::FailedPrecondition, *error));
-        }
-        done({});
-    }
 };
 
 }  // namespace pepita::test

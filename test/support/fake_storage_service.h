@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,12 +10,13 @@
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
 #include "storage/api/storage_api.h"
+#include "test/support/answering.h"
 
 namespace pepita::test {
 
 /// Notes what it was asked, and answers with what it was told to: always `error` where there is
 /// one.
-class FakeStorageService : public storage::api::StorageService {
+class FakeStorageService : public storage::api::StorageService, public Answering<Code::NotFound> {
 public:
     void create(storage::api::VolumeSpec volume, runtime::OnResult<void> done) override {
         asked("create", volume.name);
@@ -69,19 +69,11 @@ public:
     Fd file;
     std::vector<storage::api::VolumeInfo> volumes;
     storage::api::StorageStats numbers;
-    std::optional<std::string> error;  // of every answer, as NotFound
 
 private:
     void asked(std::string what, std::string whom) {
         method = std::move(what);
         name = std::move(whom);
-    }
-    void answer(runtime::OnResult<void> done) const {
-        error ? done(Error(Code::NotFound, *error)) : done({});
-    }
-    template <typename T>
-    void answer(runtime::OnResult<T> done, T value) const {
-        error ? done(Error(Code::NotFound, *error)) : done(std::move(value));
     }
 };
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,12 +10,13 @@
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
 #include "runtime/task_api.h"
+#include "test/support/answering.h"
 
 namespace pepita::test {
 
 /// Notes what it was asked, and answers with what it was told to: always `error` where there is
 /// one.
-class FakeTaskService : public runtime::TaskService {
+class FakeTaskService : public runtime::TaskService, public Answering<Code::NotFound> {
 public:
     void create(runtime::TaskCreate request, runtime::OnResult<std::uint32_t> done) override {
         asked("create", {});
@@ -107,25 +107,11 @@ public:
     runtime::ResourcesSpec resources;
     runtime::ContainerStats used;
     runtime::TaskState task;
-    std::optional<std::string> error;
 
 private:
     void asked(const char* name, runtime::ProcessId id) {
         method = name;
         process_id = std::move(id);
-    }
-    template <typename T>
-    void answer(runtime::OnResult<T> done, T value) {
-        if (error) {
-            return done(Error(Code::NotFound, *error));
-        }
-        done(std::move(value));
-    }
-    void answer(runtime::OnResult<void> done) {
-        if (error) {
-            return done(Error(Code::NotFound, *error));
-        }
-        done({});
     }
 };
 

@@ -155,31 +155,7 @@ TEST_F(GuestApiTest, ReleaseNamesTheDiskAndRescanNeedsNone) {
 }
 
 TEST_F(GuestApiTest, EveryFieldOfTheStatsArrives) {
-    service_.used = {.cpu_usage_us = 1,
-                     .cpu_user_us = 2,
-                     .cpu_system_us = 3,
-                     .cpu_throttled_us = 4,
-                     .memory_bytes = 0xffff'ffff'ffff'ffff,
-                     .memory_anonymous_bytes = 6,
-                     .memory_inactive_file_bytes = 7,
-                     .page_faults = 8,
-                     .page_faults_major = 9,
-                     .oom_kills = 10,
-                     .pids = 11,
-                     .cpu_periods = 12,
-                     .cpu_throttled_periods = 13,
-                     .cpu_stalled_us = 14,
-                     .memory_limit_bytes = 15,
-                     .memory_peak_bytes = 16,
-                     .memory_file_bytes = 17,
-                     .memory_swap_bytes = 18,
-                     .memory_stalled_us = 19,
-                     .pids_limit = 20,
-                     .io_read_bytes = 21,
-                     .io_written_bytes = 22,
-                     .io_reads = 23,
-                     .io_writes = 24,
-                     .io_stalled_us = 25};
+    service_.used = test::full_stats();
     EXPECT_EQ(
         answer<ContainerStats>([&](auto done) { client_.stats("web", std::move(done)); }).value(),
         service_.used);
