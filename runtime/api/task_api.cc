@@ -1,7 +1,5 @@
 #include "runtime/task_api.h"
 
-#include <charconv>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +10,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/api/fd_names.h"
 #include "runtime/api/metrics.h"
 #include "runtime/api/task.pb.h"
 #include "runtime/bundle.h"
@@ -26,13 +25,15 @@ namespace pepita::runtime {
 namespace {
 
 namespace pb = ::containerd::task::v2;
+using api::FdTable;
 using api::parse;
 using api::reply_to;
 using api::respond_to;
+using api::take_end;
+using api::take_fd;
 
 constexpr std::string_view kService = "containerd.task.v2.Task";
 constexpr std::string_view kServiceV3 = "containerd.task.v3.Task";  // the same messages
-constexpr std::string_view kFdPrefix = "fd:";
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
 constexpr std::string_view kOptionsType = "pepita.CreateOptions";
 constexpr std::string_view kProcessType =
@@ -40,48 +41,6 @@ constexpr std::string_view kProcessType =
 constexpr std::string_view kResourcesType =
     "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 constexpr std::string_view kDetailsType = "containerd.runc.v1.ProcessDetails";
-
-/// The descriptors of one request, by the names that stand for them in the message.
-class FdTable {
-public:
-    std::string name(const std::optional<Fd>& fd) {
-        if (!fd) {
-            return "";
-        }
-        refs_.push_back(fd->ref());
-        return std::string(kFdPrefix) + std::to_string(refs_.size() - 1);
-    }
-    std::string name(const StreamEnd& end) { return end.fd ? name(end.fd) : end.path; }
-    std::span<const FdRef> refs() const { return refs_; }
-
-private:
-    std::vector<FdRef> refs_;
-};
-
-Result<StreamEnd> take_end(const std::string& name, std::vector<Fd>& fds) {
-    StreamEnd end;
-    if (!name.starts_with(kFdPrefix)) {
-        end.path = name;
-        return end;
-    }
-    const std::string_view digits = std::string_view(name).substr(kFdPrefix.size());
-    std::size_t index = 0;
-    const auto [last, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
-    if (error != std::errc() || last != digits.data() + digits.size() || index >= fds.size() ||
-        !fds[index]) {
-        return Error(Code::InvalidArgument, "'" + name + "' did not come with the request");
-    }
-    end.fd = std::move(fds[index]);
-    return end;
-}
-
-Result<std::optional<Fd>> take_fd(const std::string& name, std::vector<Fd>& fds) {
-    StreamEnd end = TRY(take_end(name, fds));
-    if (!end.path.empty()) {
-        return Error(Code::InvalidArgument, "'" + name + "' must be a descriptor");
-    }
-    return std::move(end.fd);
-}
 
 // The parts that Create and Exec share.
 template <typename Request>
