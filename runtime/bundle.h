@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -83,6 +84,9 @@ std::string default_config();
 
 /// What `pepita-run features` prints. Source: runtime-spec, features.md and features-linux.md.
 std::string features_json(std::string_view version);
+
+/// All that config.json can name, by their numbers: "CAP_CHOWN" first.
+std::span<const std::string_view> capability_names();
 
 /// Whether a name may be a container's: 1 to 128 of [A-Za-z0-9._+-], none of "." and "..".
 Result<void> check_container_id(std::string_view id);

@@ -1,4 +1,3 @@
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,8 +16,8 @@ using oci::OrderedJson;
 
 OrderedJson capabilities() {
     OrderedJson names = OrderedJson::array();
-    for (std::uint32_t number = 0; const auto name = oci::capability_name(number); ++number) {
-        names.push_back(*name);
+    for (const std::string_view name : oci::capability_names()) {
+        names.push_back(name);
     }
     return names;
 }

@@ -153,6 +153,8 @@ std::optional<std::string_view> rlimit_name(std::uint32_t number) {
     return name_of(kRlimits, number);
 }
 
+std::span<const std::string_view> capability_names() { return kCapabilities; }
+
 std::span<const MountFlag> mount_flags() { return kMountFlags; }
 
 }  // namespace pepita::runtime::oci

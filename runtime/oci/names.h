@@ -15,6 +15,7 @@ bool is_one_of(std::string_view name, std::span<const std::string_view> names);
 /// "CAP_SYS_ADMIN" to 21. Source: Linux include/uapi/linux/capability.h.
 std::optional<std::uint32_t> capability_number(std::string_view name);
 std::optional<std::string_view> capability_name(std::uint32_t number);
+std::span<const std::string_view> capability_names();
 
 /// "RLIMIT_NOFILE" to 7. Source: Linux include/uapi/asm-generic/resource.h.
 std::optional<std::uint32_t> rlimit_number(std::string_view name);

@@ -310,6 +310,8 @@ Result<ProcessSpec> read_process(const Node& node) {
 
 namespace pepita::runtime {
 
+std::span<const std::string_view> capability_names() { return oci::capability_names(); }
+
 void set_variable(std::vector<std::string>& env, std::string entry) {
     const std::string_view name(entry.data(), entry.find('=') + 1);
     const auto before = std::ranges::find_if(
