@@ -1,0 +1,177 @@
+#include "cri/spec/mounts.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cri/api/cri.h"
+#include "cri/container_spec.h"
+#include "cri/spec/member.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/rpc/json.h"
+
+namespace pepita::cri {
+namespace {
+
+using runtime::oci::in_quotes;
+using runtime::oci::OrderedJson;
+
+struct Entry {
+    std::string destination;
+    std::string type;
+    std::string source;
+    std::vector<std::string> options;
+};
+
+constexpr auto kMountOptions =
+    std::to_array<std::string_view>({"nodev", "noexec", "nosuid", "dev", "exec", "suid"});
+
+/// What every container has; /sys and its cgroups can be written to by a privileged one.
+std::vector<Entry> usual_mounts(bool is_privileged) {
+    const std::string access = is_privileged ? "rw" : "ro";
+    return {{.destination = "/proc",
+             .type = "proc",
+             .source = "proc",
+             .options = {"nosuid", "noexec", "nodev"}},
+            {.destination = "/dev",
+             .type = "tmpfs",
+             .source = "tmpfs",
+             .options = {"nosuid", "strictatime", "mode=755", "size=65536k"}},
+            {.destination = "/dev/pts",
+             .type = "devpts",
+             .source = "devpts",
+             .options = {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+            {.destination = "/dev/mqueue",
+             .type = "mqueue",
+             .source = "mqueue",
+             .options = {"nosuid", "noexec", "nodev"}},
+            {.destination = "/dev/shm",
+             .type = "tmpfs",
+             .source = "shm",
+             .options = {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+            {.destination = "/sys",
+             .type = "sysfs",
+             .source = "sysfs",
+             .options = {"nosuid", "noexec", "nodev", access}},
+            {.destination = "/sys/fs/cgroup",
+             .type = "cgroup",
+             .source = "cgroup",
+             .options = {"nosuid", "noexec", "nodev", "relatime", access}}};
+}
+
+std::string normal(std::string_view path) {
+    std::string out = std::filesystem::path(path).lexically_normal().string();
+    while (out.size() > 1 && out.ends_with('/')) {
+        out.pop_back();
+    }
+    return out;
+}
+
+Result<std::string> access_of(const v1::Mount& mount, const std::string& member) {
+    if (!mount.recursive_read_only()) {
+        return std::string(mount.readonly() ? "ro" : "rw");
+    }
+    if (!mount.readonly()) {
+        return invalid(member + ".recursive_read_only", "needs a mount that is readonly");
+    }
+    if (mount.propagation() != v1::PROPAGATION_PRIVATE) {
+        return invalid(member + ".recursive_read_only", "needs private propagation");
+    }
+    return std::string("rro");
+}
+
+Result<std::string> propagation_of(const v1::Mount& mount, const std::string& member) {
+    if (mount.propagation() == v1::PROPAGATION_BIDIRECTIONAL) {
+        return unsupported(member + ".propagation",
+                           "bidirectional: mounts of a microVM's guest do not reach the host");
+    }
+    if (!v1::MountPropagation_IsValid(mount.propagation())) {
+        return invalid(member + ".propagation", "no such propagation");
+    }
+    return std::string(mount.propagation() == v1::PROPAGATION_PRIVATE ? "rprivate" : "rslave");
+}
+
+Result<Entry> bind_of(const v1::Mount& mount, const std::string& member) {
+    if (mount.has_image() || !mount.image_sub_path().empty()) {
+        return unsupported(member + ".image", "images as volumes are not supported");
+    }
+    if (mount.uidmappings_size() != 0 || mount.gidmappings_size() != 0) {
+        return unsupported(member + ".uidMappings", "mounts with mapped ids are not supported");
+    }
+    TRY(check_container_path(member + ".container_path", mount.container_path()));
+    if (!mount.host_path().starts_with('/')) {
+        return invalid(member + ".host_path", "must be an absolute path");
+    }
+    TRY(check_text(member + ".host_path", mount.host_path()));
+    Entry out{.destination = normal(mount.container_path()),
+              .type = "bind",
+              .source = mount.host_path(),
+              .options = {"rbind"}};
+    if (out.destination == "/") {
+        return invalid(member + ".container_path", "must not be the container's root");
+    }
+    out.options.push_back(TRY(access_of(mount, member)));
+    out.options.push_back(TRY(propagation_of(mount, member)));
+    for (std::size_t i = 0; const std::string& option : mount.mount_options()) {
+        if (std::ranges::find(kMountOptions, option) == kMountOptions.end()) {
+            return unsupported(element(member + ".mount_options", i),
+                               in_quotes(option) + " is not supported");
+        }
+        out.options.push_back(option);
+        ++i;
+    }
+    return out;
+}
+
+bool has(const std::vector<Entry>& entries, std::string_view destination) {
+    return std::ranges::find(entries, destination, &Entry::destination) != entries.end();
+}
+
+/// What was made for the pod, where the container does not bring its own.
+void add_files(const ContainerPlace& place, bool is_read_only, std::vector<Entry>& entries) {
+    for (const auto& [destination, source] :
+         {std::pair("/etc/hostname", &place.hostname_file), std::pair("/etc/hosts", &place.hosts),
+          std::pair("/etc/resolv.conf", &place.resolv_conf)}) {
+        if (!source->empty() && !has(entries, destination)) {
+            entries.push_back({.destination = destination,
+                               .type = "bind",
+                               .source = *source,
+                               .options = {"rbind", is_read_only ? "ro" : "rw", "rprivate"}});
+        }
+    }
+}
+
+}  // namespace
+
+Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const ContainerPlace& place) {
+    const v1::LinuxContainerSecurityContext& security = container.linux().security_context();
+    std::vector<Entry> own;
+    for (std::size_t i = 0; const v1::Mount& mount : container.mounts()) {
+        own.push_back(TRY(bind_of(mount, element("mounts", i++))));
+    }
+    add_files(place, security.readonly_rootfs(), own);
+    // One that is in another comes after it.
+    std::ranges::stable_sort(
+        own, {}, [](const Entry& entry) { return std::ranges::count(entry.destination, '/'); });
+    std::vector<Entry> all = usual_mounts(security.privileged());
+    std::erase_if(all, [&own](const Entry& entry) {
+        return has(own, entry.destination) ||
+               (entry.destination.starts_with("/dev/") && has(own, "/dev"));
+    });
+    all.insert(all.end(), own.begin(), own.end());
+    OrderedJson out = OrderedJson::array();
+    for (const Entry& entry : all) {
+        out.push_back({{"destination", entry.destination},
+                       {"type", entry.type},
+                       {"source", entry.source},
+                       {"options", entry.options}});
+    }
+    return out;
+}
+
+}  // namespace pepita::cri

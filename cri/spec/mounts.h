@@ -1,0 +1,14 @@
+#pragma once
+
+#include "cri/api/cri.h"
+#include "cri/container_spec.h"
+#include "kernel-abi/sys/result.h"
+#include "runtime/rpc/json.h"
+
+namespace pepita::cri {
+
+/// OCI's `mounts` of a container, in the order in which they are mounted.
+Result<runtime::oci::OrderedJson> mounts_json(const v1::ContainerConfig& container,
+                                              const ContainerPlace& place);
+
+}  // namespace pepita::cri

@@ -1,0 +1,147 @@
+#include "cri/spec/mounts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cri/api/cri.h"
+#include "kernel-abi/sys/error.h"
+#include "runtime/container.h"
+#include "test/cri/spec/spec_fixture.h"
+
+namespace pepita {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+
+class MountsOfContainer : public test::ContainerSpecTest {
+protected:
+    std::vector<std::string> destinations() const {
+        std::vector<std::string> out;
+        for (const runtime::MountSpec& mount : bundle().container.mounts) {
+            out.push_back(mount.destination);
+        }
+        return out;
+    }
+
+    std::optional<runtime::MountSpec> mount_at(std::string_view destination) const {
+        const std::vector<runtime::MountSpec> mounts = bundle().container.mounts;
+        const auto found = std::ranges::find(mounts, destination, &runtime::MountSpec::destination);
+        return found == mounts.end() ? std::nullopt : std::optional(*found);
+    }
+
+    cri::v1::Mount& add(const std::string& host, const std::string& path) {
+        auto& mount = *container.add_mounts();
+        mount.set_host_path(host);
+        mount.set_container_path(path);
+        return mount;
+    }
+};
+
+TEST_F(MountsOfContainer, AreTheUsualThenItsOwnFromTheTopDown) {
+    add("/host/deep", "/data/deep");
+    add("/host/data", "/data/");
+    EXPECT_THAT(destinations(), ElementsAre("/proc", "/dev", "/dev/pts", "/dev/mqueue", "/dev/shm",
+                                            "/sys", "/sys/fs/cgroup", "/data", "/data/deep"));
+    EXPECT_EQ(mount_at("/data"), (runtime::MountSpec{.destination = "/data",
+                                                     .type = "bind",
+                                                     .source = "/host/data",
+                                                     .options = {"rbind", "rw", "rprivate"}}));
+}
+
+TEST_F(MountsOfContainer, ItsOwnTakeThePlaceOfTheUsual) {
+    add("/host/shm", "/dev/shm");
+    EXPECT_EQ(mount_at("/dev/shm")->source, "/host/shm");
+    add("/host/dev", "/dev");
+    EXPECT_THAT(destinations(), ElementsAre("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm"));
+}
+
+TEST_F(MountsOfContainer, FilesOfThePodAreThereUnlessItBringsItsOwn) {
+    place.hosts = "/pods/p1/hosts";
+    place.resolv_conf = "/pods/p1/resolv.conf";
+    add("/kubelet/hosts", "/etc/hosts");
+    EXPECT_EQ(mount_at("/etc/hosts")->source, "/kubelet/hosts");
+    EXPECT_EQ(mount_at("/etc/resolv.conf"),
+              (runtime::MountSpec{.destination = "/etc/resolv.conf",
+                                  .type = "bind",
+                                  .source = "/pods/p1/resolv.conf",
+                                  .options = {"rbind", "rw", "rprivate"}}));
+    EXPECT_EQ(mount_at("/etc/hostname"), std::nullopt);
+    security().set_readonly_rootfs(true);
+    EXPECT_THAT(mount_at("/etc/resolv.conf")->options, Contains("ro"));
+}
+
+TEST_F(MountsOfContainer, PrivilegedOneMayWriteToSys) {
+    EXPECT_THAT(mount_at("/sys")->options, Contains("ro"));
+    EXPECT_THAT(mount_at("/sys/fs/cgroup")->options, Contains("ro"));
+    security().set_privileged(true);
+    EXPECT_THAT(mount_at("/sys")->options, Contains("rw"));
+    EXPECT_THAT(mount_at("/sys/fs/cgroup")->options, Contains("rw"));
+}
+
+TEST_F(MountsOfContainer, AccessAndPropagationAreOptions) {
+    auto& mount = add("/host", "/data");
+    mount.set_readonly(true);
+    mount.set_propagation(cri::v1::PROPAGATION_HOST_TO_CONTAINER);
+    mount.add_mount_options("noexec");
+    EXPECT_THAT(mount_at("/data")->options, ElementsAre("rbind", "ro", "rslave", "noexec"));
+}
+
+TEST_F(MountsOfContainer, RecursivelyReadOnlyIsReadOnlyAndPrivate) {
+    auto& mount = add("/host", "/data");
+    mount.set_recursive_read_only(true);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::InvalidArgument,
+                                  .message = "mounts[0].recursive_read_only: needs a mount that "
+                                             "is readonly"}));
+    mount.set_readonly(true);
+    mount.set_propagation(cri::v1::PROPAGATION_HOST_TO_CONTAINER);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::InvalidArgument,
+                                  .message = "mounts[0].recursive_read_only: needs private "
+                                             "propagation"}));
+    mount.set_propagation(cri::v1::PROPAGATION_PRIVATE);
+    EXPECT_THAT(mount_at("/data")->options, Contains("rro"));
+}
+
+TEST_F(MountsOfContainer, BidirectionalPropagationIsRefused) {
+    add("/host", "/data").set_propagation(cri::v1::PROPAGATION_BIDIRECTIONAL);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::Unsupported,
+                                  .message = "mounts[0].propagation: bidirectional: mounts of a "
+                                             "microVM's guest do not reach the host"}));
+}
+
+TEST_F(MountsOfContainer, ImagesAndMappedIdsAreRefused) {
+    auto& mount = add("", "/data");
+    mount.mutable_image()->set_image("models:1");
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::Unsupported,
+                                  .message = "mounts[0].image: images as volumes are not "
+                                             "supported"}));
+    mount.clear_image();
+    mount.add_uidmappings()->set_length(1);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::Unsupported,
+                                  .message = "mounts[0].uidMappings: mounts with mapped ids are "
+                                             "not supported"}));
+}
+
+TEST_F(MountsOfContainer, PathsAndOptionsAreChecked) {
+    auto& mount = add("/host", "data");
+    EXPECT_EQ(refusal().message, "mounts[0].container_path: must be an absolute path");
+    mount.set_container_path("/data/../..");
+    EXPECT_EQ(refusal().message, "mounts[0].container_path: must not contain '..'");
+    mount.set_container_path("//");
+    EXPECT_EQ(refusal().message, "mounts[0].container_path: must not be the container's root");
+    mount.set_container_path("/data");
+    mount.set_host_path("");
+    EXPECT_EQ(refusal().message, "mounts[0].host_path: must be an absolute path");
+    mount.set_host_path("/host");
+    mount.add_mount_options("idmap");
+    EXPECT_EQ(refusal().message, "mounts[0].mount_options[0]: 'idmap' is not supported");
+}
+
+}  // namespace
+}  // namespace pepita

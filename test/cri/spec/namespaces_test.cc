@@ -1,0 +1,58 @@
+#include "cri/spec/namespaces.h"
+
+#include <gtest/gtest.h>
+
+#include "cri/api/cri.h"
+#include "kernel-abi/sys/error.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
+#include "test/cri/spec/spec_fixture.h"
+
+namespace pepita {
+namespace {
+
+using cri::v1::NamespaceMode;
+
+class NamespacesOfContainer : public test::ContainerSpecTest {
+protected:
+    cri::v1::NamespaceOption& options() { return *security().mutable_namespace_options(); }
+};
+
+TEST_F(NamespacesOfContainer, ArePodsButMountUtsAndCgroup) {
+    const runtime::Bundle read = bundle();
+    EXPECT_EQ(read.container.namespaces,
+              (runtime::NamespacesSpec{.mount = true, .uts = true, .cgroup = true}));
+    EXPECT_EQ(read.network_namespace, "/run/netns/p1");
+}
+
+TEST_F(NamespacesOfContainer, ProcessesAreSeparateWhereAsked) {
+    options().set_pid(NamespaceMode::CONTAINER);
+    EXPECT_TRUE(bundle().container.namespaces.pid);
+}
+
+TEST_F(NamespacesOfContainer, ThoseOfTheHostAreRefusedByName) {
+    options().set_pid(NamespaceMode::NODE);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::Unsupported,
+                                  .message = "linux.security_context.namespace_options.pid: NODE: "
+                                             "a microVM shares no namespace with the host"}));
+    options().set_pid(NamespaceMode::POD);
+    options().set_ipc(NamespaceMode::NODE);
+    EXPECT_EQ(refusal().message,
+              "linux.security_context.namespace_options.ipc: NODE: a microVM shares no namespace "
+              "with the host");
+    options().set_ipc(NamespaceMode::POD);
+    options().set_network(NamespaceMode::NODE);
+    EXPECT_EQ(refusal().message,
+              "linux.security_context.namespace_options.network: NODE: a microVM shares no "
+              "namespace with the host");
+}
+
+TEST_F(NamespacesOfContainer, ModesThatANamespaceHasNotAreInvalid) {
+    options().set_network(NamespaceMode::CONTAINER);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::InvalidArgument,
+                                  .message = "linux.security_context.namespace_options.network: "
+                                             "is no mode of this namespace"}));
+}
+
+}  // namespace
+}  // namespace pepita
