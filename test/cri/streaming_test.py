@@ -3,8 +3,7 @@
 
 Usage: streaming_test.py STREAMING_HOST
 
-The client of test/cri/client is built once into the cache ($PEPITA_GO_CACHE, else
-/var/cache/pepita/go): its modules come from the Go module proxy, pinned by go.sum; about 40 s on two cores.
+test/cri/go_programs.py builds the client of test/cri/client once; about 40 s on two processors.
 """
 import base64
 import hashlib
@@ -24,37 +23,11 @@ import time
 import unittest
 import zlib
 
-HERE = pathlib.Path(__file__).resolve().parent
-CLIENT = HERE / "client"
-CACHE = pathlib.Path(os.environ.get("PEPITA_GO_CACHE", "/var/cache/pepita/go"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import go_programs  # noqa: E402
+
 MEGABYTES = 100
 SESSIONS = 50
-
-
-def skip(reason: str):
-    print(f"streaming_test.py: {reason}")
-    sys.exit(77)  # Meson's word for it
-
-
-def build_client() -> pathlib.Path:
-    """The Go client, keyed by its sources and the compiler."""
-    go = next((path for path in ("go", "/usr/local/go/bin/go")
-               if subprocess.run(["sh", "-c", f"command -v {path}"], capture_output=True).returncode == 0), None)
-    if go is None:
-        skip("needs Go 1.26 or later in PATH (https://go.dev/dl) to build test/cri/client")
-    digest = hashlib.sha256(subprocess.run([go, "version"], capture_output=True, check=True).stdout)
-    for name in ("go.mod", "go.sum", "main.go"):
-        digest.update((CLIENT / name).read_bytes())
-    built = CACHE / f"streaming-client-{digest.hexdigest()[:16]}"
-    if not built.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        fresh = built.with_suffix(f".{os.getpid()}")
-        environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-        if subprocess.run([go, "mod", "download"], cwd=CLIENT, env=environment).returncode:
-            skip("the Go module proxy does not give what test/cri/client is built from")
-        subprocess.run([go, "build", "-trimpath", "-o", fresh, "."], cwd=CLIENT, env=environment, check=True)
-        fresh.rename(built)
-    return built
 
 
 class Host:
@@ -100,11 +73,7 @@ def wait_for(look, wanted, seconds: float = 10):
 
 
 def client(verb: str, url: str, *options: str, **how) -> subprocess.CompletedProcess:
-    return subprocess.run([build.client, verb, "--url", url, *options], capture_output=True, timeout=120, **how)
-
-
-def build():
-    """Holds the client's path."""
+    return subprocess.run([go_programs.streaming_client(), verb, "--url", url, *options], capture_output=True, timeout=120, **how)
 
 
 class Echo(socketserver.ThreadingTCPServer):
@@ -287,7 +256,7 @@ class Exec(WithHost):
             sent.update(block)
         for options in self.each(MODERN):
             process = subprocess.Popen(
-                [build.client, "exec", "--url", self.host.exec("/bin/cat", streams="ioe"), "--stdin", "--stdout",
+                [go_programs.streaming_client(), "exec", "--url", self.host.exec("/bin/cat", streams="ioe"), "--stdin", "--stdout",
                  "--stderr", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             writer = threading.Thread(target=lambda: ([process.stdin.write(block) for _ in range(MEGABYTES)],
                                                       process.stdin.close()))
@@ -304,7 +273,7 @@ class Exec(WithHost):
 
     def test_a_slow_reader_holds_the_process_back(self):
         url = self.host.shell("head -c 50000000 /dev/zero; echo done >&2")
-        process = subprocess.Popen([build.client, "exec", "--url", url, "--stdout", "--stderr"],
+        process = subprocess.Popen([go_programs.streaming_client(), "exec", "--url", url, "--stdout", "--stderr"],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         # Nothing is read until standard error could have come, were the output taken and held.
         self.assertEqual(select.select([process.stderr], [], [], 1.5)[0], [])
@@ -322,7 +291,7 @@ class Exec(WithHost):
     def test_input_of_a_terminal_is_echoed(self):
         for options in self.each(MODERN):
             process = subprocess.Popen(
-                [build.client, "exec", "--url", self.host.shell("read line; echo got $line", "iot"), "--stdin",
+                [go_programs.streaming_client(), "exec", "--url", self.host.shell("read line; echo got $line", "iot"), "--stdin",
                  "--stdout", "--tty", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             out, _ = process.communicate(b"typed\n", timeout=60)
             self.assertEqual(out, b"typed\r\ngot typed\r\n")
@@ -343,7 +312,7 @@ class Exec(WithHost):
     def test_a_client_that_dies_ends_its_session(self):
         for options in self.each(MODERN):
             process = subprocess.Popen(
-                [build.client, "exec", "--url", self.host.shell("echo up; cat", "ioe"), "--stdin", "--stdout",
+                [go_programs.streaming_client(), "exec", "--url", self.host.shell("echo up; cat", "ioe"), "--stdin", "--stdout",
                  "--stderr", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self.assertEqual(process.stdout.readline(), b"up\n")
             process.kill()
@@ -353,7 +322,7 @@ class Exec(WithHost):
     def test_50_sessions_at_once(self):
         names = list(MODERN.values())
         processes = [subprocess.Popen(
-            [build.client, "exec", "--url", self.host.shell("read line; echo $line; cat", "ioe"), "--stdin",
+            [go_programs.streaming_client(), "exec", "--url", self.host.shell("read line; echo $line; cat", "ioe"), "--stdin",
              "--stdout", "--stderr", *names[index % 2]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             for index in range(SESSIONS)]
         self.assertEqual(self.host.wait_for_sessions(SESSIONS, 60), SESSIONS)
@@ -365,7 +334,7 @@ class Exec(WithHost):
 class Forward(WithHost):
     def forwarder(self, *options: str, ports: str) -> subprocess.Popen:
         url = self.host.ask(verb="forward", pod="web", ports=[])
-        return subprocess.Popen([build.client, "forward", "--url", url, "--ports", ports, *options],
+        return subprocess.Popen([go_programs.streaming_client(), "forward", "--url", url, "--ports", ports, *options],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def each(self):
@@ -628,5 +597,5 @@ class Hostile(WithHost):
 
 if __name__ == "__main__":
     Host.program = sys.argv.pop(1)
-    build.client = build_client()
+    go_programs.streaming_client()
     unittest.main(verbosity=2)
