@@ -49,6 +49,10 @@ struct PodSpec {
     /// A container's root is a disk made of its directory; what it writes is lost with it. Else it
     /// is the directory itself.
     bool packs_roots = false;
+    std::string network_namespace;  // whose interfaces the guest has; empty: the first container's
+    /// The host's cgroup of the shim and all that it starts, spelled as linux.cgroupsPath. Made
+    /// where it is missing, and then removed when the microVM has ended. Empty: the shim's own.
+    std::string cgroup;
 
     friend bool operator==(const PodSpec&, const PodSpec&) = default;
 };

@@ -3,7 +3,9 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -15,7 +17,7 @@
 namespace pepita::runtime {
 
 /// What clients ask of pepita-shim about its pod as a whole (containerd.runtime.sandbox.v1),
-/// without a word of protobuf. Clients: containerd, later pepita-cri.
+/// without a word of protobuf. Clients: pepita-cri, containerd.
 
 struct SandboxStarted {
     std::uint32_t pid = 0;           // of the shim
@@ -28,6 +30,29 @@ struct SandboxStatus {
     std::int64_t created_at_ns = 0;
     std::int64_t exited_at_ns = 0;            // 0: it has not
     std::map<std::string, std::string> info;  // for people
+};
+
+/// The client's end, as TaskClient. `pod` is the pod's name; that of another pod is NotFound.
+class SandboxClient {
+public:
+    explicit SandboxClient(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
+
+    /// The pod `spec.name` begins to boot.
+    void create(const PodSpec& spec, OnResult<void> done);
+    /// Answers when the guest is up.
+    void start(const std::string& pod, OnResult<SandboxStarted> done);
+    /// Answers when the guest is down; killed where it is not by then. 0: a time of the shim's.
+    void stop(const std::string& pod, std::chrono::seconds patience, OnResult<void> done);
+    /// Answers when the guest is down: 0 where it was stopped, else 255.
+    void wait(const std::string& pod, OnResult<TaskExit> done);
+    void status(const std::string& pod, OnResult<SandboxStatus> done);
+    /// What its containers have used together.
+    void stats(const std::string& pod, OnResult<ContainerStats> done);
+    /// Ends the pod with all that it has, and the shim.
+    void shutdown(const std::string& pod, OnResult<void> done);
+
+private:
+    std::shared_ptr<Channel> channel_;
 };
 
 /// The shim's end.

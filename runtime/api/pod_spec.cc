@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/api/pod.pb.h"
 #include "runtime/bundle.h"
+#include "runtime/oci/host_cgroup.h"
 #include "runtime/rpc/message.h"
 
 namespace pepita::runtime {
@@ -23,7 +24,7 @@ namespace pb = ::pepita::pod::v1;
 template <typename Spec, typename Code>
 void code_members(Spec& spec, Code code) {
     auto& [name, root, data, vmm, qemu, isolation, memory_mib, vcpus, scratch_mib, boot_deadline,
-           guest_console, log_format, end, packs_roots] = spec;
+           guest_console, log_format, end, packs_roots, network_namespace, cgroup] = spec;
     code(name, &pb::PodSpec::name, &pb::PodSpec::mutable_name);
     code(root, &pb::PodSpec::root, &pb::PodSpec::mutable_root);
     code(data, &pb::PodSpec::data, &pb::PodSpec::mutable_data);
@@ -38,6 +39,9 @@ void code_members(Spec& spec, Code code) {
     code(log_format, &pb::PodSpec::log_format, &pb::PodSpec::set_log_format);
     code(end, &pb::PodSpec::end, &pb::PodSpec::set_end);
     code(packs_roots, &pb::PodSpec::packs_roots, &pb::PodSpec::set_packs_roots);
+    code(network_namespace, &pb::PodSpec::network_namespace,
+         &pb::PodSpec::mutable_network_namespace);
+    code(cgroup, &pb::PodSpec::cgroup, &pb::PodSpec::mutable_cgroup);
 }
 
 class Encoder {
@@ -138,10 +142,14 @@ Result<void> check(const PodSpec& spec) {
                     PodSpec::kBootDeadlineMin.count(), PodSpec::kBootDeadlineMax.count()));
     for (const auto& [name, path] :
          {std::pair("pepita-vmm", &spec.vmm), std::pair("QEMU", &spec.qemu),
-          std::pair("guest console", &spec.guest_console)}) {
+          std::pair("guest console", &spec.guest_console),
+          std::pair("network namespace", &spec.network_namespace)}) {
         if (!path->empty()) {
             TRY(check_path(name, *path));
         }
+    }
+    if (!spec.cgroup.empty()) {
+        (void)TRY(oci::cgroup_place(spec.cgroup), "cgroup '", spec.cgroup, "'");
     }
     return {};
 }

@@ -15,6 +15,7 @@
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/message.h"
+#include "runtime/rpc/on_result.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime {
@@ -22,15 +23,21 @@ namespace {
 
 namespace pb = ::containerd::runtime::sandbox::v1;
 using api::parse;
+using api::reply_to;
 using api::respond_to;
 
 constexpr std::string_view kService = "containerd.runtime.sandbox.v1.Sandbox";
 constexpr std::string_view kPodSpecType = "pepita.pod.v1.PodSpec";
+constexpr std::string_view kReady = "SANDBOX_READY";
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
 
 void put_time(std::int64_t time_ns, pb::Timestamp& message) {
     message.set_seconds(time_ns / kNanoseconds);
     message.set_nanos(static_cast<std::int32_t>(time_ns % kNanoseconds));
+}
+
+std::int64_t time_of(const pb::Timestamp& message) {
+    return message.seconds() * kNanoseconds + message.nanos();
 }
 
 Result<void> check_id(const SandboxService& service, const std::string& id) {
@@ -48,6 +55,9 @@ Result<void> create(SandboxService& service, Channel::Call& call) {
         spec = TRY(decode_pod_spec(request.options().value()));
     }
     spec.name = request.sandbox_id();
+    if (!request.netns_path().empty()) {
+        spec.network_namespace = request.netns_path();
+    }
     service.create_sandbox(std::move(spec), respond_to(std::move(call.responder)));
     return {};
 }
@@ -96,7 +106,7 @@ Result<void> status(SandboxService& service, Channel::Call& call) {
             pb::SandboxStatusResponse response;
             response.set_sandbox_id(id);
             response.set_pid(status.pid);
-            response.set_state(status.is_ready ? "SANDBOX_READY" : "SANDBOX_NOTREADY");
+            response.set_state(status.is_ready ? std::string(kReady) : "SANDBOX_NOTREADY");
             put_time(status.created_at_ns, *response.mutable_created_at());
             put_time(status.exited_at_ns, *response.mutable_exited_at());
             if (verbose) {
@@ -163,7 +173,88 @@ Result<void> dispatch_checked(SandboxService& service, Channel::Call& call) {
     return Error(Code::Unsupported, "no method '" + call.method + "'");
 }
 
+template <typename Message>
+Message request_for(const std::string& pod) {
+    Message message;
+    message.set_sandbox_id(pod);
+    return message;
+}
+
+template <typename Message>
+void call(Channel& channel, std::string_view method, const Message& message, Channel::Reply reply) {
+    channel.call(kService, method, message.SerializeAsString(), {}, std::move(reply));
+}
+
+SandboxStatus status_of(const pb::SandboxStatusResponse& response) {
+    return {.pid = response.pid(),
+            .is_ready = response.state() == kReady,
+            .created_at_ns = time_of(response.created_at()),
+            .exited_at_ns = time_of(response.exited_at()),
+            .info = {response.info().begin(), response.info().end()}};
+}
+
+// Of those whose answer is nothing.
+Channel::Reply reply_to_done(OnResult<void> done) {
+    return [done = std::move(done)](Result<std::string> payload) mutable {
+        done(payload ? Result<void>() : std::move(payload).error());
+    };
+}
+
 }  // namespace
+
+void SandboxClient::create(const PodSpec& spec, OnResult<void> done) {
+    auto request = request_for<pb::CreateSandboxRequest>(spec.name);
+    request.mutable_options()->set_type_url(std::string(kPodSpecType));
+    request.mutable_options()->set_value(encode(spec));
+    request.set_netns_path(spec.network_namespace);
+    call(*channel_, "CreateSandbox", request, reply_to_done(std::move(done)));
+}
+
+void SandboxClient::start(const std::string& pod, OnResult<SandboxStarted> done) {
+    call(*channel_, "StartSandbox", request_for<pb::SandboxRequest>(pod),
+         reply_to<pb::StartSandboxResponse, SandboxStarted>(
+             std::move(done), [](const pb::StartSandboxResponse& response) {
+                 return SandboxStarted{.pid = response.pid(),
+                                       .created_at_ns = time_of(response.created_at())};
+             }));
+}
+
+void SandboxClient::stop(const std::string& pod, std::chrono::seconds patience,
+                         OnResult<void> done) {
+    auto request = request_for<pb::StopSandboxRequest>(pod);
+    request.set_timeout_secs(static_cast<std::uint32_t>(patience.count()));
+    call(*channel_, "StopSandbox", request, reply_to_done(std::move(done)));
+}
+
+void SandboxClient::wait(const std::string& pod, OnResult<TaskExit> done) {
+    call(*channel_, "WaitSandbox", request_for<pb::SandboxRequest>(pod),
+         reply_to<pb::WaitSandboxResponse, TaskExit>(
+             std::move(done), [](const pb::WaitSandboxResponse& response) {
+                 return TaskExit{.exit_status = response.exit_status(),
+                                 .exited_at_ns = time_of(response.exited_at()),
+                                 .pid = 0};
+             }));
+}
+
+void SandboxClient::status(const std::string& pod, OnResult<SandboxStatus> done) {
+    auto request = request_for<pb::SandboxStatusRequest>(pod);
+    request.set_verbose(true);
+    call(*channel_, "SandboxStatus", request,
+         reply_to<pb::SandboxStatusResponse, SandboxStatus>(std::move(done), status_of));
+}
+
+void SandboxClient::stats(const std::string& pod, OnResult<ContainerStats> done) {
+    call(*channel_, "SandboxMetrics", request_for<pb::SandboxRequest>(pod),
+         reply_to<pb::SandboxMetricsResponse, ContainerStats>(
+             std::move(done), [](const pb::SandboxMetricsResponse& response) {
+                 return api::decode_metrics(response.metrics().data().value());
+             }));
+}
+
+void SandboxClient::shutdown(const std::string& pod, OnResult<void> done) {
+    call(*channel_, "ShutdownSandbox", request_for<pb::SandboxRequest>(pod),
+         reply_to_done(std::move(done)));
+}
 
 bool is_sandbox_call(const Channel::Call& call) { return call.service == kService; }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <span>
@@ -146,25 +147,57 @@ std::vector<CgroupMount> cgroup_mounts(std::string_view mountinfo) {
         for (const std::string_view option : split(after[2], ',')) {
             has_cpuset = has_cpuset || (!is_v2 && option == "cpuset");
         }
-        mounts.push_back({.path = std::string(before[4]), .has_cpuset_v1 = has_cpuset});
+        mounts.push_back({.path = std::string(before[4]),
+                          .root = std::string(before[3]),
+                          .options = is_v2 ? "" : std::string(after[2]),
+                          .has_cpuset_v1 = has_cpuset});
     }
     return mounts;
 }
 
-Result<std::vector<std::string>> make_cgroups(std::span<const CgroupMount> mounts,
-                                              std::string_view place) {
-    std::vector<std::string> made;
+// Lines: "7:cpu,cpuacct:/a/b", "1:name=systemd:/a/b", of v2 "0::/a/b"; cgroups(7).
+std::vector<std::string> cgroups_of(std::span<const CgroupMount> mounts, std::string_view text) {
     std::vector<std::string> groups;
     for (const CgroupMount& mount : mounts) {
-        if (Result<void> done = make_group(mount, place, made); !done) {
-            for (auto directory = made.rbegin(); directory != made.rend(); ++directory) {
-                (void)::rmdir(directory->c_str());
+        const auto options = split(mount.options, ',');
+        for (const std::string_view line : split(text, '\n')) {
+            const std::size_t first = line.find(':');
+            const std::size_t second = line.find(':', first + 1);
+            if (first == std::string_view::npos || second == std::string_view::npos) {
+                continue;
+            }
+            const auto controllers = split(line.substr(first + 1, second - first - 1), ',');
+            std::string_view group = line.substr(second + 1);
+            const bool is_there = std::ranges::all_of(controllers, [&](std::string_view name) {
+                return std::ranges::find(options, name) != options.end();
+            });
+            const std::string_view root = mount.root == "/" ? "" : std::string_view(mount.root);
+            if (!is_there || !group.starts_with(root)) {
+                continue;
+            }
+            group.remove_prefix(root.size());
+            if (group.empty() || group.starts_with('/')) {
+                groups.push_back(mount.path + (group == "/" ? "" : std::string(group)));
+                break;
+            }
+        }
+    }
+    return groups;
+}
+
+Result<MadeCgroups> make_cgroups(std::span<const CgroupMount> mounts, std::string_view place) {
+    MadeCgroups cgroups;
+    for (const CgroupMount& mount : mounts) {
+        if (Result<void> done = make_group(mount, place, cgroups.made); !done) {
+            std::ranges::reverse(cgroups.made);
+            for (const std::string& directory : cgroups.made) {
+                (void)::rmdir(directory.c_str());
             }
             return std::move(done).error();
         }
-        groups.push_back(mount.path + std::string(place));
+        cgroups.groups.push_back(mount.path + std::string(place));
     }
-    return groups;
+    return cgroups;
 }
 
 Result<std::vector<std::string>> make_cgroups(std::string_view cgroups_path) {
@@ -174,7 +207,7 @@ Result<std::vector<std::string>> make_cgroups(std::string_view cgroups_path) {
     const std::string place = TRY(cgroup_place(cgroups_path), "linux.cgroupsPath");
     const Fd file = TRY(open_file("/proc/self/mountinfo", O_RDONLY));
     const std::string mountinfo = TRY(read_all(file.ref(), kMountinfoMax, "mountinfo"));
-    return make_cgroups(cgroup_mounts(mountinfo), place);
+    return TRY(make_cgroups(cgroup_mounts(mountinfo), place)).groups;
 }
 
 Result<void> enter_cgroups(std::span<const std::string> directories) {

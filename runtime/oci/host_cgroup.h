@@ -21,6 +21,9 @@ Result<std::string> cgroup_place(std::string_view cgroups_path);
 /// A mounted hierarchy: v2's, or one of v1's.
 struct CgroupMount {
     std::string path;
+    std::string root = "/";  // which of its groups is mounted there
+    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+    std::string options = {};    // of v1; its controllers are among them
     bool has_cpuset_v1 = false;  // a new group of which has no CPU and no memory until it is given
 
     friend bool operator==(const CgroupMount&, const CgroupMount&) = default;
@@ -29,10 +32,17 @@ struct CgroupMount {
 /// Those in the text of a mountinfo file.
 std::vector<CgroupMount> cgroup_mounts(std::string_view mountinfo);
 
-/// Makes a group at `place` in each of `mounts` and gives their directories. One that is there is
-/// used as it is. On an error what was made is removed.
-Result<std::vector<std::string>> make_cgroups(std::span<const CgroupMount> mounts,
-                                              std::string_view place);
+/// The directories of a process's groups, by the text of its /proc/PID/cgroup; none in a hierarchy
+/// whose mount does not show it.
+std::vector<std::string> cgroups_of(std::span<const CgroupMount> mounts, std::string_view text);
+
+struct MadeCgroups {
+    std::vector<std::string> groups;  // a directory in each hierarchy
+    std::vector<std::string> made;    // which of them and of those above are new, from the top
+};
+/// Makes a group at `place` in each of `mounts`. One that is there is used as it is. On an error
+/// what was made is removed.
+Result<MadeCgroups> make_cgroups(std::span<const CgroupMount> mounts, std::string_view place);
 
 /// The groups of a configuration on this host: none where the path is empty.
 Result<std::vector<std::string>> make_cgroups(std::string_view cgroups_path);

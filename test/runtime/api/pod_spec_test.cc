@@ -26,7 +26,9 @@ PodSpec full_spec() {
             .guest_console = "/tmp/console",
             .log_format = LogFormat::Json,
             .end = PodEnd::WhenStopped,
-            .packs_roots = true};
+            .packs_roots = true,
+            .network_namespace = "/run/netns/web",
+            .cgroup = "/kubepods/pod1/pepita"};
 }
 
 std::string refusal_of(void (*change)(PodSpec&)) {
@@ -81,6 +83,13 @@ TEST(PodSpec, R5_NamesWhatIsNoName) {
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.guest_console = "console"; }),
               "guest console 'console': must be an absolute path");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vmm = ""; }), "");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.network_namespace = "web"; }),
+              "network namespace 'web': must be an absolute path");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.network_namespace = ""; }), "");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.cgroup = "kubepods/../.."; }),
+              "cgroup 'kubepods/../..': must not contain '..'");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.cgroup = "a.slice:pepita:web"; }), "");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.cgroup = ""; }), "");
 }
 
 TEST(PodSpec, R28_PathsNeedNotBeUtf8) {

@@ -69,6 +69,20 @@ TEST_F(SandboxApiTest, APodOfAnotherCallerHasTheDefaultsAndEndsWhenItIsStopped) 
     EXPECT_EQ(service_.created, spec);
 }
 
+TEST_F(SandboxApiTest, TheNetworkNamespaceOfTheRequestIsThePods) {
+    PodSpec spec;
+    spec.network_namespace = "/run/netns/other";
+    pb::CreateSandboxRequest request;
+    request.set_sandbox_id("pod");
+    request.mutable_options()->set_type_url("pepita.pod.v1.PodSpec");
+    request.mutable_options()->set_value(encode(spec));
+    ASSERT_TRUE(call("CreateSandbox", request.SerializeAsString()).has_value());
+    EXPECT_EQ(service_.created.network_namespace, "/run/netns/other");
+    request.set_netns_path("/run/netns/web");
+    ASSERT_TRUE(call("CreateSandbox", request.SerializeAsString()).has_value());
+    EXPECT_EQ(service_.created.network_namespace, "/run/netns/web");
+}
+
 TEST_F(SandboxApiTest, StartWaitAndStatusTellTimes) {
     const auto started = answer<pb::StartSandboxResponse>("StartSandbox", named("pod"));
     EXPECT_EQ(started.pid(), 7U);
@@ -114,6 +128,62 @@ TEST_F(SandboxApiTest, PlatformPingShutdownAndMetricsAreAnswered) {
     EXPECT_EQ(api::decode_metrics(metrics.metrics().data().value()), service_.used);
     EXPECT_TRUE(call("ShutdownSandbox", named("pod")).has_value());
     EXPECT_EQ(service_.method, "shutdown");
+}
+
+TEST_F(SandboxApiTest, TheClientSaysAndHearsItAll) {
+    SandboxClient client(pair_.client);
+    PodSpec spec;
+    spec.name = "pod";
+    spec.network_namespace = "/run/netns/web";
+    spec.cgroup = "/pods/1";
+    EXPECT_TRUE(
+        pair_.answer<void>([&](auto done) { client.create(spec, std::move(done)); }).has_value());
+    EXPECT_EQ(service_.created, spec);
+    const auto started =
+        pair_.answer<SandboxStarted>([&](auto done) { client.start("pod", std::move(done)); });
+    EXPECT_EQ(started.value().pid, 7U);
+    EXPECT_EQ(started.value().created_at_ns, 1'500'000'000);
+    service_.status = {.pid = 8,
+                       .is_ready = true,
+                       .created_at_ns = 3'000'000'001,
+                       .exited_at_ns = 4,
+                       .info = {{"isolation", "tcg"}}};
+    const auto status =
+        pair_.answer<SandboxStatus>([&](auto done) { client.status("pod", std::move(done)); });
+    EXPECT_EQ(status.value().pid, 8U);
+    EXPECT_TRUE(status.value().is_ready);
+    EXPECT_EQ(status.value().created_at_ns, 3'000'000'001);
+    EXPECT_EQ(status.value().exited_at_ns, 4);
+    EXPECT_EQ(status.value().info, service_.status.info);
+    service_.used.pids = 3;
+    EXPECT_EQ(pair_.answer<ContainerStats>([&](auto done) { client.stats("pod", std::move(done)); })
+                  .value(),
+              service_.used);
+    EXPECT_TRUE(pair_
+                    .answer<void>([&](auto done) {
+                        client.stop("pod", std::chrono::seconds(9), std::move(done));
+                    })
+                    .has_value());
+    EXPECT_EQ(service_.patience, std::chrono::seconds(9));
+    const auto exit =
+        pair_.answer<TaskExit>([&](auto done) { client.wait("pod", std::move(done)); });
+    EXPECT_EQ(exit.value().exit_status, 255U);
+    EXPECT_EQ(exit.value().exited_at_ns, 2'000'000'001);
+    EXPECT_TRUE(pair_.answer<void>([&](auto done) { client.shutdown("pod", std::move(done)); })
+                    .has_value());
+    EXPECT_EQ(service_.method, "shutdown");
+}
+
+TEST_F(SandboxApiTest, TheClientHearsWhatIsRefused) {
+    SandboxClient client(pair_.client);
+    const auto other =
+        pair_.answer<void>([&](auto done) { client.shutdown("other", std::move(done)); });
+    EXPECT_EQ(other.error().message(), "pod 'other' does not exist");
+    service_.error = "there is no pod";
+    const auto started =
+        pair_.answer<SandboxStarted>([&](auto done) { client.start("pod", std::move(done)); });
+    EXPECT_EQ(started.error().code(), Code::FailedPrecondition);
+    EXPECT_EQ(started.error().message(), "there is no pod");
 }
 
 TEST_F(SandboxApiTest, AnotherPodIsNotFound) {

@@ -51,9 +51,25 @@ TEST(HostCgroup, R10_FindsTheMountsOfBothVersions) {
         "garbage\n"
         "34 30 0:31 / /proc rw - proc\n");
     EXPECT_EQ(mounts, (std::vector<CgroupMount>{
-                          {.path = "/sys/fs/cgroup/cpuset", .has_cpuset_v1 = true},
-                          {.path = "/sys/fs/cgroup/pids", .has_cpuset_v1 = false},
-                          {.path = "/sys/fs/cgroup/unified", .has_cpuset_v1 = false}}));
+                          {.path = "/sys/fs/cgroup/cpuset",
+                           .root = "/",
+                           .options = "rw,cpuset",
+                           .has_cpuset_v1 = true},
+                          {.path = "/sys/fs/cgroup/pids", .root = "/", .options = "rw,pids"},
+                          {.path = "/sys/fs/cgroup/unified"}}));
+}
+
+TEST(HostCgroup, FindsTheGroupsOfAProcess) {
+    const std::vector<CgroupMount> mounts{
+        {.path = "/c/cpu", .root = "/", .options = "rw,cpu,cpuacct"},
+        {.path = "/c/systemd", .root = "/docker/1", .options = "rw,xattr,name=systemd"},
+        {.path = "/c/pids", .root = "/docker/1", .options = "rw,pids"},
+        {.path = "/c/unified"}};
+    EXPECT_EQ(cgroups_of(mounts,
+                         "9:pids:/docker/12\n3:cpu,cpuacct:/a/b\n1:name=systemd:/docker/1/x\n"
+                         "garbage\n0::/\n"),
+              (std::vector<std::string>{"/c/cpu/a/b", "/c/systemd/x", "/c/unified"}))
+        << "that of pids is not below what is mounted";
 }
 
 // Directories in place of hierarchies.
@@ -72,22 +88,25 @@ protected:
 };
 
 TEST_F(HostCgroupTest, R10_MakesAndRemovesAGroupInEachHierarchy) {
-    const std::vector<CgroupMount> mounts{{.path = mount("pids"), .has_cpuset_v1 = false},
-                                          {.path = mount("memory"), .has_cpuset_v1 = false}};
-    const auto groups = make_cgroups(mounts, "/pods/web");
-    EXPECT_EQ(groups.value(),
-              (std::vector<std::string>{root_ + "/pids/pods/web", root_ + "/memory/pods/web"}));
+    const std::vector<CgroupMount> mounts{{.path = mount("pids")}, {.path = mount("memory")}};
+    const auto made = make_cgroups(mounts, "/pods/web");
+    const std::vector<std::string> groups{root_ + "/pids/pods/web", root_ + "/memory/pods/web"};
+    EXPECT_EQ(made.value().groups, groups);
+    EXPECT_EQ(made.value().made,
+              (std::vector<std::string>{root_ + "/pids/pods", root_ + "/pids/pods/web",
+                                        root_ + "/memory/pods", root_ + "/memory/pods/web"}));
     EXPECT_TRUE(std::filesystem::is_directory(root_ + "/memory/pods/web"));
-    EXPECT_EQ(make_cgroups(mounts, "/pods/web").value(), *groups) << "it is there already";
-    remove_cgroups(*groups);
+    const auto again = make_cgroups(mounts, "/pods/web");
+    EXPECT_EQ(again.value().groups, groups) << "it is there already";
+    EXPECT_EQ(again.value().made, std::vector<std::string>());
+    remove_cgroups(groups);
     EXPECT_FALSE(std::filesystem::exists(root_ + "/memory/pods/web"));
     EXPECT_TRUE(std::filesystem::exists(root_ + "/memory/pods")) << "others may use it";
 }
 
 TEST_F(HostCgroupTest, R10_OneThatCannotBeMadeLeavesNone) {
     const std::string file = mount("pids") + "/pods";
-    const std::vector<CgroupMount> mounts{{.path = mount("memory"), .has_cpuset_v1 = false},
-                                          {.path = mount("pids"), .has_cpuset_v1 = false}};
+    const std::vector<CgroupMount> mounts{{.path = mount("memory")}, {.path = mount("pids")}};
     std::ofstream(file) << "no directory";
     const auto groups = make_cgroups(mounts, "/pods/web");
     EXPECT_EQ(groups.error().message(),

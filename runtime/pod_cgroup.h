@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernel-abi/sys/result.h"
+
+namespace pepita::runtime {
+
+/// The calling process in a cgroup of the host, in each hierarchy that is mounted, v2's and v1's;
+/// what it starts from then on is there, too. When this goes the process goes back to where it was,
+/// and the groups that were made for it are removed. Of a killed process they stay.
+class PodCgroup {
+public:
+    /// `place`: spelled as linux.cgroupsPath. A group that is there is entered as it is, and stays.
+    /// Errors: InvalidArgument for no such place; FailedPrecondition without a hierarchy;
+    /// mkdir(2)'s and the kernel's, with the file. Then nothing has changed.
+    static Result<std::unique_ptr<PodCgroup>> enter(std::string_view place);
+    PodCgroup(const PodCgroup&) = delete;
+    PodCgroup& operator=(const PodCgroup&) = delete;
+    PodCgroup(PodCgroup&&) = delete;
+    PodCgroup& operator=(PodCgroup&&) = delete;
+    /// Waits a moment for other processes that are on their way out.
+    ~PodCgroup();
+
+private:
+    PodCgroup() = default;
+
+    std::vector<std::string> former_;  // the process's groups before
+    std::vector<std::string> made_;    // from the top
+};
+
+}  // namespace pepita::runtime
