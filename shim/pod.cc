@@ -24,6 +24,7 @@
 #include "kernel-abi/sys/units.h"
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/rpc/on_result.h"
@@ -104,6 +105,10 @@ Result<void> Pod::begin_pod(runtime::PodSpec spec) {
     phase_ = Phase::Booting;
     callbacks_.on_begin(spec_);
     isolation_ = choose_isolation(spec_.isolation);
+    network_ = spec_.network_namespace;
+    if (!spec_.cgroup.empty()) {
+        cgroup_ = TRY(runtime::PodCgroup::enter(spec_.cgroup), "cgroup '", spec_.cgroup, "'");
+    }
     return {};
 }
 
@@ -222,7 +227,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     TRY(runtime::check_container_id(request.id));
     runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
     set_container_id(bundle, request.id);
-    if (begins_pod) {
+    if (begins_pod && network_.empty()) {
         network_ = bundle.network_namespace;
     }
     TRY(find_joined(bundle));
@@ -447,7 +452,11 @@ void Pod::on_down(const std::string& reason) {
     deadline_.reset();
     guest_clock_.reset();
     // Not in the microVM's own call.
-    loop_.post([gone = std::shared_ptr<Microvm>(std::move(microvm_))] {});
+    loop_.post([gone = std::shared_ptr<Microvm>(std::move(microvm_)),
+                cgroup = std::shared_ptr<runtime::PodCgroup>(std::move(cgroup_))]() mutable {
+        gone.reset();  // its processes are in the cgroup
+        cgroup.reset();
+    });
     std::vector<std::string> leaving;
     for (auto& [id, entry] : entries_) {
         entry.container->lose(reason);
@@ -510,6 +519,7 @@ void Pod::finish_end() {
     phase_ = Phase::Ended;
     deadline_.reset();
     microvm_.reset();
+    cgroup_.reset();
     std::map<std::string, Entry> entries = std::exchange(entries_, {});
     std::map<std::string, runtime::TaskExit> exits;
     for (auto& [id, entry] : entries) {

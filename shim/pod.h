@@ -15,6 +15,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/on_result.h"
 #include "runtime/sandbox_api.h"
@@ -162,6 +163,7 @@ private:
     HeldJailUser user_;
     std::unique_ptr<PodDirectory> directory_;
     std::unique_ptr<Listener> listener_;
+    std::unique_ptr<runtime::PodCgroup> cgroup_;
     std::string network_;  // path of its network namespace; "": it has none
     std::unique_ptr<Microvm> microvm_;
     std::unique_ptr<Clock::Deadline> deadline_;  // of the boot, then of the end

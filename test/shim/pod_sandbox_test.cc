@@ -3,13 +3,19 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "runtime/container.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/task_api.h"
+#include "test/support/fake_microvm.h"
 #include "test/support/pod_fixture.h"
 
 namespace pepita::shim {
@@ -18,7 +24,16 @@ namespace {
 using runtime::TaskStatus;
 using std::chrono::seconds;
 
-class PodSandboxTest : public test::PodTest {};
+class PodSandboxTest : public test::PodTest {
+protected:
+    static std::string config_in(const std::string& network_namespace) {
+        const std::string config = test::kPodTestConfig;
+        constexpr std::string_view none = R"("linux": {})";
+        return config.substr(0, config.find(none)) +
+               R"("linux": {"namespaces": [{"type": "network", "path": ")" + network_namespace +
+               "\"}]}}";
+    }
+};
 
 TEST_F(PodSandboxTest, ASandboxStartsWhenItsGuestIsUp) {
     const auto created = create_sandbox();
@@ -59,6 +74,46 @@ TEST_F(PodSandboxTest, ASandboxWhoseGuestDiesWhileItBootsSaysWhy) {
     EXPECT_EQ(started->value().error().message(), "the guest kernel panicked");
     EXPECT_EQ(exit->value().value().exit_status, 255U);
     EXPECT_TRUE(nothing_is_left());
+}
+
+TEST_F(PodSandboxTest, ASandboxsNetworkIsThatOfItsSpec) {
+    spec_.network_namespace = scratch_ + "/net";
+    std::ofstream(spec_.network_namespace) << "stands for one";
+    std::filesystem::create_directories(scratch_ + "/other/rootfs");
+    std::ofstream(scratch_ + "/other/config.json") << config_in(scratch_ + "/bundle");
+    std::ofstream(scratch_ + "/bundle/config.json") << config_in(spec_.network_namespace);
+    ASSERT_TRUE(create_sandbox()->value().has_value());
+    EXPECT_EQ(machine_.network, spec_.network_namespace);
+    come_up();
+    run("b");
+    EXPECT_EQ(create("c", {}, "/other")->value().error().message(),
+              "linux.namespaces: network namespace '" + scratch_ + "/bundle' is not the pod's");
+}
+
+TEST_F(PodSandboxTest, R5_ACgroupThatIsNoneEndsThePod) {
+    spec_.cgroup = "/pods/../..";
+    EXPECT_EQ(create_sandbox()->value().error().message(),
+              "cgroup '/pods/../..': must not contain '..'");
+    EXPECT_TRUE(pod_->is_useless());
+}
+
+TEST_F(PodSandboxTest, ASandboxIsInItsCgroupUntilItsGuestIsDown) {
+    const auto groups = [] {
+        std::ifstream file("/proc/self/cgroup");
+        return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    const std::string before = groups();
+    spec_.cgroup = "/pepita-unit-test-" + std::to_string(::getpid());
+    if (const auto possible = runtime::PodCgroup::enter(spec_.cgroup); !possible) {
+        GTEST_SKIP() << possible.error().message();
+    }
+    ASSERT_TRUE(create_sandbox()->value().has_value());
+    EXPECT_TRUE(groups().contains(spec_.cgroup)) << groups();
+    come_up();
+    run("b");
+    EXPECT_TRUE(stop_sandbox()->value().has_value());
+    EXPECT_EQ(groups(), before);
+    EXPECT_TRUE(remove("b")->value().has_value());
 }
 
 TEST_F(PodSandboxTest, ASandboxThatDoesNotStopIsKilledWhenPatienceEnds) {

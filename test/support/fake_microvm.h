@@ -243,6 +243,7 @@ struct FakeMachine {
     FakeGuest guest;
     std::optional<shim::Microvm::Callbacks> callbacks;  // while the microVM exists
     std::optional<shim::RootSource> first_root;
+    std::string network;
     std::vector<shim::RootSource> added_roots;
     std::vector<std::string> removed_roots;  // by serial
     std::optional<std::string> add_root_error;
@@ -286,6 +287,7 @@ public:
             }
             machine.callbacks = std::move(callbacks);
             machine.first_root = config.root;
+            machine.network = config.network;
             return std::make_unique<FakeMicrovm>(machine);
         };
     }
