@@ -173,9 +173,7 @@ Result<ImageInfo> ImageStore::info(const Digest& id, const Names& names) const {
             info.names.push_back(name);
         }
     }
-    const std::string config =
-        TRY(read_small(image_path(id) + "/config.json", image::ImageLimits::kConfigMax));
-    info.layers = TRY(image::parse_image_config(config)).diff_ids;
+    info.layers = TRY(image::parse_image_config(TRY(config(id)))).diff_ids;
     std::vector<std::string> files{image_path(id) + "/metadata"};
     for (const Digest& layer : info.layers) {
         files.push_back(layer_path(layer) + "/data");
@@ -236,7 +234,7 @@ Result<OpenImage> ImageStore::use(const Digest& id) const {
     }
     OpenImage open;
     open.info = TRY(info(id, TRY(read_names())), "image ", id.text());
-    open.config = TRY(read_small(image_path(id) + "/config.json", image::ImageLimits::kConfigMax));
+    open.config = TRY(config(id));
     open.parts.push_back(TRY(open_file(metadata.c_str(), O_RDONLY)));
     TRY(image::lock(open.parts.back().ref(), Lock::Shared));
     for (const Digest& layer : open.info.layers) {
@@ -263,6 +261,10 @@ Result<OpenImage> ImageStore::use(const Digest& id) const {
 
 Result<std::string> ImageStore::manifest(const Digest& id) const {
     return read_small(image_path(id) + "/manifest.json", image::ImageLimits::kManifestMax);
+}
+
+Result<std::string> ImageStore::config(const Digest& id) const {
+    return read_small(image_path(id) + "/config.json", image::ImageLimits::kConfigMax);
 }
 
 Result<bool> ImageStore::discard(const std::string& directory, const std::string& locked_file) {

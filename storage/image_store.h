@@ -83,8 +83,11 @@ public:
     Result<std::optional<ImageInfo>> find(std::string_view name_or_id) const;
     /// Errors: NotFound; DataLoss where its files are not what they were.
     Result<OpenImage> use(const Digest& id) const;
-    /// The bytes of its manifest as they were pulled.
+    /// The bytes of its manifest as they were pulled. Errors: NotFound.
     Result<std::string> manifest(const Digest& id) const;
+    /// Its config, without the lock that use() takes: nobody's remove() is refused meanwhile.
+    /// Errors: NotFound.
+    Result<std::string> config(const Digest& id) const;
 
     /// With all its names, and the layers that no other image has. Nothing where there is none.
     /// Errors: FailedPrecondition where it is in use.

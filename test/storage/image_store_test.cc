@@ -122,6 +122,8 @@ TEST_F(ImageStoreTest, HasWhatWasAddedAlsoWhenOpenedAgain) {
     EXPECT_TRUE((*store_->find(added->id.text())).has_value());
     EXPECT_FALSE((*store_->find("a:2")).has_value());
     EXPECT_EQ(*store_->manifest(added->id), "{}");
+    EXPECT_EQ(*store_->config(added->id), config_of({base_, upper_}));
+    EXPECT_EQ(store_->config(digest_of("another")).error().code(), Code::NotFound);
     expect_clean();
 }
 
