@@ -4,12 +4,10 @@ bad will, and against other tools' archives: registry_test.py PEPITA.
 """
 import base64
 import gzip
-import hashlib
 import http.server
 import json
 import os
 import pathlib
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,32 +16,13 @@ import tempfile
 import threading
 import time
 import unittest
-import urllib.request
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent / "support")]
 import layers as made  # noqa: E402
+from oci import OCI, DebianRegistry, Image, digest, skopeo  # noqa: E402
 
 PEPITA = sys.argv.pop(1)
-OCI = "application/vnd.oci.image."
-
-
-def digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-class Image:
-    """An image in memory: its blobs by digest, and its manifest."""
-
-    def __init__(self, layers: list[bytes], pack=gzip.compress, kind="tar+gzip", architecture="amd64"):
-        packed = [pack(layer) for layer in layers]
-        self.config = json.dumps(dict(os="linux", architecture=architecture, config={"Cmd": ["/bin/sh"]},
-                                      rootfs=dict(type="layers", diff_ids=[digest(layer) for layer in layers]))).encode()
-        self.blobs = {digest(data): data for data in packed + [self.config]}
-        self.manifest = json.dumps(dict(
-            schemaVersion=2, mediaType=OCI + "manifest.v1+json",
-            config=dict(mediaType=OCI + "config.v1+json", digest=digest(self.config), size=len(self.config)),
-            layers=[dict(mediaType=OCI + "layer.v1." + kind, digest=digest(data), size=len(data)) for data in packed])).encode()
-        self.id = digest(self.config)
 
 
 def small_layer(text: str = "hello") -> bytes:
@@ -492,46 +471,19 @@ class Hostile(Case):
         self.assertEqual(os.listdir(self.root / "temporary"), [])
 
 
-@unittest.skipUnless(shutil.which("docker-registry") and shutil.which("skopeo"), "docker-registry or skopeo is missing")
+@unittest.skipUnless(DebianRegistry.is_here, "docker-registry or skopeo is missing")
 class Debians(Case):
     def setUp(self):
         super().setUp()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        config = self.folder / "registry.yml"
-        config.write_text(f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
-                          f"storage: {{filesystem: {{rootdirectory: {self.folder}/registry}}}}\nhttp: {{addr: {self.address}}}\n")
-        server = subprocess.Popen(["docker-registry", "serve", config], stderr=subprocess.DEVNULL)
-        self.addCleanup(server.wait)
-        self.addCleanup(server.kill)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{self.address}/v2/")
-                break
-            except OSError:
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.05)
+        self.debians = DebianRegistry(self.folder)
+        self.addCleanup(self.debians.close)
+        self.address = self.debians.address
         self.image = Image([layer.bytes() for layer in made.everything()])
 
-    def layout(self) -> pathlib.Path:
-        path = self.folder / "layout"
-        (path / "blobs/sha256").mkdir(parents=True)
-        for data in [*self.image.blobs.values(), self.image.manifest]:
-            (path / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
-        (path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-        (path / "index.json").write_text(json.dumps(dict(schemaVersion=2, manifests=[dict(
-            mediaType=OCI + "manifest.v1+json", digest=digest(self.image.manifest), size=len(self.image.manifest),
-            annotations={"org.opencontainers.image.ref.name": "latest"})])))
-        return path
-
-    def skopeo(self, *arguments):
-        subprocess.run(["skopeo", "--insecure-policy", *map(str, arguments)], check=True, capture_output=True)
-
     def test_pulls_what_skopeo_pushed_and_gives_it_back(self):
-        layout = self.layout()
+        layout = self.image.write_layout(self.folder / "layout")
         for form in ("oci", "v2s2"):
-            self.skopeo("copy", "--dest-tls-verify=false", "--format", form, f"oci:{layout}:latest", f"docker://{self.address}/made:{form}")
+            self.debians.push(layout, f"made:{form}", form)
             self.good("pull", f"{self.address}/made:{form}")
         pulled = json.loads(self.good("list", "--format=json"))
         self.assertEqual(len(pulled), 1)  # the same config, so the same image
@@ -555,8 +507,8 @@ class Debians(Case):
         # What was stored comes out again, and other tools take it.
         archive = self.folder / "archive.tar"
         self.good("export", f"{self.address}/made:oci", "-o", archive)
-        self.skopeo("copy", f"docker-archive:{archive}", f"oci:{self.folder}/from-docker:latest")
-        self.skopeo("copy", f"oci-archive:{archive}:{self.address}/made:oci", f"oci:{self.folder}/from-oci:latest")
+        skopeo("copy", f"docker-archive:{archive}", f"oci:{self.folder}/from-docker:latest")
+        skopeo("copy", f"oci-archive:{archive}:{self.address}/made:oci", f"oci:{self.folder}/from-oci:latest")
         for name in ("from-docker", "from-oci"):
             index = json.loads((self.folder / name / "index.json").read_text())
             manifest = json.loads((self.folder / name / "blobs/sha256" / index["manifests"][0]["digest"][7:]).read_text())
@@ -567,13 +519,13 @@ class Debians(Case):
         self.assertIn(self.image.id, self.good("import", archive))
 
     def test_imports_layouts_and_archives(self):
-        layout = self.layout()
+        layout = self.image.write_layout(self.folder / "layout")
         self.assertEqual(self.good("import", layout, "--name", "made:1"), self.image.id + "\n")
         self.assertEqual(json.loads(self.good("inspect", "made:1"))["names"], ["docker.io/library/made:1"])
         for form in ("docker-archive", "oci-archive"):
             with self.subTest(form):
                 archive = self.folder / (form + ".tar")
-                self.skopeo("copy", f"oci:{layout}:latest", f"{form}:{archive}:docker.io/library/{form}:2")
+                skopeo("copy", f"oci:{layout}:latest", f"{form}:{archive}:docker.io/library/{form}:2")
                 self.assertEqual(self.good("import", archive), self.image.id + "\n")
                 self.assertIn(f"docker.io/library/{form}:2", json.loads(self.good("inspect", self.image.id))["names"])
 
