@@ -4,7 +4,6 @@
 Usage: cni_test.py CNI_PROBE
 """
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -15,6 +14,9 @@ import sys
 import tempfile
 import time
 import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import own_network  # noqa: E402
 
 PLUGINS = "/usr/lib/cni"
 BRIDGE = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False,
@@ -33,19 +35,6 @@ if answer is not None:
 if os.environ["CNI_COMMAND"] == "ADD":
     print(json.dumps(given.get("prevResult", {"cniVersion": given["cniVersion"]})))
 """
-
-
-def enter_own_network():
-    """With mounts of its own: the plugins find namespaces by path."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    clone_newns, clone_newnet = 0x00020000, 0x40000000
-    if libc.unshare(clone_newns | clone_newnet) != 0:
-        sys.exit(f"cni_test.py: unshare: {os.strerror(ctypes.get_errno())}")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    for folder in ("/run/netns", "/var/lib/cni"):
-        os.makedirs(folder, exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 class WithProbe(unittest.TestCase):
@@ -432,5 +421,5 @@ class HostilePlugins(WithProbe):
 
 if __name__ == "__main__":
     WithProbe.program = sys.argv.pop(1)
-    enter_own_network()
+    own_network.enter()
     unittest.main(verbosity=2)
