@@ -94,6 +94,10 @@ public:
     /// Steps the guest's clock of real time by `offset` (0: reads it). Gives the guest's time after
     /// that, since 1970.
     void adjust_clock(std::chrono::nanoseconds offset, OnResult<std::chrono::nanoseconds> done);
+    /// Connects to `port` of the guest's loopback, 127.0.0.1 or else ::1; gives the number of a
+    /// stream (as StreamNumbers) that is the connection, both ways. Unavailable where nobody
+    /// listens.
+    void dial(std::uint16_t port, OnResult<std::uint64_t> done);
 
 private:
     std::shared_ptr<Channel> channel_;
@@ -127,6 +131,7 @@ public:
     virtual void configure_network(NetworkConfig config, OnResult<void> done) = 0;
     virtual void adjust_clock(std::chrono::nanoseconds offset,
                               OnResult<std::chrono::nanoseconds> done) = 0;
+    virtual void dial(std::uint16_t port, OnResult<std::uint64_t> done) = 0;
 };
 
 /// `base`, with what `changes` has in place of its own.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,6 +57,12 @@ struct AdjustClockRequest {
 };
 struct AdjustClockResponse {
     std::int64_t time_ns = 0;
+};
+struct DialRequest {
+    std::uint32_t port = 0;
+};
+struct DialResponse {
+    std::uint64_t stream = 0;
 };
 
 template <>
@@ -123,6 +130,8 @@ PEPITA_MESSAGE(ContainerId, pb::ContainerId, container)
 PEPITA_MESSAGE(UpdateRequest, pb::UpdateRequest, container, resources)
 PEPITA_MESSAGE(AdjustClockRequest, pb::AdjustClockRequest, offset_ns)
 PEPITA_MESSAGE(AdjustClockResponse, pb::AdjustClockResponse, time_ns)
+PEPITA_MESSAGE(DialRequest, pb::DialRequest, port)
+PEPITA_MESSAGE(DialResponse, pb::DialResponse, stream)
 
 }  // namespace api
 
@@ -319,6 +328,19 @@ Result<void> adjust_clock(GuestService& service, Channel::Call& call) {
     return {};
 }
 
+Result<void> dial(GuestService& service, Channel::Call& call) {
+    const auto request = TRY(value_of<api::DialRequest>(call.payload));
+    if (request.port == 0 || request.port > std::numeric_limits<std::uint16_t>::max()) {
+        return Error(Code::InvalidArgument, "port " + std::to_string(request.port) + " is none");
+    }
+    service.dial(
+        static_cast<std::uint16_t>(request.port),
+        api::respond_to<std::uint64_t>(std::move(call.responder), [](std::uint64_t stream) {
+            return api::to_message(api::DialResponse{.stream = stream});
+        }));
+    return {};
+}
+
 struct Method {
     std::string_view name;
     Result<void> (*serve)(GuestService& service, Channel::Call& call);
@@ -340,7 +362,8 @@ constexpr std::array kMethods{Method{.name = "Describe", .serve = describe},
                               Method{.name = "Resume", .serve = resume},
                               Method{.name = "Update", .serve = update},
                               Method{.name = "ConfigureNetwork", .serve = configure_network},
-                              Method{.name = "AdjustClock", .serve = adjust_clock}};
+                              Method{.name = "AdjustClock", .serve = adjust_clock},
+                              Method{.name = "Dial", .serve = dial}};
 
 Result<void> dispatch_checked(GuestService& service, Channel::Call& call) {
     if (call.service != kService) {
@@ -463,6 +486,13 @@ void GuestClient::adjust_clock(std::chrono::nanoseconds offset,
                        std::move(done), [](api::AdjustClockResponse response) {
                            return std::chrono::nanoseconds(response.time_ns);
                        }));
+}
+
+void GuestClient::dial(std::uint16_t port, OnResult<std::uint64_t> done) {
+    channel_->call(
+        kService, "Dial", payload_of(api::DialRequest{.port = port}), {},
+        reply_to<api::DialResponse, std::uint64_t>(
+            std::move(done), [](api::DialResponse response) { return response.stream; }));
 }
 
 void dispatch(GuestService& service, Channel::Call call) {

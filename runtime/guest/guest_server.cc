@@ -383,4 +383,8 @@ void GuestServer::adjust_clock(std::chrono::nanoseconds offset,
     done(step_clock(offset));
 }
 
+void GuestServer::dial(std::uint16_t port, OnResult<std::uint64_t> done) {
+    dialer_.dial(port, std::move(done));
+}
+
 }  // namespace pepita::runtime::guest

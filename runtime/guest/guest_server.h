@@ -17,6 +17,7 @@
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
 #include "runtime/guest/errand.h"
+#include "runtime/guest/port_dialer.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest_api.h"
@@ -45,7 +46,11 @@ public:
         std::function<void()> power_off;
     };
     GuestServer(EventLoop& loop, StreamServer& streams, Options options)
-        : loop_(loop), streams_(streams), options_(std::move(options)), errands_(loop) {}
+        : loop_(loop),
+          streams_(streams),
+          options_(std::move(options)),
+          errands_(loop),
+          dialer_(loop, streams) {}
 
     void describe(OnResult<GuestDescription> done) override;
     void create(ContainerSpec spec, OnResult<StreamNumbers> done) override;
@@ -66,6 +71,7 @@ public:
     void configure_network(NetworkConfig config, OnResult<void> done) override;
     void adjust_clock(std::chrono::nanoseconds offset,
                       OnResult<std::chrono::nanoseconds> done) override;
+    void dial(std::uint16_t port, OnResult<std::uint64_t> done) override;
 
     /// A child was reaped: one of ours, or an orphan that only had to be.
     void on_exit(pid_t pid, const ChildExit& exit);
@@ -101,6 +107,7 @@ private:
     StreamServer& streams_;
     Options options_;
     Errands errands_;
+    PortDialer dialer_;
     std::map<std::string, std::unique_ptr<container::Container>> containers_;
     std::map<ProcessId, Process> processes_;
 };

@@ -12,10 +12,10 @@
 // payload.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     namespace runtime = pepita::runtime;
-    static const std::array<std::string, 19> kMethods{
-        "Describe",    "Create",     "Start",  "Exec",     "Signal",          "Wait",    "Resize",
-        "Delete",      "CloseStdin", "Nobody", "Shutdown", "Rescan",          "Release", "Stats",
-        "AdjustClock", "Pause",      "Resume", "Update",   "ConfigureNetwork"};
+    static const std::array<std::string, 20> kMethods{
+        "Describe",    "Create",     "Start",  "Exec",     "Signal",           "Wait",    "Resize",
+        "Delete",      "CloseStdin", "Nobody", "Shutdown", "Rescan",           "Release", "Stats",
+        "AdjustClock", "Pause",      "Resume", "Update",   "ConfigureNetwork", "Dial"};
     if (size == 0) {
         return 0;
     }

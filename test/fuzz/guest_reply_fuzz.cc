@@ -25,7 +25,7 @@ runtime::OnResult<T> counted(int& answers) {
 // One request of the shim's, by number; `answers` counts what comes back.
 void ask(runtime::GuestClient& guest, unsigned which, int& answers) {
     const runtime::ProcessId id{.container = "web", .exec = ""};
-    switch (which % 6) {
+    switch (which % 7) {
         case 0:
             return guest.describe(std::chrono::seconds(1),
                                   counted<runtime::GuestDescription>(answers));
@@ -37,6 +37,8 @@ void ask(runtime::GuestClient& guest, unsigned which, int& answers) {
             return guest.wait(id, counted<std::uint32_t>(answers));
         case 4:
             return guest.stats("web", counted<runtime::ContainerStats>(answers));
+        case 5:
+            return guest.dial(80, counted<std::uint64_t>(answers));
         default:
             return guest.adjust_clock({}, counted<std::chrono::nanoseconds>(answers));
     }

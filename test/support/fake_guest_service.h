@@ -104,6 +104,11 @@ public:
         clock += offset;
         answer(std::move(done), clock);
     }
+    void dial(std::uint16_t number, runtime::OnResult<std::uint64_t> done) override {
+        asked("dial", {});
+        port = number;
+        answer(std::move(done), numbers.out);
+    }
 
     std::string method;
     runtime::ProcessId process_id;
@@ -117,6 +122,7 @@ public:
     runtime::ResourcesSpec resources;
     runtime::NetworkConfig network;
     std::chrono::nanoseconds clock{1'000};
+    std::uint16_t port = 0;
 
     runtime::StreamNumbers numbers{.in = 1, .out = 0xffff'ffff'ffff'ffff, .err = 3};
 

@@ -170,6 +170,13 @@ public:
                       runtime::OnResult<std::chrono::nanoseconds> done) override {
         done(offset);
     }
+    void dial(std::uint16_t port, runtime::OnResult<std::uint64_t> done) override {
+        dialed = port;
+        if (dial_error) {
+            return done(Error(Code::Unavailable, *dial_error));
+        }
+        done(kDialed);
+    }
 
     void answer_pause(runtime::OnResult<void> done) const {
         if (pause_error) {
@@ -210,6 +217,9 @@ public:
     std::map<std::string, runtime::ResourcesSpec> updated;
     std::optional<std::string> pause_error;  // of update, too
     runtime::ContainerStats stats_now;
+    static constexpr std::uint64_t kDialed = 42;
+    std::uint16_t dialed = 0;
+    std::optional<std::string> dial_error;
     int rescans = 0;
     std::optional<std::string> rescan_error;
     std::vector<std::string> released;  // by serial
@@ -250,6 +260,8 @@ struct FakeMachine {
     std::optional<std::string> remove_root_error;
     std::optional<std::string> start_error;
     std::optional<std::string> stream_error;
+    shim::Microvm::Connected connected;  // what the next streams are; none after that
+    runtime::StreamNumbers connected_numbers;
     bool is_up = false;
     bool powers_off = true;
     int shutdowns = 0;
@@ -293,12 +305,13 @@ public:
     }
 
     runtime::GuestClient& guest() override { return *guest_; }
-    void connect_streams(const runtime::StreamNumbers& /*numbers*/,
+    void connect_streams(const runtime::StreamNumbers& numbers,
                          runtime::OnResult<Connected> done) override {
+        machine_.connected_numbers = numbers;
         if (machine_.stream_error) {
             return done(Error(Code::Unavailable, *machine_.stream_error));
         }
-        done(Connected());
+        done(std::exchange(machine_.connected, Connected()));
     }
     void add_root(const shim::RootSource& root, runtime::OnResult<shim::RootDisks> done) override {
         machine_.added_roots.push_back(root);

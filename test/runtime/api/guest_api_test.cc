@@ -239,6 +239,17 @@ TEST_F(GuestApiTest, AClockIsAdjustedForwardsAndBackwards) {
     EXPECT_EQ(adjusted(nanoseconds(0)), nanoseconds(700'000'700));
 }
 
+TEST_F(GuestApiTest, APortIsDialedAndItsStreamComesBack) {
+    const auto dial = [this](std::uint16_t port) {
+        return answer<std::uint64_t>([&](auto done) { client_.dial(port, std::move(done)); });
+    };
+    EXPECT_EQ(dial(65'535).value(), service_.numbers.out);
+    EXPECT_EQ(service_.port, 65'535);
+    EXPECT_EQ(dial(0).error().message(), "port 0 is none");
+    EXPECT_EQ(pair_.raw(kService, "Dial", "\x08\x80\x80\x04").error().message(),
+              "port 65536 is none");
+}
+
 TEST_F(GuestApiTest, AValueThatATypeDoesNotHaveIsInvalidArgument) {
     // Create {root {written_to: 4}, process {args: "a"}}, then the same with 3: the last there is.
     const std::string process =

@@ -245,6 +245,12 @@ TEST_F(GuestServerTest, R11_AMissingProgramFailsTheCreationAndTheIdStaysFree) {
     while (::waitpid(-1, nullptr, 0) > 0) {}
 }
 
+TEST_F(GuestServerTest, APortWhereNobodyListensIsRefused) {
+    // Port 1 is tcpmux, which nobody serves.
+    const auto dialed = answer<std::uint64_t>([&](auto done) { server_.dial(1, std::move(done)); });
+    EXPECT_EQ(dialed.error().message(), "port 1: connect: Connection refused (ECONNREFUSED)");
+}
+
 TEST_F(GuestServerTest, DevicesAreRescannedAndReleasedByChildren) {
     EXPECT_TRUE(answer<void>([&](auto done) { server_.rescan(std::move(done)); }).has_value());
     const auto released = answer<void>(
