@@ -12,6 +12,7 @@
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_api.h"
 #include "runtime/pod_role.h"
 #include "runtime/rpc/log_json.h"
 #include "runtime/task_api.h"
@@ -398,6 +399,16 @@ void Container::close_stdin(const std::string& exec, OnResult<void> done) {
     }
     (*process)->close_stdin();
     done({});
+}
+
+Result<void> Container::attach_client(runtime::AttachRequest request) {
+    Process* const own = TRY(find_live(""));
+    return own->attach_client(std::move(request));
+}
+
+Result<void> Container::reopen_log() {
+    Process* const own = TRY(find_live(""));
+    return own->reopen_log();
 }
 
 void Container::remove_exec(const std::string& exec, OnResult<runtime::TaskExit> done) {

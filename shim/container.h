@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_api.h"
 #include "runtime/task_api.h"
 #include "runtime/task_events.h"
 #include "shim/microvm.h"
@@ -73,6 +74,9 @@ public:
     void wait(const std::string& exec, runtime::OnResult<runtime::TaskExit> done);
     void resize(const std::string& exec, runtime::WindowSize size, runtime::OnResult<void> done);
     void close_stdin(const std::string& exec, runtime::OnResult<void> done);
+    /// Of its own process, whose streams the shim keeps.
+    Result<void> attach_client(runtime::AttachRequest request);
+    Result<void> reopen_log();
     /// Those that have not stopped and have a stand-in.
     std::vector<runtime::TaskProcess> pids() const;
     void pause(runtime::OnResult<void> done);

@@ -13,6 +13,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/pod_api.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/log_json.h"
@@ -32,6 +33,7 @@ using pepita::Result;
 using pepita::runtime::Channel;
 using pepita::runtime::EventPublisher;
 using pepita::runtime::LogFormat;
+using pepita::runtime::PodService;
 using pepita::runtime::PodSpec;
 using pepita::runtime::SandboxService;
 using pepita::runtime::TaskEvent;
@@ -73,6 +75,9 @@ public:
                  [this](Channel::Call call) {
                      if (pepita::runtime::is_sandbox_call(call)) {
                          return dispatch(static_cast<SandboxService&>(pod_), std::move(call));
+                     }
+                     if (pepita::runtime::is_pod_call(call)) {
+                         return dispatch(static_cast<PodService&>(pod_), std::move(call));
                      }
                      dispatch(static_cast<TaskService&>(pod_), std::move(call));
                  },

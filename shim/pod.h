@@ -15,6 +15,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_api.h"
 #include "runtime/pod_cgroup.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/on_result.h"
@@ -29,6 +30,7 @@
 #include "shim/jail.h"
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
+#include "shim/port_forwards.h"
 
 namespace pepita::shim {
 
@@ -36,7 +38,9 @@ namespace pepita::shim {
 /// It begins with begin(), or with the first create() that describes a pod; it ends when it is shut
 /// down, or as PodSpec::end says. The states and who changes them: README.md. Thread: that of
 /// `loop`.
-class Pod : public runtime::TaskService, public runtime::SandboxService {
+class Pod : public runtime::TaskService,
+            public runtime::SandboxService,
+            public runtime::PodService {
 public:
     using StartMicrovm = std::move_only_function<Result<std::unique_ptr<Microvm>>(
         EventLoop&, const MicrovmConfig&, Microvm::Callbacks)>;
@@ -94,6 +98,10 @@ public:
     void shutdown_sandbox(runtime::OnResult<void> done) override;
     void sandbox_stats(runtime::OnResult<runtime::ContainerStats> done) override;
     const std::string& sandbox_id() const override { return spec_.name; }
+
+    void reopen_log(std::string container, runtime::OnResult<void> done) override;
+    void attach(runtime::AttachRequest request, runtime::OnResult<void> done) override;
+    void connect_port(std::uint16_t port, Fd socket, runtime::OnResult<void> done) override;
 
 private:
     /// Live: the guest answers. Stopping: it was asked to power off, for its containers' end is the
@@ -168,6 +176,7 @@ private:
     std::unique_ptr<Microvm> microvm_;
     std::unique_ptr<Clock::Deadline> deadline_;  // of the boot, then of the end
     std::map<std::string, Entry> entries_;
+    std::shared_ptr<PortForwards> forwards_ = std::make_shared<PortForwards>(loop_);
     std::string booted_with_;  // the container whose root the machine was started with
     std::int64_t created_at_ns_ = 0;
     std::int64_t exited_at_ns_ = 0;

@@ -4,12 +4,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/pod_api.h"
 #include "runtime/task_api.h"
 #include "runtime/task_events.h"
 #include "shim/microvm.h"
@@ -60,6 +62,10 @@ public:
     /// By a signal, for such a one. The signals that pause(1) of Kubernetes ends with end it.
     void end_alone(std::uint32_t signal);
     void close_stdin() { io_->close_stdin(); }
+    Result<void> attach_client(runtime::AttachRequest request) {
+        return io_->add_attacher(std::move(request));
+    }
+    Result<void> reopen_log() { return io_->reopen_log(); }
     /// Answers when it has stopped and its output is written.
     void wait(runtime::OnResult<runtime::TaskExit> done);
 

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "kernel-abi/sys/error.h"
@@ -24,8 +25,12 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/container.h"
+#include "runtime/pod_api.h"
 #include "runtime/task_api.h"
 #include "shim/console.h"
+#include "shim/container_log.h"
+#include "shim/kept_input.h"
+#include "shim/kept_output.h"
 
 namespace pepita::shim {
 namespace {
@@ -40,6 +45,17 @@ Result<Fd> open_end(runtime::StreamEnd end, int flags) {
         return Fd();
     }
     return open_file(end.path.c_str(), flags | O_NONBLOCK);
+}
+
+/// "" where the stream has no log.
+std::string log_path(const runtime::StreamEnd& end) {
+    const std::string_view prefix = runtime::kLogPrefix;
+    return !end.fd && end.path.starts_with(prefix) ? end.path.substr(prefix.size()) : "";
+}
+
+bool is_kept(const runtime::StreamEnd& end) {
+    return !end.fd &&
+           (end.path.starts_with(runtime::kLogPrefix) || end.path == runtime::kKeptStream);
 }
 
 }  // namespace
@@ -63,10 +79,48 @@ Result<std::unique_ptr<ProcessIo>> ProcessIo::create(EventLoop& loop, runtime::T
     return made;
 }
 
+// A log has both streams, or one.
+Result<void> ProcessIo::keep_output() {
+    std::string log;
+    for (const runtime::StreamEnd* end : {&io_.out, &io_.err}) {
+        std::string path = log_path(*end);
+        if (!path.empty() && !log.empty() && path != log) {
+            return Error(Code::InvalidArgument,
+                         "one log for both streams, not '" + log + "' and '" + path + "'");
+        }
+        if (!path.empty()) {
+            log = std::move(path);
+        }
+    }
+    keeps_out_ = is_kept(io_.out);
+    keeps_err_ = is_kept(io_.err);
+    if (!keeps_out_ && !keeps_err_) {
+        return {};
+    }
+    std::unique_ptr<ContainerLog> opened;
+    if (!log.empty()) {
+        opened = TRY(ContainerLog::open(loop_, std::move(log)));
+    }
+    kept_output_ =
+        std::make_unique<KeptOutput>(loop_, std::move(opened), [this] { end_one_output(); });
+    return {};
+}
+
 Result<void> ProcessIo::open_ends() {
+    TRY(keep_output());
+    if (io_.in.path == runtime::kKeptStream || io_.in.path == runtime::kKeptStreamOnce) {
+        kept_input_ = std::make_unique<KeptInput>(loop_, io_.in.path == runtime::kKeptStream
+                                                             ? KeptInput::Ends::WithProcess
+                                                             : KeptInput::Ends::WithAttacher);
+        io_.in.path.clear();
+    }
     source_ = TRY(open_end(std::move(io_.in), O_RDONLY), "stdin");
-    out_.sink = TRY(open_end(std::move(io_.out), O_RDWR), "stdout");
-    err_.sink = TRY(open_end(std::move(io_.err), O_RDWR), "stderr");
+    if (!keeps_out_) {
+        out_.sink = TRY(open_end(std::move(io_.out), O_RDWR), "stdout");
+    }
+    if (!keeps_err_) {
+        err_.sink = TRY(open_end(std::move(io_.err), O_RDWR), "stderr");
+    }
     return {};
 }
 
@@ -112,9 +166,9 @@ void ProcessIo::on_window() {
 }
 
 runtime::Streams ProcessIo::streams() const {
-    return {.has_stdin = static_cast<bool>(source_),
-            .has_stdout = static_cast<bool>(out_.sink),
-            .has_stderr = static_cast<bool>(err_.sink)};
+    return {.has_stdin = source_ || kept_input_,
+            .has_stdout = out_.sink || keeps_out_,
+            .has_stderr = err_.sink || keeps_err_};
 }
 
 Result<void> ProcessIo::attach(Fd in, Fd out, Fd err) {
@@ -122,9 +176,21 @@ Result<void> ProcessIo::attach(Fd in, Fd out, Fd err) {
         // One connection, both ways; a descriptor number serves one pump.
         out = TRY(duplicate(in.ref()));
     }
+    if (kept_output_ && ((keeps_out_ && out) || (keeps_err_ && err))) {
+        ++outputs_left_;
+    }
+    if (keeps_out_ && out) {
+        TRY(kept_output_->connect(LogStream::Stdout, std::move(out)));
+    }
+    if (keeps_err_ && err) {
+        TRY(kept_output_->connect(LogStream::Stderr, std::move(err)));
+    }
     TRY(attach_output(out_, std::move(out)));
     TRY(attach_output(err_, std::move(err)));
     input_ = std::move(in);
+    if (input_ && kept_input_) {
+        kept_input_->connect(TRY(duplicate(input_.ref())));
+    }
     if (input_ && source_) {
         input_pump_ = TRY(Pump::create(loop_, source_.ref(), input_.ref(), [this](Pump::End how) {
             if (how == Pump::End::Source) {
@@ -151,6 +217,10 @@ void ProcessIo::on_output_end(Output& output) {
     (void)::shutdown(output.connection.ref().number(), SHUT_RDWR);
     // And our reader that no more comes, though the container may wait long for its deletion.
     output.sink = Fd();
+    end_one_output();
+}
+
+void ProcessIo::end_one_output() {
     if (--outputs_left_ == 0) {
         // Not in the pump's own call: the callback may give all of this up.
         loop_.post([done = std::move(callbacks_.on_output_written)]() mutable {
@@ -161,7 +231,31 @@ void ProcessIo::on_output_end(Output& output) {
     }
 }
 
+Result<void> ProcessIo::add_attacher(runtime::AttachRequest request) {
+    if (!kept_output_ && !kept_input_) {
+        return Error(Code::FailedPrecondition, "the container's streams are a client's own");
+    }
+    if (kept_output_) {
+        TRY(kept_output_->attach(LogStream::Stdout, std::move(request.out)), "stdout");
+        TRY(kept_output_->attach(LogStream::Stderr, std::move(request.err)), "stderr");
+    }
+    if (kept_input_) {
+        TRY(kept_input_->attach(std::move(request.in)), "stdin");
+    }
+    return {};
+}
+
+Result<void> ProcessIo::reopen_log() {
+    if (!kept_output_) {
+        return Error(Code::FailedPrecondition, "the container has no log");
+    }
+    return kept_output_->reopen_log();
+}
+
 void ProcessIo::close_stdin() {
+    if (kept_input_) {
+        kept_input_->close();
+    }
     input_pump_.reset();
     if (input_) {
         (void)::shutdown(input_.ref().number(), SHUT_WR);
@@ -197,6 +291,9 @@ void ProcessIo::on_proxy() {
 }
 
 void ProcessIo::exited(std::uint32_t status) {
+    if (kept_input_) {
+        kept_input_->close();
+    }
     input_pump_.reset();
     source_ = Fd();
     if (proxy_) {

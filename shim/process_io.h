@@ -13,7 +13,10 @@
 #include "kernel-abi/sys/pump.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/pod_api.h"
 #include "runtime/task_api.h"
+#include "shim/kept_input.h"
+#include "shim/kept_output.h"
 
 namespace pepita::shim {
 
@@ -30,6 +33,7 @@ public:
 
     /// Opens or takes over the ends in `io`; with a console socket makes a pty and hands its master
     /// over. Errors: a path that cannot be opened, by name.
+    /// Streams in the forms of runtime/pod_api.h are kept here, for the log and attachers.
     static Result<std::unique_ptr<ProcessIo>> create(EventLoop& loop, runtime::TaskIo io,
                                                      runtime::WindowSize window,
                                                      Callbacks callbacks);
@@ -51,6 +55,11 @@ public:
     /// What the process would read is ended.
     void close_stdin();
 
+    /// FailedPrecondition where no stream is kept; one that is not is closed, as one that has
+    /// ended.
+    Result<void> add_attacher(runtime::AttachRequest request);
+    Result<void> reopen_log();
+
     /// The process is over: the proxy ends with `status`, input stops.
     void exited(std::uint32_t status);
 
@@ -63,11 +72,13 @@ private:
 
     ProcessIo(EventLoop& loop, runtime::TaskIo io, Callbacks callbacks);
     Result<void> open_ends();
+    Result<void> keep_output();
     Result<void> open_terminal(const Fd& console_socket, runtime::WindowSize window);
     Result<void> watch_proxy();
     Result<void> watch_window(const Fd& slave);
     Result<void> attach_output(Output& output, Fd connection);
     void on_output_end(Output& output);
+    void end_one_output();
     void on_proxy();
     void on_window();
 
@@ -79,6 +90,10 @@ private:
     std::unique_ptr<Pump> input_pump_;
     Output out_;
     Output err_;
+    bool keeps_out_ = false;
+    bool keeps_err_ = false;
+    std::unique_ptr<KeptOutput> kept_output_;  // of those
+    std::unique_ptr<KeptInput> kept_input_;    // instead of source_
     int outputs_left_ = 0;
     Fd proxy_;
     std::array<std::byte, 4> signal_{};  // as much of a number as has come

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,11 +12,15 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -24,6 +29,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/container.h"
+#include "runtime/pod_api.h"
 #include "runtime/task_api.h"
 
 namespace pepita::shim {
@@ -202,6 +208,140 @@ TEST_F(ProcessIoTest, TheConsoleSocketGetsATerminalThatReportsItsSize) {
     put(guest.ref(), "shown\n");
     ASSERT_TRUE(loop_->run_once(seconds(1)).has_value());
     EXPECT_EQ(take(master), "shown\n");
+}
+
+// The streams are the shim's own: a log, attachers.
+class KeptProcessIoTest : public ProcessIoTest {
+protected:
+    void SetUp() override {
+        ProcessIoTest::SetUp();
+        ASSERT_NE(::mkdtemp(scratch_.data()), nullptr);
+    }
+    void TearDown() override {
+        std::error_code ignored;
+        std::filesystem::remove_all(scratch_, ignored);
+    }
+    runtime::TaskIo kept(const std::string& in) const {
+        runtime::TaskIo io;
+        io.in.path = in;
+        io.out.path = "cri-log://" + path_;
+        io.err.path = io.out.path;
+        return io;
+    }
+    bool log_has(const std::string& record) const {
+        std::ifstream file(path_);
+        const std::string content{std::istreambuf_iterator<char>(file), {}};
+        return content.find(record) != std::string::npos;
+    }
+    std::string refusal(runtime::TaskIo io) {
+        return ProcessIo::create(*loop_, std::move(io), {}, {}).error().message();
+    }
+
+    std::string scratch_ = "/tmp/pepita-io-XXXXXX";
+    std::string path_ = "/tmp/pepita-io-none/0.log";
+};
+
+class LoggedProcessIoTest : public KeptProcessIoTest {
+protected:
+    void SetUp() override {
+        KeptProcessIoTest::SetUp();
+        path_ = scratch_ + "/0.log";
+    }
+};
+
+TEST_F(LoggedProcessIoTest, OutputGoesToTheLogAndIsWrittenWhenBothStreamsEnded) {
+    start(kept(""));
+    EXPECT_EQ(io_->streams(), (runtime::Streams{.has_stdout = true, .has_stderr = true}));
+    auto [our_out, guest_out] = *socket_pair();
+    auto [our_err, guest_err] = *socket_pair();
+    ASSERT_TRUE(io_->attach(Fd(), std::move(our_out), std::move(our_err)).has_value());
+    EXPECT_FALSE(io_->is_output_written());
+    put(guest_out.ref(), "answer\n");
+    put(guest_err.ref(), "complaint\n");
+    { const Fd gone = std::move(guest_out); }
+    { const Fd gone = std::move(guest_err); }
+    until([this] { return is_written_; });
+    EXPECT_TRUE(io_->is_output_written());
+    EXPECT_TRUE(log_has(" stdout F answer\n"));
+    EXPECT_TRUE(log_has(" stderr F complaint\n"));
+}
+
+TEST_F(LoggedProcessIoTest, AnAttacherSeesAndTypesAndEndsWithTheProcess) {
+    start(kept("attach:"));
+    EXPECT_TRUE(io_->streams().has_stdin);
+    auto [our_in, guest_in] = *socket_pair();
+    auto [our_out, guest_out] = *socket_pair();
+    ASSERT_TRUE(io_->attach(std::move(our_in), std::move(our_out), Fd()).has_value());
+    Pipe in = make_pipe();
+    Pipe out = make_pipe();
+    Pipe err = make_pipe();
+    ASSERT_TRUE(io_->add_attacher({.container = "",
+                                   .in = std::move(in.out),
+                                   .out = std::move(out.in),
+                                   .err = std::move(err.in)})
+                    .has_value());
+    EXPECT_EQ(take(err.out.ref()), "");  // its stream is not there
+    put(in.in.ref(), "question");
+    until([&, &from = guest_in] { return take(from.ref()) == "question"; });
+    put(guest_out.ref(), "answer");
+    ASSERT_TRUE(loop_->run_once(seconds(1)).has_value());
+    EXPECT_EQ(take(out.out.ref()), "answer");
+    io_->exited(0);
+    { const Fd gone = std::move(guest_out); }
+    until([this] { return is_written_; });
+    EXPECT_EQ(take(out.out.ref()), "");
+    EXPECT_EQ(::write(in.in.ref().number(), "x", 1), -1);
+    EXPECT_EQ(take(guest_in.ref()), "");
+}
+
+TEST_F(LoggedProcessIoTest, OfATerminalBothWaysAreKept) {
+    runtime::TaskIo io = kept("attach:once");
+    io.terminal = runtime::Terminal::Yes;
+    io.err = {};
+    start(std::move(io));
+    auto [ours, guest] = *socket_pair();
+    ASSERT_TRUE(io_->attach(std::move(ours), Fd(), Fd()).has_value());
+    auto [client, theirs] = *socket_pair();
+    ASSERT_TRUE(io_->add_attacher({.container = "",
+                                   .in = *duplicate(theirs.ref()),
+                                   .out = std::move(theirs),
+                                   .err = {}})
+                    .has_value());
+    put(client.ref(), "typed");
+    until([&, &from = guest] { return take(from.ref()) == "typed"; });
+    put(guest.ref(), "shown\r\n");
+    until([&, &from = client] { return take(from.ref()) == "shown\r\n"; });
+    EXPECT_TRUE(log_has(" stdout F shown\r\n"));
+}
+
+TEST_F(LoggedProcessIoTest, OutputMayBeKeptWithoutALog) {
+    runtime::TaskIo io;
+    io.out.path = "attach:";
+    start(std::move(io));
+    EXPECT_EQ(io_->streams(), (runtime::Streams{.has_stdout = true}));
+    EXPECT_EQ(io_->reopen_log().error().message(), "the container has no log");
+}
+
+TEST_F(LoggedProcessIoTest, WhatAClientHasCannotBeAttachedTo) {
+    Pipe out = make_pipe();
+    runtime::TaskIo io;
+    io.out.fd = std::move(out.in);
+    start(std::move(io));
+    EXPECT_EQ(io_->add_attacher({}).error().message(),
+              "the container's streams are a client's own");
+    EXPECT_EQ(io_->reopen_log().error().message(), "the container has no log");
+}
+
+TEST_F(LoggedProcessIoTest, BothStreamsHaveOneLog) {
+    runtime::TaskIo io = kept("");
+    io.err.path += "2";
+    EXPECT_EQ(refusal(std::move(io)),
+              "one log for both streams, not '" + path_ + "' and '" + path_ + "2'");
+}
+
+TEST_F(KeptProcessIoTest, ALogWithoutADirectoryIsRefusedByName) {
+    EXPECT_EQ(refusal(kept("")),
+              "open the log '" + path_ + "': No such file or directory (ENOENT)");
 }
 
 }  // namespace
