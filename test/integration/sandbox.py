@@ -13,7 +13,9 @@ TASK = "containerd.task.v3.Task"
 ISOLATIONS = {"kvm": 1, "tcg": 2}
 
 
-class Sandbox(support.NodeTest):
+class ShimTest(support.NodeTest):
+    """A pepita-shim of this test's own, and its first client."""
+
     def setUp(self):
         super().setUp()
         self.events = ttrpc.EventListener(self.scratch / "events.sock")
@@ -38,14 +40,25 @@ class Sandbox(support.NodeTest):
     def sandbox(self, method, **more):
         return self.client.call(SANDBOX, method, {1: "pod", **{int(k[1:]): v for k, v in more.items()}})
 
-    def task(self, method, name, **more):
-        return self.client.call(TASK, method, {1: name, **{int(k[1:]): v for k, v in more.items()}})
+    def task(self, method, name, fds=(), **more):
+        return self.client.call(TASK, method, {1: name, **{int(k[1:]): v for k, v in more.items()}}, fds)
 
-    def test_a_sandbox_from_its_beginning_to_its_end(self):
+    def start_sandbox(self):
         spec = ttrpc.message({1: "pod", 2: str(self.root), 3: str(support.DATA), 6: ISOLATIONS[support.ISOLATION],
                               5: "/usr/bin/qemu-system-x86_64", 7: 256, 8: 1, 9: 64, 10: 120, 15: 1})
         self.sandbox("CreateSandbox", f4={1: "pepita.pod.v1.PodSpec", 2: spec})
         self.assertEqual(self.sandbox("StartSandbox")[1], self.shim.pid)
+
+    def end_sandbox(self):
+        self.sandbox("StopSandbox", f2=30)
+        self.assertEqual(self.sandbox("WaitSandbox").get(1, 0), 0)
+        self.sandbox("ShutdownSandbox")
+        self.shim.wait(support.PATIENCE_S)
+
+
+class Sandbox(ShimTest):
+    def test_a_sandbox_from_its_beginning_to_its_end(self):
+        self.start_sandbox()
         self.assertEqual(self.sandbox("SandboxStatus")[3], b"SANDBOX_READY")
         self.sandbox("PingSandbox")
         with self.assertRaises(ttrpc.Refused) as refused:
@@ -76,10 +89,7 @@ class Sandbox(support.NodeTest):
         self.assertEqual(self.task("Wait", "web")[1], 137)
         self.assertEqual(self.task("Delete", "web")[2], 137)
 
-        self.sandbox("StopSandbox", f2=30)
-        self.assertEqual(self.sandbox("WaitSandbox").get(1, 0), 0)
-        self.sandbox("ShutdownSandbox")
-        self.shim.wait(support.PATIENCE_S)
+        self.end_sandbox()
         self.assertEqual(self.events.topics, ["/tasks/create", "/tasks/start", "/tasks/paused", "/tasks/resumed",
                                               "/tasks/exit", "/tasks/delete"])
 

@@ -68,8 +68,11 @@ def receive(connection) -> tuple:
     return stream, kind, exactly(size)
 
 
-def send(connection, stream: int, kind: int, payload: bytes):
-    connection.sendall(struct.pack(">IIBB", len(payload), stream, kind, 0) + payload)
+def send(connection, stream: int, kind: int, payload: bytes, fds=()):
+    """Descriptors go with the first byte."""
+    data = struct.pack(">IIBB", len(payload), stream, kind, 0) + payload
+    sent = socket.send_fds(connection, [data], list(fds)) if fds else 0
+    connection.sendall(data[sent:])
 
 
 class Client:
@@ -79,8 +82,11 @@ class Client:
         self.connection = connection
         self.stream = 1
 
-    def call(self, service: str, method: str, fields: dict) -> dict:
-        send(self.connection, self.stream, REQUEST, message({1: service, 2: method, 3: message(fields)}))
+    def call(self, service: str, method: str, fields: dict, fds=()) -> dict:
+        request = {1: service, 2: method, 3: message(fields)}
+        if fds:
+            request[5] = {1: "pepita-fds", 2: str(len(fds))}
+        send(self.connection, self.stream, REQUEST, message(request), fds)
         stream, kind, data = receive(self.connection)
         assert (stream, kind) == (self.stream, RESPONSE)
         self.stream += 2
