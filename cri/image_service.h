@@ -36,10 +36,12 @@ Result<std::optional<storage::ImageInfo>> find_image(const storage::ImageStore& 
 class ImageService {
 public:
     struct Options {
-        std::string store;                 // the store's directory, as ImageFsInfo reports it
+        std::string store;  // the store's directory, as ImageFsInfo reports it
+        // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
         std::string hosts_directory = {};  // storage::PullOptions's
         /// Directory of containers' writable layers, for ImageFsInfo; empty: the store's.
         std::string containers = {};
+        // NOLINTEND(readability-redundant-member-init)
         std::size_t pulls_max = 3;  // at once; more wait
     };
     static constexpr std::size_t kWaitingMax = 256;

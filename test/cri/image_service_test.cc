@@ -76,8 +76,10 @@ class FakeRegistry {
 public:
     struct Answer {
         int status = 200;
+        // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
         std::string body = {};
         std::string headers = {};
+        // NOLINTEND(readability-redundant-member-init)
     };
     /// Nothing: the client waits until this goes.
     using OnRequest = std::function<std::optional<Answer>(const HttpRequest&)>;
@@ -117,8 +119,9 @@ public:
 private:
     void serve() {
         for (;;) {
-            std::array<pollfd, 2> fds{
-                {{listener_.ref().number(), POLLIN, 0}, {stop_.read.ref().number(), POLLIN, 0}}};
+            std::array<pollfd, 2> fds{};
+            fds[0] = {.fd = listener_.ref().number(), .events = POLLIN, .revents = 0};
+            fds[1] = {.fd = stop_.read.ref().number(), .events = POLLIN, .revents = 0};
             if (::poll(fds.data(), fds.size(), -1) < 0 || fds[1].revents != 0) {
                 return;
             }
@@ -228,7 +231,7 @@ protected:
                                   [&](Result<Response> result) { answer = std::move(result); });
         EXPECT_FALSE(answer);  // never from within the call
         run_until([&] { return answer.has_value(); });
-        return *std::move(answer);
+        return std::move(answer).value_or(Error(Code::Internal, "there is no answer"));
     }
     Result<v1::ListImagesResponse> list(const std::string& filter = "") {
         v1::ListImagesRequest request;
