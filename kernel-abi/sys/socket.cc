@@ -26,8 +26,8 @@
 namespace pepita {
 namespace {
 
-constexpr std::size_t kFdsMax = 16;
-constexpr int kBacklog = 1024;  // at most: the kernel has net.core.somaxconn
+constexpr std::size_t kFdsMax = 253;  // of the kernel: SCM_MAX_FD
+constexpr int kBacklog = 1024;        // at most: the kernel has net.core.somaxconn
 
 std::string quoted(std::string_view doing, std::string_view path) {
     return std::string(doing) + " '" + std::string(path) + "'";

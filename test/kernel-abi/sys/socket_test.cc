@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -32,6 +33,16 @@ TEST(Socket, CarriesDescriptorsBesideBytes) {
     EXPECT_EQ(received->size, 3U);
     ASSERT_EQ(received->fds.size(), 2U);
     EXPECT_NE(::fcntl(received->fds[0].ref().number(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST(Socket, CarriesAsManyDescriptorsAsTheKernelDoes) {
+    auto [a, b] = *socket_pair();
+    const Fd null = *open_file("/dev/null", O_RDONLY);
+    const std::vector<FdRef> fds(253, null.ref());
+    const std::array<std::byte, 1> byte{};
+    ASSERT_EQ(send_some(a.ref(), byte, fds).value_or(0), 1U);
+    std::array<std::byte, 1> into{};
+    EXPECT_EQ(receive_some(b.ref(), into).value().fds.size(), 253U);
 }
 
 TEST(Socket, EmptySocketIsUnavailableAndAnEndIsZeroBytes) {
