@@ -24,6 +24,28 @@
 namespace pepita::storage {
 namespace {
 
+Result<std::vector<Fd>> without_empty(std::vector<Fd> files) {
+    std::vector<Fd> parts;
+    for (Fd& file : files) {
+        if (TRY(file_size(file.ref())) != Bytes(0)) {
+            parts.push_back(std::move(file));
+        }
+    }
+    if (parts.empty()) {
+        return Error(Code::InvalidArgument, "a disk of no bytes");
+    }
+    return parts;
+}
+
+Result<std::vector<std::unique_ptr<BlockDevice>>> open_all(std::vector<Fd> files, FileRing& ring) {
+    std::vector<std::unique_ptr<BlockDevice>> parts;
+    parts.reserve(files.size());
+    for (Fd& file : files) {
+        parts.push_back(TRY(FileDevice::create(std::move(file), Access::ReadOnly, ring)));
+    }
+    return parts;
+}
+
 class ConcatenationDisk final : public Disk {
 public:
     ConcatenationDisk(std::vector<Fd> files, Sectors capacity)
@@ -32,12 +54,12 @@ public:
     Access access() const override { return Access::ReadOnly; }
     Result<std::unique_ptr<BlockDevice>> open(EventLoop& loop) override {
         std::unique_ptr<FileRing> ring = TRY(FileRing::create(loop));
-        std::vector<std::unique_ptr<BlockDevice>> parts;
-        parts.reserve(files_.size());
+        std::vector<Fd> files;
+        files.reserve(files_.size());
         for (const Fd& file : files_) {
-            parts.push_back(
-                TRY(FileDevice::create(TRY(duplicate(file.ref())), Access::ReadOnly, *ring)));
+            files.push_back(TRY(duplicate(file.ref())));
         }
+        auto parts = TRY(open_all(std::move(files), *ring));
         return std::unique_ptr<BlockDevice>(
             std::make_unique<ConcatenationDevice>(std::move(parts), std::move(ring)));
     }
@@ -161,18 +183,18 @@ void ConcatenationDevice::drain() {
 }
 
 Result<std::shared_ptr<Disk>> concatenation_disk(std::vector<Fd> files) {
+    std::vector<Fd> parts = TRY(without_empty(std::move(files)));
     Sectors capacity;
-    std::vector<Fd> parts;
-    for (Fd& file : files) {
-        if (TRY(file_size(file.ref())) != Bytes(0)) {
-            capacity = capacity + TRY(FileDevice::check(file.ref(), Access::ReadOnly));
-            parts.push_back(std::move(file));
-        }
-    }
-    if (parts.empty()) {
-        return Error(Code::InvalidArgument, "a disk of no bytes");
+    for (const Fd& part : parts) {
+        capacity = capacity + TRY(FileDevice::check(part.ref(), Access::ReadOnly));
     }
     return std::shared_ptr<Disk>(std::make_shared<ConcatenationDisk>(std::move(parts), capacity));
+}
+
+Result<std::unique_ptr<BlockDevice>> concatenate_files(std::vector<Fd> files, FileRing& ring) {
+    auto parts = TRY(open_all(TRY(without_empty(std::move(files))), ring));
+    return std::unique_ptr<BlockDevice>(
+        std::make_unique<ConcatenationDevice>(std::move(parts), nullptr));
 }
 
 }  // namespace pepita::storage

@@ -71,4 +71,7 @@ private:
 /// for all of them. Errors: FileDevice::create()'s; InvalidArgument where all are empty.
 Result<std::shared_ptr<Disk>> concatenation_disk(std::vector<Fd> files);
 
+/// The same by one ring that outlives the device, which other devices may use too.
+Result<std::unique_ptr<BlockDevice>> concatenate_files(std::vector<Fd> files, FileRing& ring);
+
 }  // namespace pepita::storage

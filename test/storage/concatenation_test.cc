@@ -20,6 +20,7 @@
 #include "kernel-abi/sys/units.h"
 #include "storage/block_device.h"
 #include "storage/disk.h"
+#include "storage/file_ring.h"
 #include "test/support/fake_block_device.h"
 
 namespace pepita::storage {
@@ -115,12 +116,38 @@ TEST_F(ConcatenationTest, RefusesWhatLiesBehindItsEndAndAllWrites) {
     EXPECT_EQ(drained(5), IoStatus::Ok);
 }
 
-TEST(ConcatenationDisk, IsItsFilesWithoutTheEmptyOnes) {
-    const auto file_of = [](std::size_t size, std::byte value) {
-        Fd file(::memfd_create("part", MFD_CLOEXEC));
-        EXPECT_TRUE(write_all(file.ref(), std::vector<std::byte>(size, value), "part"));
-        return file;
+/// So many bytes of `value`.
+Fd file_of(std::size_t size, std::byte value) {
+    Fd file(::memfd_create("part", MFD_CLOEXEC));
+    EXPECT_TRUE(write_all(file.ref(), std::vector<std::byte>(size, value), "part"));
+    return file;
+}
+
+TEST(ConcatenateFiles, DisksOfFilesShareARing) {
+    const auto loop = *EventLoop::create();
+    const auto ring = *FileRing::create(*loop);
+    const auto disk_of = [&](std::byte value) {
+        std::vector<Fd> files;
+        files.push_back(file_of(512, value));
+        files.push_back(file_of(0, value));
+        files.push_back(file_of(1024, value));
+        return *concatenate_files(std::move(files), *ring);
     };
+    for (const std::byte value : {std::byte{1}, std::byte{2}}) {
+        const auto other = disk_of(std::byte{9});
+        const auto disk = disk_of(value);
+        EXPECT_EQ(disk->capacity(), Sectors(3));
+        std::vector<std::byte> bytes(3 * 512);
+        const std::array<BlockDevice::Segment, 1> segments{bytes};
+        disk->set_listener([](auto done) { EXPECT_EQ(done.front().status, IoStatus::Ok); });
+        disk->read(Sectors(0), segments, 0);
+        disk->drain();
+        EXPECT_EQ(bytes, std::vector<std::byte>(3 * 512, value));
+    }
+    EXPECT_FALSE(concatenate_files({}, *ring));
+}
+
+TEST(ConcatenationDisk, IsItsFilesWithoutTheEmptyOnes) {
     std::vector<Fd> files;
     files.push_back(file_of(4096, std::byte{1}));
     files.push_back(file_of(0, std::byte{0}));
