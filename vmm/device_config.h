@@ -26,9 +26,10 @@ struct NumberedFd {
 
 enum class Access : std::uint8_t { ReadWrite, ReadOnly };
 
-/// virtio-blk. One descriptor: a raw file or block device. The guest sees the device's id as the
-/// disk's serial number.
+/// virtio-blk. One descriptor: a raw file or block device; or several, of files that one after the
+/// other are a disk that is ReadOnly. The guest sees the device's id as the disk's serial number.
 struct DiskConfig {
+    static constexpr std::size_t kPartsMax = 250;  // they go in one message
     static constexpr Bytes kStoreMin = 1_MiB;
     static constexpr Bytes kStoreMax{std::uint64_t{64} << 30U};
     Access access = Access::ReadWrite;
@@ -56,6 +57,7 @@ struct EntropyConfig {};
 /// virtio-net. A descriptor for each queue of a tap, which has a header of 12 bytes in front of
 /// each frame (IFF_VNET_HDR, TUNSETVNETHDRSZ); each makes a queue pair.
 struct NetConfig {
+    static constexpr std::size_t kQueuePairsMax = 8;
     static constexpr std::uint64_t kMtuMin = 68;  // virtio 1.2 §5.1.4.1
     static constexpr std::uint64_t kMtuMax = 65535;
     static constexpr std::uint64_t kRateMax = std::uint64_t{1} << 40U;
@@ -78,8 +80,8 @@ using DeviceKind = std::variant<DiskConfig, VsockConfig, EntropyConfig, NetConfi
 
 /// One device: what it is, and the descriptors that it owns.
 struct DeviceConfig {
-    static constexpr std::size_t kIdMax = 20;  // VIRTIO_BLK_ID_BYTES
-    static constexpr std::size_t kFdsMax = 8;
+    static constexpr std::size_t kIdMax = 20;                      // VIRTIO_BLK_ID_BYTES
+    static constexpr std::size_t kFdsMax = DiskConfig::kPartsMax;  // of all kinds
 
     std::string id;  // 1 to kIdMax of [A-Za-z0-9._-], unique in its machine
     DeviceKind kind;

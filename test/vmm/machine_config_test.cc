@@ -125,8 +125,22 @@ TEST(MachineConfig, DeviceIsCheckedKeyByKey) {
     EXPECT_EQ(device("disk,id=a,fd=3"), "none");
     EXPECT_EQ(device("tape,id=a,fd=3"), "option '--device': unknown kind 'tape'");
     EXPECT_EQ(device("disk,fd=3"), "option '--device': disk: 'id' is missing");
-    EXPECT_EQ(device("disk,id=a"), "option '--device': disk: 'fd' has 0 descriptors, not 1");
-    EXPECT_EQ(device("disk,id=a,fd=3+4"), "option '--device': disk: 'fd' has 2 descriptors, not 1");
+    EXPECT_EQ(device("disk,id=a"), "option '--device': disk: 'fd' has 0 descriptors, not 1 to 250");
+    EXPECT_EQ(device("disk,id=a,fd=3+4,read-only"), "none");
+    EXPECT_EQ(device("disk,id=a,fd=3+4"),
+              "option '--device': disk: a disk of several files must be 'read-only'");
+    EXPECT_EQ(device("disk,id=a,fd=3+4,store=16"),
+              "option '--device': disk: a disk of several files must be 'read-only'");
+    std::string fds = "fd=1";
+    for (std::size_t i = 2; i <= DiskConfig::kPartsMax; ++i) {
+        fds += "+" + std::to_string(i);
+    }
+    EXPECT_EQ(device("disk,id=a,read-only," + fds), "none");
+    EXPECT_EQ(device("disk,id=a,read-only," + fds + "+300"),
+              "option '--device': disk: 'fd': has more than 250 descriptors");
+    EXPECT_EQ(device("net,id=a,mac=02:00:00:00:00:01,fd=1+2+3+4+5+6+7+8"), "none");
+    EXPECT_EQ(device("net,id=a,mac=02:00:00:00:00:01,fd=1+2+3+4+5+6+7+8+9"),
+              "option '--device': net: 'fd' has 9 descriptors, not 1 to 8");
     EXPECT_EQ(device("entropy,id=a,fd=3"),
               "option '--device': entropy: 'fd' has 1 descriptors, not 0");
     EXPECT_EQ(device("disk,id=a,fd=x"),
@@ -191,8 +205,9 @@ TEST(MachineConfig, DescriptorsAreClaimedOnce) {
 
 TEST(ControlLine, WritesWhatItRead) {
     for (const std::string_view line :
-         {"--device disk,id=data,fd=0,read-only", "--detach data", "--resize id=data",
-          "--resize id=data,size-mib=64", "--pause", "--resume"}) {
+         {"--device disk,id=data,fd=0,read-only", "--device disk,id=image,fd=0+1+2,read-only",
+          "--detach data", "--resize id=data", "--resize id=data,size-mib=64", "--pause",
+          "--resume"}) {
         const auto request = parse_line(line);
         ASSERT_TRUE(request.has_value()) << line << ": " << request.error().message();
         EXPECT_EQ(to_line(*request), line);

@@ -214,7 +214,7 @@ protected:
     off_t written() const { return ::lseek(console_.ref().number(), 0, SEEK_END); }
     /// Any request does: what the loop had to do before it is done when the reply comes.
     void round_trips() const {
-        for (int i = 0; i < 3; ++i) {
+        for (int i = 0; i < 20; ++i) {
             EXPECT_EQ(control_->request("--detach none"), "error no device 'none'");
         }
     }
@@ -228,6 +228,32 @@ protected:
 constexpr auto kSlot1 = static_cast<std::uint32_t>(layout::kEcamStart + (1U << 15U));
 constexpr auto kSlot3 = static_cast<std::uint32_t>(layout::kEcamStart + (3U << 15U));
 constexpr std::uint32_t kVirtioBlockId = 0x1042'1af4;
+
+/// A disk of several files, the second of which is empty as a layer without files is.
+std::vector<Fd> parts(std::size_t count) {
+    std::vector<Fd> files;
+    for (std::size_t i = 0; i < count; ++i) {
+        files.push_back(tiny::file_of(std::vector<std::byte>(i == 1 ? 0 : 4096)));
+    }
+    return files;
+}
+
+std::string line_of(const std::vector<Fd>& files) {
+    std::string line = "--device disk,id=image,read-only,fd=0";
+    for (std::size_t i = 1; i < files.size(); ++i) {
+        line += "+" + std::to_string(i);
+    }
+    return line;
+}
+
+std::vector<FdRef> refs(const std::vector<Fd>& files) {
+    std::vector<FdRef> refs;
+    refs.reserve(files.size());
+    for (const Fd& file : files) {
+        refs.push_back(file.ref());
+    }
+    return refs;
+}
 
 TEST_F(ControlledVmm, GuestFindsADiskThatIsAttached) {
     start(tiny::repeat(tiny::if_equal(kSlot3, kVirtioBlockId, tiny::power_off())));
@@ -269,7 +295,21 @@ TEST_F(ControlledVmm, EachKindOfDiskIsAttachedBehindTheFilter) {
               "ok 0000:00:04.0");
     EXPECT_EQ(control_->attach("--device disk,id=store,fd=0,store=16", disk_file()),
               "ok 0000:00:05.0");
-    EXPECT_EQ(control_->request("--device entropy,id=more"), "ok 0000:00:06.0");
+    const std::vector<Fd> files = parts(DiskConfig::kPartsMax);
+    EXPECT_EQ(control_->request(line_of(files), refs(files)), "ok 0000:00:06.0");
+    EXPECT_EQ(control_->request("--device entropy,id=more"), "ok 0000:00:07.0");
+}
+
+TEST_F(ControlledVmm, ADiskOfFilesThatCannotBeReadLeavesNothing) {
+    start(tiny::repeat({}));
+    round_trips();
+    const std::size_t fds = entries_of(of_process("fd"));
+    std::vector<Fd> files = parts(3);
+    files[1] = tiny::file_of(std::vector<std::byte>(100));
+    EXPECT_EQ(control_->request(line_of(files), refs(files)),
+              "error disk 'image': 100 bytes are no whole number of 512-byte sectors");
+    round_trips();  // the files are closed after the answer
+    EXPECT_EQ(entries_of(of_process("fd")), fds);
 }
 
 TEST_F(ControlledVmm, DetachedDevicesLeaveNothing) {
@@ -280,14 +320,23 @@ TEST_F(ControlledVmm, DetachedDevicesLeaveNothing) {
     };
     constexpr std::string_view file = "--device disk,id=data,fd=0";
     constexpr std::string_view store = "--device disk,id=data,fd=0,store=16";
-    cycle(file);
-    cycle(store);
+    const auto cycle_image = [this, files = parts(9)] {
+        EXPECT_TRUE(control_->request(line_of(files), refs(files)).starts_with("ok "));
+        EXPECT_EQ(control_->request("--detach image"), "ok");
+    };
+    const auto cycle_all = [&] {
+        cycle(file);
+        cycle(store);
+        cycle_image();
+    };
+    for (int i = 0; i < 20; ++i) {
+        cycle_all();  // until the heap has found its size
+    }
     const std::size_t fds = entries_of(of_process("fd"));
     const std::size_t threads = entries_of(of_process("task"));
     const std::string memory = one_line_of(of_process("status"), "VmData:");
     for (int i = 0; i < 20; ++i) {
-        cycle(file);
-        cycle(store);
+        cycle_all();
     }
     EXPECT_EQ(entries_of(of_process("fd")), fds);
     EXPECT_EQ(entries_of(of_process("task")), threads);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
@@ -14,6 +15,7 @@
 #include "kernel-abi/sys/units.h"
 #include "runtime/rpc/options.h"
 #include "storage/block_device.h"
+#include "storage/concatenation.h"
 #include "storage/file_device.h"
 #include "storage/store_disk.h"
 #include "storage/virtio_block.h"
@@ -52,6 +54,9 @@ Result<void> parse(DeviceConfig& device, std::string_view fields) {
     if (disk.store && disk.access == Access::ReadOnly) {
         return Error(Code::InvalidArgument, "'store' is for a disk that is written");
     }
+    if (device.fds.size() > 1 && disk.access != Access::ReadOnly) {
+        return Error(Code::InvalidArgument, "a disk of several files must be 'read-only'");
+    }
     return {};
 }
 
@@ -71,6 +76,19 @@ Result<MadeDevice> make_file(DeviceConfig& device, Access access,
     return MadeDevice{.device = std::move(block), .resize = std::move(resize)};
 }
 
+// Its files do not change.
+Result<MadeDevice> make_concatenation(DeviceConfig& device, const DeviceSurroundings& around) {
+    std::vector<Fd> files;
+    files.reserve(device.fds.size());
+    for (NumberedFd& part : device.fds) {
+        files.push_back(std::move(part.fd));
+    }
+    auto disk = TRY(storage::concatenate_files(std::move(files), around.files));
+    return MadeDevice{
+        .device = TRY(storage::VirtioBlock::create(around.loop, std::move(disk), device.id)),
+        .resize = {}};
+}
+
 // The size of a store is a quota that its memory was limited for.
 Result<MadeDevice> make_store(DeviceConfig& device, Bytes size, const DeviceSurroundings& around) {
     auto store = TRY(storage::make_store_disk(size, std::move(device.fds[0].fd)));
@@ -81,6 +99,9 @@ Result<MadeDevice> make_store(DeviceConfig& device, Bytes size, const DeviceSurr
 
 Result<MadeDevice> make(DeviceConfig& device, const DeviceSurroundings& around) {
     const DiskConfig disk = std::get<DiskConfig>(device.kind);
+    if (device.fds.size() > 1) {
+        return make_concatenation(device, around);
+    }
     return disk.store ? make_store(device, *disk.store, around)
                       : make_file(device, disk.access, around);
 }
@@ -89,7 +110,7 @@ Result<MadeDevice> make(DeviceConfig& device, const DeviceSurroundings& around) 
 
 constinit const DeviceKindRow kDiskKind = {.name = "disk",
                                            .fds = 1,
-                                           .more_fds = 0,
+                                           .more_fds = DiskConfig::kPartsMax - 1,
                                            .qemu_device = "vhost-user-blk-pci,num-queues=1",
                                            .qemu_options = nullptr,
                                            .qemu_netdev = nullptr,

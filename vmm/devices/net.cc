@@ -110,7 +110,7 @@ std::string qemu_netdev(const DeviceConfig& device) {
 constinit const DeviceKindRow kNetKind = {
     .name = "net",
     .fds = 1,
-    .more_fds = DeviceConfig::kFdsMax - 1,
+    .more_fds = NetConfig::kQueuePairsMax - 1,
     // Without MSI-X: QEMU 7.2 masks its vectors by KVM's means alone where the back end is a
     // vhost-user one, and dies of it with TCG (kvm_virtio_pci_irqfd_use).
     .qemu_device = "virtio-net-pci,disable-legacy=on,romfile=,vectors=0,ctrl_guest_offloads=false",
