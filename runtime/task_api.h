@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -84,6 +85,14 @@ struct TaskStarted {
     std::uint32_t exec_errno = 0;
 };
 
+/// An image of the host's image store, as a container's root.
+struct ImageRoot {
+    std::string store;  // the store's directory; absolute
+    std::string id;     // "sha256:" and 64 digits
+
+    friend auto operator<=>(const ImageRoot&, const ImageRoot&) = default;
+};
+
 struct TaskCreate {
     std::string id;
     std::string bundle;  // absolute
@@ -92,6 +101,8 @@ struct TaskCreate {
     // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
     std::vector<std::string> cgroups = {};
     std::optional<PodSpec> pod;  // to begin with this container; ignored where there is one
+    /// The root, in place of the bundle's, whose directory has to exist all the same.
+    std::optional<ImageRoot> image = std::nullopt;
 };
 
 struct TaskExec {

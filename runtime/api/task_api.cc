@@ -35,6 +35,8 @@ using api::take_fd;
 constexpr std::string_view kService = "containerd.task.v2.Task";
 constexpr std::string_view kServiceV3 = "containerd.task.v3.Task";  // the same messages
 constexpr std::int64_t kNanoseconds = 1'000'000'000;
+constexpr std::string_view kImageType = "pepita-image";
+constexpr std::string_view kStoreOption = "store=";
 constexpr std::string_view kOptionsType = "pepita.CreateOptions";
 constexpr std::string_view kProcessType =
     "types.containerd.io/opencontainers/runtime-spec/1/Process";
@@ -216,6 +218,45 @@ TaskExit exit_of(const Message& message) {
     return exit;
 }
 
+void put_image(const ImageRoot& image, pb::CreateTaskRequest& request) {
+    pb::Mount& mount = *request.add_rootfs();
+    mount.set_type(std::string(kImageType));
+    mount.set_source(image.id);
+    mount.add_options(std::string(kStoreOption) + image.store);
+}
+
+Result<std::optional<ImageRoot>> image_of(const pb::CreateTaskRequest& request) {
+    const auto refuse = [](const std::string& what) {
+        return Error(Code::Unsupported, "rootfs: " + what);
+    };
+    if (request.rootfs().empty()) {
+        return std::optional<ImageRoot>();
+    }
+    if (request.rootfs_size() > 1) {
+        return refuse(std::to_string(request.rootfs_size()) + " mounts: a root is one");
+    }
+    const pb::Mount& mount = request.rootfs(0);
+    if (mount.type() != kImageType) {
+        return refuse("type '" + mount.type() + "': a root that is mounted is of type '" +
+                      std::string(kImageType) + "'");
+    }
+    if (!mount.target().empty()) {
+        return refuse("target '" + mount.target() + "': an image is the whole root");
+    }
+    ImageRoot image{.store = {}, .id = mount.source()};
+    for (const std::string& option : mount.options()) {
+        if (!option.starts_with(kStoreOption) || !image.store.empty()) {
+            return refuse("option '" + option + "'");
+        }
+        image.store = option.substr(kStoreOption.size());
+    }
+    if (!image.store.starts_with('/')) {
+        return Error(Code::InvalidArgument,
+                     "rootfs: store '" + image.store + "': must be an absolute path");
+    }
+    return std::optional(std::move(image));
+}
+
 Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
     const auto request = TRY(parse<pb::CreateTaskRequest>(call.payload));
     const auto options = TRY(options_of(request));
@@ -223,7 +264,8 @@ Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
                       .bundle = request.bundle(),
                       .io = TRY(take_io(request, options, call.fds)),
                       .cgroups = {options.cgroups().begin(), options.cgroups().end()},
-                      .pod = {}};
+                      .pod = {},
+                      .image = TRY(image_of(request))};
     if (!options.pod().empty()) {
         create.pod = TRY(decode_pod_spec(options.pod()));
     }
@@ -380,6 +422,9 @@ void TaskClient::create(TaskCreate request, OnResult<std::uint32_t> done) {
     pb::CreateOptions options = put_io(request.io, fds, message);
     for (const std::string& directory : request.cgroups) {
         options.add_cgroups(directory);
+    }
+    if (request.image) {
+        put_image(*request.image, message);
     }
     if (request.pod) {
         options.set_pod(encode(*request.pod));

@@ -88,6 +88,53 @@ TEST_F(TaskApiTest, EveryFieldOfACreateArrives) {
     expect_full(service_.created.io);
 }
 
+TEST_F(TaskApiTest, AnImageArrivesAsTheOneMountOfTheRoot) {
+    const ImageRoot image{.store = "/var/lib/pepita/images", .id = "sha256:1234"};
+    ASSERT_TRUE(answer<std::uint32_t>([&](auto done) {
+                    client_.create(
+                        {.id = "web", .bundle = "/b", .io = {}, .pod = {}, .image = image},
+                        std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.created.image, image);
+    ASSERT_TRUE(answer<std::uint32_t>([&](auto done) {
+                    client_.create({.id = "web", .bundle = "/b", .io = {}, .pod = {}},
+                                   std::move(done));
+                }).has_value());
+    EXPECT_EQ(service_.created.image, std::nullopt);
+}
+
+TEST_F(TaskApiTest, R5_ARootThatIsMountedOtherwiseIsRefusedByName) {
+    const auto refusal = [this](void (*change)(pb::CreateTaskRequest&)) {
+        pb::CreateTaskRequest request;
+        pb::Mount& mount = *request.add_rootfs();
+        mount.set_type("pepita-image");
+        mount.set_source("sha256:1234");
+        mount.add_options("store=/images");
+        change(request);
+        const auto reply = pair_.raw(kService, "Create", request.SerializeAsString());
+        return reply ? "" : reply.error().message();
+    };
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& /*as it is*/) {}), "");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->set_type("overlay"); }),
+              "rootfs: type 'overlay': a root that is mounted is of type 'pepita-image'");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.add_rootfs(); }),
+              "rootfs: 2 mounts: a root is one");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->set_target("etc"); }),
+              "rootfs: target 'etc': an image is the whole root");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->add_options("ro"); }),
+              "rootfs: option 'ro'");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) {
+                  it.mutable_rootfs(0)->add_options("store=/more");
+              }),
+              "rootfs: option 'store=/more'");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) {
+                  it.mutable_rootfs(0)->set_options(0, "store=images");
+              }),
+              "rootfs: store 'images': must be an absolute path");
+    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->clear_options(); }),
+              "rootfs: store '': must be an absolute path");
+}
+
 TEST_F(TaskApiTest, PathsAndAbsentStreamsStayWhatTheyAre) {
     ASSERT_TRUE(answer<std::uint32_t>([&](auto done) {
                     client_.create({.id = "web-1",
