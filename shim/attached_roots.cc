@@ -1,5 +1,6 @@
 #include "shim/attached_roots.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
+#include "runtime/task_api.h"
 #include "shim/clock.h"
 #include "shim/disk_image.h"
 #include "shim/machine_plan.h"
@@ -32,13 +34,23 @@ using runtime::OnResult;
 constexpr std::chrono::milliseconds kReleasePause{50};
 constexpr int kReleaseAttempts = 200;
 
-vmm::DeviceConfig disk(std::string id, vmm::DiskConfig config, Fd image) {
+vmm::DeviceConfig disk(std::string id, vmm::DiskConfig config, std::vector<Fd> parts) {
     vmm::DeviceConfig device;
     device.id = std::move(id);
     device.kind = config;
-    device.fds.push_back({.number = -1, .fd = std::move(image)});
+    for (Fd& part : parts) {
+        device.fds.push_back({.number = -1, .fd = std::move(part)});
+    }
     return device;
 }
+
+vmm::DeviceConfig disk(std::string id, vmm::DiskConfig config, Fd image) {
+    std::vector<Fd> parts;
+    parts.push_back(std::move(image));
+    return disk(std::move(id), config, std::move(parts));
+}
+
+constexpr vmm::DiskConfig kReadOnly{.access = vmm::Access::ReadOnly, .store = std::nullopt};
 
 Error copy_of(const Error& error) { return {error.code(), error.message()}; }
 
@@ -49,7 +61,12 @@ AttachedRoots::AttachedRoots(EventLoop& loop, Clock& clock, Ways ways, Options o
       clock_(clock),
       ways_(std::move(ways)),
       place_(std::move(options.place)),
-      scratch_(options.has_scratch ? Scratch::There : Scratch::None) {}
+      scratch_(options.has_scratch ? Scratch::There : Scratch::None) {
+    if (options.first_image) {
+        images_[*options.first_image] = {
+            .state = Image::State::There, .serial = kRootDiskSerial, .users = 1, .waiting = {}};
+    }
+}
 
 void AttachedRoots::add(const RootSource& root, OnResult<RootDisks> done) {
     const std::uint64_t number = next_++;
@@ -58,7 +75,7 @@ void AttachedRoots::add(const RootSource& root, OnResult<RootDisks> done) {
                        .packing = nullptr,
                        .done = std::move(done)};
     if (!root.scratch || scratch_ == Scratch::There) {
-        return pack(number);
+        return provide(number);
     }
     waiting_.push_back(number);
     if (scratch_ == Scratch::None) {
@@ -88,16 +105,140 @@ void AttachedRoots::attach_scratch(Bytes size, Fd image) {
                  });
 }
 
-// The guest finds it with the rescan for the first root that waits for it.
+// The guest finds it when it looks for the first root that waits for it.
 void AttachedRoots::end_scratch(const Result<void>& made) {
     scratch_ = made ? Scratch::There : Scratch::None;
+    attached_ += made ? 1U : 0U;
     for (const std::uint64_t number : std::exchange(waiting_, {})) {
         if (made) {
-            pack(number);
+            provide(number);
         } else {
             end_add(number, copy_of(made.error()).within("make the scratch disk"));
         }
     }
+}
+
+void AttachedRoots::provide(std::uint64_t number) {
+    if (const auto& image = adding_.at(number).root.image) {
+        return use_image(number, runtime::ImageRoot(*image));
+    }
+    pack(number);
+}
+
+void AttachedRoots::use_image(std::uint64_t number, const runtime::ImageRoot& id) {
+    const auto [found, is_new] = images_.try_emplace(id);
+    found->second.waiting.push_back(number);
+    if (is_new) {
+        return attach_image(id);
+    }
+    if (found->second.state == Image::State::There) {
+        find_image(id);
+    }
+}
+
+void AttachedRoots::attach_image(const runtime::ImageRoot& id) {
+    Image& image = images_.at(id);
+    image.state = Image::State::Coming;
+    image.serial = "image-" + std::to_string(next_++);
+    Result<std::vector<Fd>> parts = ways_.open_image(id);
+    if (!parts) {
+        return refuse_image(id, parts.error());
+    }
+    ways_.attach(disk(image.serial, kReadOnly, *std::move(parts)),
+                 [this, id](Result<std::string> attached) {
+                     if (!attached) {
+                         return refuse_image(
+                             id, std::move(attached).error().within("attach the image's disk"));
+                     }
+                     images_.at(id).state = Image::State::Attached;
+                     ++attached_;
+                     find_image(id);
+                 });
+}
+
+void AttachedRoots::find_image(const runtime::ImageRoot& id) {
+    if (found_ == attached_) {
+        return give_image(id);
+    }
+    look([this, id](Result<void> looked) {
+        const auto image = images_.find(id);
+        if (image == images_.end() || image->second.state == Image::State::Leaving) {
+            return;  // another look gave it to all that waited
+        }
+        if (looked) {
+            return give_image(id);
+        }
+        refuse_image(id, std::move(looked).error().within("find the image's disk"));
+    });
+}
+
+/// Has the guest find what is attached by now.
+void AttachedRoots::look(OnResult<void> done) {
+    ways_.guest.rescan(
+        [this, now = attached_, done = std::move(done)](Result<void> looked) mutable {
+            if (looked) {
+                found_ = std::max(found_, now);
+            }
+            done(std::move(looked));
+        });
+}
+
+void AttachedRoots::give_image(const runtime::ImageRoot& id) {
+    Image& image = images_.at(id);
+    image.state = Image::State::There;
+    const std::string serial = image.serial;
+    const std::vector<std::uint64_t> waiting = std::exchange(image.waiting, {});
+    image.users += waiting.size();  // all of them before the first is answered
+    for (const std::uint64_t number : waiting) {
+        adding_.at(number).serial = serial;
+        end_add(number, {});
+    }
+}
+
+/// To those that wait for it. What is attached of it and has no user goes.
+void AttachedRoots::refuse_image(const runtime::ImageRoot& id, const Error& why) {
+    Image& image = images_.at(id);
+    auto refuse = [this, waiting = std::exchange(image.waiting, {}),
+                   error = copy_of(why)](const Result<void>&) {
+        for (const std::uint64_t number : waiting) {
+            end_add(number, copy_of(error));
+        }
+    };
+    if (image.state == Image::State::Coming) {
+        images_.erase(id);
+        return refuse({});
+    }
+    ++image.users;  // this, until it leaves
+    leave_image(id, std::move(refuse));
+}
+
+void AttachedRoots::leave_image(const runtime::ImageRoot& id, OnResult<void> done) {
+    Image& image = images_.at(id);
+    if (--image.users > 0 || !image.waiting.empty() || image.serial == kRootDiskSerial) {
+        return done({});
+    }
+    image.state = Image::State::Leaving;
+    take_away(image.serial, [this, id, done = std::move(done)](Result<void> removed) mutable {
+        end_image(id, std::move(removed), std::move(done));
+    });
+}
+
+/// It may be wanted again by now. One that stays is as good as a new one.
+void AttachedRoots::end_image(const runtime::ImageRoot& id, Result<void> removed,
+                              OnResult<void> done) {
+    Image& image = images_.at(id);
+    if (!removed) {
+        image.state = Image::State::There;
+        ++attached_;  // the guest may have let go of it
+        if (!image.waiting.empty()) {
+            find_image(id);
+        }
+    } else if (!image.waiting.empty()) {
+        attach_image(id);
+    } else {
+        images_.erase(id);
+    }
+    done(std::move(removed));
 }
 
 void AttachedRoots::pack(std::uint64_t number) {
@@ -117,8 +258,7 @@ void AttachedRoots::pack(std::uint64_t number) {
 }
 
 void AttachedRoots::attach(std::uint64_t number, Fd image) {
-    ways_.attach(disk(adding_.at(number).serial,
-                      {.access = vmm::Access::ReadOnly, .store = std::nullopt}, std::move(image)),
+    ways_.attach(disk(adding_.at(number).serial, kReadOnly, std::move(image)),
                  [this, number](Result<std::string> attached) {
                      if (!attached) {
                          return end_add(number,
@@ -129,7 +269,7 @@ void AttachedRoots::attach(std::uint64_t number, Fd image) {
 }
 
 void AttachedRoots::rescan(std::uint64_t number) {
-    ways_.guest.rescan([this, number](Result<void> found) {
+    look([this, number](Result<void> found) {
         if (found) {
             return end_add(number, {});
         }
@@ -153,11 +293,20 @@ void AttachedRoots::end_add(std::uint64_t number, Result<void> added) {
 }
 
 void AttachedRoots::remove(const RootDisks& disks, OnResult<void> done) {
+    const auto image = std::ranges::find(images_, disks.root_serial,
+                                         [](const auto& it) { return it.second.serial; });
+    if (image != images_.end()) {
+        return leave_image(runtime::ImageRoot(image->first), std::move(done));
+    }
     if (disks.root_serial == kRootDiskSerial) {
         return done({});
     }
+    take_away(disks.root_serial, std::move(done));
+}
+
+void AttachedRoots::take_away(const std::string& serial, OnResult<void> done) {
     const std::uint64_t number = next_++;
-    removing_[number] = {.serial = disks.root_serial, .pause = nullptr, .done = std::move(done)};
+    removing_[number] = {.serial = serial, .pause = nullptr, .done = std::move(done)};
     release(number);
 }
 

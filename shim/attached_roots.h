@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include "kernel-abi/sys/units.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
+#include "runtime/task_api.h"
 #include "shim/clock.h"
 #include "shim/disk_image.h"
 #include "shim/microvm.h"
@@ -22,19 +25,25 @@
 namespace pepita::shim {
 
 /// The disks of containers that come and go while their guest runs: a read-only one of each
-/// container's root, and the pod's one scratch disk for what all of them write. A step that fails
-/// undoes those before it. Thread: that of the loop.
+/// container's packed root, one of each image that containers have, and the pod's one scratch disk
+/// for what all of them write. A step that fails undoes those before it. Thread: that of the loop.
 class AttachedRoots {
 public:
     /// The ways to the machine and to its guest. They answer before this goes, or not at all.
     struct Ways {
         std::move_only_function<void(vmm::DeviceConfig, runtime::OnResult<std::string>)> attach;
         std::move_only_function<void(std::string id, runtime::OnResult<void>)> detach;
+        /// The files that an image's disk is, while it is in use by them.
+        std::function<Result<std::vector<Fd>>(const runtime::ImageRoot&)> open_image;
         runtime::GuestClient& guest;
     };
     struct Options {
         std::string place;         // the directory where images' bytes live
         bool has_scratch = false;  // the machine was started with that disk
+        /// Which image the disk is that the machine was started with for a container; none: no such
+        /// disk, or a packed one.
+        // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+        std::optional<runtime::ImageRoot> first_image = {};
     };
     AttachedRoots(EventLoop& loop, Clock& clock, Ways ways, Options options);
     AttachedRoots(const AttachedRoots&) = delete;
@@ -46,8 +55,9 @@ public:
     /// What is under way when this goes is not answered.
     void add(const RootSource& root, runtime::OnResult<RootDisks> done);
 
-    /// Has the guest let go of the container's own disk, and detaches it. A disk that the machine
-    /// was started with stays. Errors: the guest's or the machine's; then the disk stays, too.
+    /// Has the guest let go of the container's own disk, or its image's if no other container has
+    /// that, and detaches it. A disk that the machine was started with stays. Errors: the guest's
+    /// or the machine's; then the disk stays, too.
     void remove(const RootDisks& disks, runtime::OnResult<void> done);
 
 private:
@@ -65,10 +75,31 @@ private:
         runtime::OnResult<void> done;
     };
 
+    /// The disk of an image.
+    struct Image {
+        /// Attached: the guest has yet to find it.
+        enum class State : std::uint8_t { Coming, Attached, There, Leaving };
+        State state = State::Coming;
+        std::string serial;
+        std::size_t users = 0;               // containers that have it
+        std::vector<std::uint64_t> waiting;  // that are being added
+    };
+
     void begin_scratch(Bytes size);
     void attach_scratch(Bytes size, Fd image);
     void end_scratch(const Result<void>& made);
+    void provide(std::uint64_t number);
     void pack(std::uint64_t number);
+    void use_image(std::uint64_t number, const runtime::ImageRoot& id);
+    void attach_image(const runtime::ImageRoot& id);
+    void look(runtime::OnResult<void> done);
+    void find_image(const runtime::ImageRoot& id);
+    void give_image(const runtime::ImageRoot& id);
+    void refuse_image(const runtime::ImageRoot& id, const Error& why);
+    void leave_image(const runtime::ImageRoot& id, runtime::OnResult<void> done);
+    void end_image(const runtime::ImageRoot& id, Result<void> removed,
+                   runtime::OnResult<void> done);
+    void take_away(const std::string& serial, runtime::OnResult<void> done);
     void attach(std::uint64_t number, Fd image);
     void rescan(std::uint64_t number);
     void end_add(std::uint64_t number, Result<void> added);
@@ -83,6 +114,9 @@ private:
     Scratch scratch_;
     std::unique_ptr<DiskImage> formatting_;
     std::vector<std::uint64_t> waiting_;  // for the scratch disk
+    std::uint64_t attached_ = 0;          // how many disks were attached,
+    std::uint64_t found_ = 0;             // and how many of them the guest has looked for
+    std::map<runtime::ImageRoot, Image> images_;
     std::uint64_t next_ = 1;
     std::map<std::uint64_t, Adding> adding_;
     std::map<std::uint64_t, Removing> removing_;

@@ -110,10 +110,12 @@ std::vector<vmm::DeviceConfig> boot_devices(BootFiles files) {
             device.fds.push_back({.number = -1, .fd = std::move(file)});
         }
     };
-    if (files.root) {
+    if (!files.root.empty()) {
         add_device(kRootDiskSerial,
-                   vmm::DiskConfig{.access = vmm::Access::ReadOnly, .store = std::nullopt},
-                   std::move(files.root));
+                   vmm::DiskConfig{.access = vmm::Access::ReadOnly, .store = std::nullopt}, Fd());
+        for (Fd& part : files.root) {
+            devices.back().fds.push_back({.number = -1, .fd = std::move(part)});
+        }
     }
     if (files.scratch_size) {
         add_device(kScratchDiskSerial,

@@ -38,7 +38,7 @@ inline constexpr const char* kVsockName = "vsock.sock";  // in the machine's own
 
 /// What every guest has from its start.
 struct BootFiles {
-    Fd root;                            // a disk that is never written; or none
+    std::vector<Fd> root;               // the files of a disk that is never written; or none
     Fd scratch;                         // what the scratch disk begins as; or none
     std::optional<Bytes> scratch_size;  // quota of the writable layer; none: there is no such disk
     Fd vsock;                           // a listening socket

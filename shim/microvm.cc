@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -36,11 +37,13 @@
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/on_result.h"
+#include "runtime/task_api.h"
 #include "shim/attached_roots.h"
 #include "shim/clock.h"
 #include "shim/disk_image.h"
 #include "shim/guest_link.h"
 #include "shim/host_files.h"
+#include "shim/image_parts.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
 #include "shim/kernel_command_line.h"
@@ -162,7 +165,7 @@ private:
     Result<void> share_files(const std::optional<RootSource>& root);
     void start();
     void add_disks(const RootSource& root, runtime::OnResult<RootDisks> done);
-    void on_image(Fd& place, const char* doing, Result<Fd> image);
+    void on_image(const char* doing, Result<Fd> image, const std::function<void(Fd)>& keep);
     void on_shared(const Result<void>& shared);
     void on_files_end(bool is_orderly, const std::string& reason);
     void start_if_ready();
@@ -187,7 +190,8 @@ private:
     std::unique_ptr<DiskImage> packing_;
     std::unique_ptr<DiskImage> formatting_;  // where there is a scratch disk
     std::optional<Bytes> scratch_size_;
-    Fd root_image_;  // once it is made
+    std::vector<Fd> root_parts_;                    // once it is made
+    std::optional<runtime::ImageRoot> root_image_;  // that it is, where it is one
     Fd scratch_image_;
     std::unique_ptr<HostFiles> files_;     // where the pod has files of the host
     int preparations_ = 0;                 // that are not done
@@ -208,7 +212,8 @@ private:
 };
 
 Result<void> MachineMicrovm::prepare(const std::optional<RootSource>& root) {
-    if (spec_.packs_roots) {
+    TRY(make_directory(image_place(), 0700));  // of disks that come later, too
+    if (spec_.packs_roots || (root && root->is_disk())) {
         TRY(make_images(root));
     }
     // Containers that come later may have files of the host where the first one has none.
@@ -225,25 +230,32 @@ Result<void> MachineMicrovm::prepare(const std::optional<RootSource>& root) {
 
 Result<void> MachineMicrovm::make_images(const std::optional<RootSource>& root) {
     const std::string place = image_place();
-    TRY(make_directory(place, 0700));
-    if (root) {
+    if (root && root->image) {
+        root_parts_ = TRY(open_image_parts(*root->image));
+        root_image_ = root->image;
+    } else if (root) {
         packing_ = TRY(DiskImage::pack(loop_, root->path, place,
                                        [this](Result<Fd> image) {
-                                           on_image(root_image_, kPacking, std::move(image));
+                                           on_image(kPacking, std::move(image), [this](Fd disk) {
+                                               root_parts_.push_back(std::move(disk));
+                                           });
                                        }),
                        kPacking);
         ++preparations_;
+    }
+    if (root) {
         scratch_size_ = root->scratch;
     } else if (spec_.scratch_mib != 0) {
         scratch_size_ = Bytes(spec_.scratch_mib << 20U);
     }
     if (scratch_size_) {
-        formatting_ =
-            TRY(DiskImage::format(loop_, *scratch_size_, place,
-                                  [this](Result<Fd> image) {
-                                      on_image(scratch_image_, kFormatting, std::move(image));
-                                  }),
-                kFormatting);
+        formatting_ = TRY(
+            DiskImage::format(loop_, *scratch_size_, place,
+                              [this](Result<Fd> image) {
+                                  on_image(kFormatting, std::move(image),
+                                           [this](Fd disk) { scratch_image_ = std::move(disk); });
+                              }),
+            kFormatting);
         ++preparations_;
     }
     return {};
@@ -262,11 +274,12 @@ Result<void> MachineMicrovm::share_files(const std::optional<RootSource>& root) 
     return {};
 }
 
-void MachineMicrovm::on_image(Fd& place, const char* doing, Result<Fd> image) {
+void MachineMicrovm::on_image(const char* doing, Result<Fd> image,
+                              const std::function<void(Fd)>& keep) {
     if (!image) {
         return kill(std::string(doing) + ": " + image.error().message());
     }
-    place = *std::move(image);
+    keep(*std::move(image));
     start_if_ready();
 }
 
@@ -309,7 +322,7 @@ void MachineMicrovm::add_root(const RootSource& root, runtime::OnResult<RootDisk
                        if (!shared) {
                            return done(std::move(shared).error());
                        }
-                       if (!root.is_packed) {
+                       if (!root.is_disk()) {
                            return done(RootDisks{.tree = root.container});
                        }
                        add_disks(root, std::move(done));
@@ -366,7 +379,7 @@ Result<void> MachineMicrovm::start_machine() {
     if (files_) {
         wish.files = files_->take_socket();
     }
-    wish.devices = boot_devices({.root = std::move(root_image_),
+    wish.devices = boot_devices({.root = std::move(root_parts_),
                                  .scratch = std::move(scratch_image_),
                                  .scratch_size = scratch_size_,
                                  .vsock = std::move(vsock)});
@@ -443,8 +456,11 @@ void MachineMicrovm::on_described(const Result<runtime::GuestDescription>& guest
                 [this](std::string id, runtime::OnResult<void> done) {
                     machine_->detach(std::move(id), std::move(done));
                 },
+            .open_image = open_image_parts,
             .guest = *guest_},
-        AttachedRoots::Options{.place = image_place(), .has_scratch = scratch_size_.has_value()});
+        AttachedRoots::Options{.place = image_place(),
+                               .has_scratch = scratch_size_.has_value(),
+                               .first_image = root_image_});
     if (!network_) {
         return callbacks_.on_up();
     }
@@ -596,9 +612,9 @@ void MachineMicrovm::connect_streams(const runtime::StreamNumbers& numbers,
 
 }  // namespace
 
-std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_packed) {
+std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_disk) {
     std::vector<SharedPath> paths;
-    if (!is_packed) {
+    if (!is_disk) {
         // As runc refuses links there. Read-only it is in the guest, once it has all mount points.
         paths.push_back({.name = kRootName,
                          .source = bundle.root_path,
@@ -649,7 +665,7 @@ void place_root(runtime::ContainerSpec& container, const RootDisks& disks) {
 }
 
 RootDisks first_root_disks(const RootSource& root) {
-    return {.root_serial = root.is_packed ? kRootDiskSerial : "",
+    return {.root_serial = root.is_disk() ? kRootDiskSerial : "",
             .scratch_serial = root.scratch ? kScratchDiskSerial : "",
             .tree = root.shared.empty() ? "" : root.container};
 }

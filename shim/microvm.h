@@ -14,6 +14,7 @@
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
+#include "runtime/task_api.h"
 #include "shim/host_files.h"
 #include "shim/isolation.h"
 #include "shim/pod_directory.h"
@@ -25,9 +26,12 @@ struct RootSource {
     std::string path;  // a directory of the host
     /// The root is a disk with that content; else the directory itself is shared, and written to.
     bool is_packed = false;
+    std::optional<runtime::ImageRoot> image;  // the root is that image's disk, not the directory
     std::optional<Bytes> scratch;    // size of the disk for what is written; nullopt: no such disk
     std::string container;           // its directory in the pod's shared tree
     std::vector<SharedPath> shared;  // what is in that directory; none: there is none
+
+    bool is_disk() const { return is_packed || image.has_value(); }
 };
 
 /// How the guest finds all that.
@@ -39,8 +43,8 @@ struct RootDisks {
     // NOLINTEND(readability-redundant-member-init)
 };
 
-/// A container's own: its root, if that is not packed, and its bind mounts.
-std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_packed);
+/// A container's own: its root, if that is no disk, and its bind mounts.
+std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_disk);
 
 /// The same as the guest is told.
 void place_root(runtime::ContainerSpec& container, const RootDisks& disks);

@@ -68,13 +68,16 @@ void log_failure(const Result<void>& result) {
     }
 }
 
-RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec) {
+RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec,
+                   std::optional<runtime::ImageRoot> image) {
+    const bool is_image = image.has_value();
     RootSource root{.path = bundle.root_path,
-                    .is_packed = spec.packs_roots,
+                    .is_packed = spec.packs_roots && !is_image,
+                    .image = std::move(image),
                     .scratch = {},
                     .container = bundle.container.id,
-                    .shared = shared_paths(bundle, spec.packs_roots)};
-    if (root.is_packed && !bundle.container.root_read_only && spec.scratch_mib != 0) {
+                    .shared = shared_paths(bundle, spec.packs_roots || is_image)};
+    if (root.is_disk() && !bundle.container.root_read_only && spec.scratch_mib != 0) {
         root.scratch = Bytes(spec.scratch_mib << 20U);
     }
     return root;
@@ -251,7 +254,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
                              std::uint32_t signal) { kill(id, signal, false, log_failure); },
          .on_event = [this](const runtime::TaskEvent& event) { callbacks_.on_event(event); }}));
     if (!entry.container->is_pod()) {
-        entry.root = root_of(entry.container->bundle(), spec_);
+        entry.root = root_of(entry.container->bundle(), spec_, std::move(request.image));
     }
     if (begins_pod) {
         booted_with_ = entry.root ? request.id : "";

@@ -1,5 +1,6 @@
 #include "shim/attached_roots.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>  // mkdtemp
 
@@ -16,9 +17,12 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "runtime/guest_api.h"
+#include "runtime/task_api.h"
 #include "shim/microvm.h"
 #include "test/support/channel_pair.h"
 #include "test/support/fake_microvm.h"
@@ -44,13 +48,14 @@ protected:
         std::error_code ignored;
         std::filesystem::remove_all(scratch_, ignored);
     }
-    void use(bool has_scratch) {
+    void use(bool has_scratch, std::optional<runtime::ImageRoot> first = std::nullopt) {
         roots_ = std::make_unique<AttachedRoots>(
             *pair_.loop, clock_,
             AttachedRoots::Ways{
                 .attach =
                     [this](vmm::DeviceConfig device, runtime::OnResult<std::string> done) {
                         attached_.push_back(device.id);
+                        parts_.push_back(device.fds.size());
                         const auto& disk = std::get<vmm::DiskConfig>(device.kind);
                         read_only_.push_back(disk.access == vmm::Access::ReadOnly);
                         if (refused_ == device.id) {
@@ -61,15 +66,40 @@ protected:
                     },
                 .detach =
                     [this](const std::string& id, runtime::OnResult<void> done) {
+                        if (detach_error_) {
+                            return done(Error(Code::Aborted, *detach_error_));
+                        }
                         std::erase(present_, id);
                         done({});
                     },
+                .open_image = [this](const runtime::ImageRoot& image) { return open(image); },
                 .guest = guest_client_},
-            AttachedRoots::Options{.place = scratch_, .has_scratch = has_scratch});
+            AttachedRoots::Options{
+                .place = scratch_, .has_scratch = has_scratch, .first_image = std::move(first)});
+    }
+    Result<std::vector<Fd>> open(const runtime::ImageRoot& image) {
+        opened_.push_back(image.id);
+        if (image.id == "none") {
+            return Error(Code::NotFound, "there is no image none");
+        }
+        std::vector<Fd> parts;
+        for (int i = 0; i < 3; ++i) {
+            parts.push_back(*open_file("/dev/null", O_RDONLY));
+        }
+        return parts;
+    }
+    static RootSource image(const std::string& id, std::optional<Bytes> scratch = std::nullopt) {
+        return {.path = "",
+                .is_packed = false,
+                .image = runtime::ImageRoot{.store = "/images", .id = id},
+                .scratch = scratch,
+                .container = "",
+                .shared = {}};
     }
     RootSource root(std::optional<Bytes> scratch = std::nullopt) {
         return {.path = scratch_ + "/root",
                 .is_packed = true,
+                .image = {},
                 .scratch = scratch,
                 .container = "",
                 .shared = {}};
@@ -108,6 +138,9 @@ protected:
     std::vector<bool> read_only_;
     std::vector<std::string> present_;
     std::string refused_;
+    std::vector<std::size_t> parts_;  // of each disk in attached_
+    std::vector<std::string> opened_;
+    std::optional<std::string> detach_error_;
     std::unique_ptr<AttachedRoots> roots_;
 };
 
@@ -169,6 +202,7 @@ TEST_F(AttachedRootsTest, AScratchDiskThatIsRefusedIsTriedAgain) {
 TEST_F(AttachedRootsTest, ARootThatCannotBePackedOrAttachedSaysWhy) {
     const Result<RootDisks> missing = add({.path = scratch_ + "/none",
                                            .is_packed = true,
+                                           .image = {},
                                            .scratch = {},
                                            .container = "",
                                            .shared = {}});
@@ -219,6 +253,93 @@ TEST_F(AttachedRootsTest, AGuestThatNeverLetsGoKeepsTheDisk) {
 TEST_F(AttachedRootsTest, ADiskThatTheMachineStartedWithStays) {
     ASSERT_TRUE(remove("root").has_value());
     EXPECT_TRUE(guest_.released.empty());
+}
+
+TEST_F(AttachedRootsTest, ContainersOfAnImageShareItsDisk) {
+    const auto first = begin(image("a", Bytes(16_MiB)));
+    const auto second = begin(image("a", Bytes(16_MiB)));
+    const Result<RootDisks> one = wait<RootDisks>(first);
+    const Result<RootDisks> two = wait<RootDisks>(second);
+    const Result<RootDisks> three = add(image("a"));
+    const Result<RootDisks> other = add(image("b"));
+    ASSERT_TRUE(one && two && three && other);
+    EXPECT_EQ(opened_, (std::vector<std::string>{"a", "b"}));
+    EXPECT_EQ(attached_.size(), 3U) << "the scratch disk and one of each image";
+    EXPECT_EQ(parts_, (std::vector<std::size_t>{1, 3, 3}));
+    EXPECT_EQ(read_only_, (std::vector<bool>{false, true, true}));
+    EXPECT_EQ(one->root_serial, two->root_serial);
+    EXPECT_EQ(one->root_serial, three->root_serial);
+    EXPECT_NE(one->root_serial, other->root_serial);
+    EXPECT_EQ(one->scratch_serial, "scratch");
+    EXPECT_EQ(three->scratch_serial, "");
+    EXPECT_EQ(guest_.rescans, 2);
+
+    ASSERT_TRUE(remove(one->root_serial).has_value());
+    ASSERT_TRUE(remove(one->root_serial).has_value());
+    EXPECT_EQ(present_, attached_) << "the third has it";
+    ASSERT_TRUE(remove(one->root_serial).has_value());
+    EXPECT_EQ(guest_.released, std::vector{one->root_serial});
+    EXPECT_EQ(present_, (std::vector<std::string>{"scratch", other->root_serial}));
+
+    const Result<RootDisks> again = add(image("a"));
+    ASSERT_TRUE(again.has_value());
+    EXPECT_NE(again->root_serial, one->root_serial);
+    EXPECT_EQ(opened_.size(), 3U);
+}
+
+TEST_F(AttachedRootsTest, AnImageThatCannotBeOpenedOrAttachedSaysWhyToAll) {
+    EXPECT_EQ(add(image("none")).error().message(), "there is no image none");
+    EXPECT_TRUE(attached_.empty());
+    refused_ = "image-4";
+    EXPECT_EQ(add(image("a")).error().message(), "attach the image's disk: no slot is free");
+    refused_.clear();
+    guest_.rescan_error = "no bus";
+    const auto first = begin(image("a"));
+    const auto second = begin(image("a"));
+    EXPECT_EQ(wait<RootDisks>(first).error().message(), "find the image's disk: no bus");
+    EXPECT_EQ(wait<RootDisks>(second).error().message(), "find the image's disk: no bus");
+    EXPECT_TRUE(present_.empty());
+    guest_.rescan_error.reset();
+    EXPECT_TRUE(add(image("a")).has_value());
+}
+
+TEST_F(AttachedRootsTest, AnImageThatIsWantedWhileItLeavesComesAgain) {
+    const Result<RootDisks> first = add(image("a"));
+    ASSERT_TRUE(first.has_value());
+    auto removed = std::make_shared<std::optional<Result<void>>>();
+    roots_->remove(*first, [removed](Result<void> done) { removed->emplace(std::move(done)); });
+    const Result<RootDisks> second = add(image("a"));
+    ASSERT_TRUE(second.has_value());
+    ASSERT_TRUE(wait<void>(removed).has_value());
+    EXPECT_NE(second->root_serial, first->root_serial);
+    EXPECT_EQ(present_, std::vector{second->root_serial});
+}
+
+TEST_F(AttachedRootsTest, AnImageThatStaysIsUsedAgain) {
+    const Result<RootDisks> first = add(image("a"));
+    ASSERT_TRUE(first.has_value());
+    detach_error_ = "the driver uses it";
+    const Result<void> removed = remove(first->root_serial);
+    EXPECT_EQ(removed.error().message(), "disk '" + first->root_serial + "': the driver uses it");
+    const Result<RootDisks> second = add(image("a"));
+    ASSERT_TRUE(second.has_value());
+    EXPECT_EQ(second->root_serial, first->root_serial);
+    EXPECT_EQ(guest_.rescans, 2) << "the guest may have let go of it";
+    detach_error_.reset();
+    ASSERT_TRUE(remove(first->root_serial).has_value());
+    EXPECT_TRUE(present_.empty());
+}
+
+TEST_F(AttachedRootsTest, TheImageThatTheMachineStartedWithIsSharedAndStays) {
+    use(true, runtime::ImageRoot{.store = "/images", .id = "a"});
+    const Result<RootDisks> second = add(image("a"));
+    ASSERT_TRUE(second.has_value());
+    EXPECT_EQ(second->root_serial, "root");
+    EXPECT_TRUE(attached_.empty());
+    ASSERT_TRUE(remove("root").has_value());
+    ASSERT_TRUE(remove("root").has_value());
+    EXPECT_TRUE(guest_.released.empty());
+    EXPECT_EQ(add(image("a")).value().root_serial, "root");
 }
 
 TEST_F(AttachedRootsTest, NothingIsAnsweredOnceItIsGone) {

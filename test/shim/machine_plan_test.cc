@@ -30,7 +30,9 @@ MachineWish wish(Isolation isolation, std::optional<Bytes> scratch) {
     if (isolation == Isolation::Kvm) {
         made.kvm = some_file();
     }
-    made.devices = boot_devices({.root = some_file(),
+    std::vector<Fd> root;
+    root.push_back(some_file());
+    made.devices = boot_devices({.root = std::move(root),
                                  .scratch = scratch ? some_file() : Fd(),
                                  .scratch_size = scratch,
                                  .vsock = some_file()});
@@ -62,6 +64,18 @@ TEST(MachinePlan, TcgDrivesTheSameDevicesOverVhostUser) {
     MachineWish tcg = wish(Isolation::Tcg, 64_MiB);
     tcg.memory = 256_MiB;
     test::expect_golden("shim/machine_plan_tcg.txt", text_of(std::move(tcg)));
+}
+
+TEST(MachinePlan, TheRootMayBeADiskOfSeveralFiles) {
+    std::vector<Fd> root;
+    for (int i = 0; i < 3; ++i) {
+        root.push_back(some_file());
+    }
+    MachineWish with = wish(Isolation::Kvm, std::nullopt);
+    with.devices = boot_devices(
+        {.root = std::move(root), .scratch = {}, .scratch_size = {}, .vsock = some_file()});
+    const std::string text = text_of(std::move(with));
+    EXPECT_NE(text.find("disk,id=root,fd=7+8+9,read-only"), std::string::npos) << text;
 }
 
 TEST(MachinePlan, AScratchDiskIsThereOnlyWhenAskedFor) {

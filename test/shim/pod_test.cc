@@ -65,6 +65,25 @@ TEST_F(PodTest, OneContainerFromCreateToDelete) {
     EXPECT_GT(over_, 0);
 }
 
+TEST_F(PodTest, ARootMayBeAnImage) {
+    spec_.packs_roots = false;
+    const runtime::ImageRoot image{.store = "/images", .id = "sha256:1"};
+    const auto created = create("a", {}, "/bundle", image);
+    EXPECT_EQ(machine_.first_root.value().image, image);
+    EXPECT_FALSE(machine_.first_root.value().is_packed);
+    EXPECT_TRUE(machine_.first_root.value().shared.empty());
+    EXPECT_EQ(machine_.first_root.value().scratch, 1024_MiB);
+    come_up();
+    EXPECT_TRUE(created->value().has_value());
+    EXPECT_EQ(machine_.guest.specs.at("a").root.disk->serial, "root");
+    ASSERT_TRUE(create("b", {}, "/bundle", image)->value().has_value());
+    EXPECT_EQ(machine_.added_roots.at(0).image, image);
+    machine_.add_root_error = "there is no image sha256:1";
+    EXPECT_EQ(create("c", {}, "/bundle", image)->value().error().message(),
+              "there is no image sha256:1");
+    EXPECT_FALSE(exists("c"));
+}
+
 TEST_F(PodTest, R2_AContainerIsCreatingFromTheFirstMoment) {
     (void)create("a");
     EXPECT_EQ(status_on_disk("a"), ContainerStatus::Creating);

@@ -80,10 +80,15 @@ protected:
         return answer;
     }
     Answer<std::uint32_t> create(const std::string& id, runtime::TaskIo io = {},
-                                 const std::string& bundle = "/bundle") {
+                                 const std::string& bundle = "/bundle",
+                                 std::optional<runtime::ImageRoot> image = std::nullopt) {
         io.proxy_pid = 4711;
         return ask<std::uint32_t>([&](auto done) {
-            pod_->create({.id = id, .bundle = scratch_ + bundle, .io = std::move(io), .pod = spec_},
+            pod_->create({.id = id,
+                          .bundle = scratch_ + bundle,
+                          .io = std::move(io),
+                          .pod = spec_,
+                          .image = std::move(image)},
                          std::move(done));
         });
     }
