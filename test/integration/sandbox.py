@@ -1,76 +1,34 @@
 """A pod as containerd drives it: the Sandbox API, Task v3 and events, spoken to a real pepita-shim."""
 import json
 import os
-import socket
-import subprocess
+import pathlib
 import unittest
 
+import network
+import sandbox_client
 import support
 import ttrpc
 
-SANDBOX = "containerd.runtime.sandbox.v1.Sandbox"
-TASK = "containerd.task.v3.Task"
-ISOLATIONS = {"kvm": 1, "tcg": 2}
 
+class Sandbox(sandbox_client.SandboxTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # The first name makes /run/netns a mount, which stays.
+        network.ip("netns", "add", f"pepita-it-{os.getpid()}")
+        network.ip("netns", "delete", f"pepita-it-{os.getpid()}")
 
-class ShimTest(support.NodeTest):
-    """A pepita-shim of this test's own, and its first client."""
-
-    def setUp(self):
-        super().setUp()
-        self.events = ttrpc.EventListener(self.scratch / "events.sock")
-        self.addCleanup(self.events.close)
-        ours, theirs = socket.socketpair()
-        ours.settimeout(support.PATIENCE_S)
-
-        def place():
-            os.dup2(theirs.fileno(), 3)
-        self.shim = subprocess.Popen([support.SHIM], pass_fds=(3,), preexec_fn=place, stdin=subprocess.DEVNULL,
-                                     stderr=open(self.scratch / "shim.log", "wb"),
-                                     env={"TTRPC_ADDRESS": str(self.scratch / "events.sock"), "NAMESPACE": "test"})
-        theirs.close()
-        self.client = ttrpc.Client(ours)
-        self.addCleanup(self.end_shim)
-
-    def end_shim(self):
-        self.client.connection.close()
-        self.shim.kill()
-        self.shim.wait()
-
-    def sandbox(self, method, **more):
-        return self.client.call(SANDBOX, method, {1: "pod", **{int(k[1:]): v for k, v in more.items()}})
-
-    def task(self, method, name, fds=(), **more):
-        return self.client.call(TASK, method, {1: name, **{int(k[1:]): v for k, v in more.items()}}, fds)
-
-    def start_sandbox(self):
-        spec = ttrpc.message({1: "pod", 2: str(self.root), 3: str(support.DATA), 6: ISOLATIONS[support.ISOLATION],
-                              5: "/usr/bin/qemu-system-x86_64", 7: 256, 8: 1, 9: 64, 10: 120, 15: 1})
-        self.sandbox("CreateSandbox", f4={1: "pepita.pod.v1.PodSpec", 2: spec})
-        self.assertEqual(self.sandbox("StartSandbox")[1], self.shim.pid)
-
-    def end_sandbox(self):
-        self.sandbox("StopSandbox", f2=30)
-        self.assertEqual(self.sandbox("WaitSandbox").get(1, 0), 0)
-        self.sandbox("ShutdownSandbox")
-        self.shim.wait(support.PATIENCE_S)
-
-
-class Sandbox(ShimTest):
     def test_a_sandbox_from_its_beginning_to_its_end(self):
         self.start_sandbox()
         self.assertEqual(self.sandbox("SandboxStatus")[3], b"SANDBOX_READY")
         self.sandbox("PingSandbox")
         with self.assertRaises(ttrpc.Refused) as refused:
-            self.client.call(SANDBOX, "PingSandbox", {1: "other"})
+            self.client.call(sandbox_client.SANDBOX, "PingSandbox", {1: "other"})
         self.assertEqual(refused.exception.args[0], 5)
 
-        output = self.scratch / "output"
-        os.mkfifo(output)
-        reader = os.open(output, os.O_RDONLY | os.O_NONBLOCK)
-        self.addCleanup(os.close, reader)
+        output, reader = self.fifo("output")
         bundle = self.bundle(["sh", "-c", "echo here; exec sleep 1000"])
-        self.task("Create", "web", f2=str(bundle), f5="", f6=str(output), f7=str(output))
+        self.task("Create", "web", f2=str(bundle), f5="", f6=output, f7=output)
         self.task("Start", "web")
         self.assertEqual(support.read_until(reader, b"here\n"), b"here\n")
         self.assertEqual(self.task("State", "web")[4], 2)
@@ -96,10 +54,51 @@ class Sandbox(ShimTest):
     def test_a_sandbox_that_cannot_begin_says_why(self):
         with self.assertRaises(ttrpc.Refused) as refused:
             self.sandbox("StartSandbox")
-        spec = ttrpc.message({1: "pod", 2: str(self.root), 3: str(support.DATA), 7: 1, 8: 1, 10: 60})
-        with self.assertRaises(ttrpc.Refused) as refused:
-            self.sandbox("CreateSandbox", f4={1: "pepita.pod.v1.PodSpec", 2: spec})
-        self.assertIn("memory 1: must be a whole number", refused.exception.args[1])
+        self.assertIn("memory 1: must be a whole number", self.refusal(self.create_sandbox, spec={7: 1}))
+
+    def test_a_sandbox_that_has_no_such_network_says_so(self):
+        self.create_sandbox(f5="/run/netns/no-such")
+        self.assertIn("'/run/netns/no-such'", self.refusal(self.sandbox, "StartSandbox"))
+        self.shim.wait(support.PATIENCE_S)
+
+    def test_a_sandbox_has_the_network_that_its_request_names(self):
+        namespace = f"pepita-it-{os.getpid()}"
+        network.ip("netns", "add", namespace)
+        self.addCleanup(network.ip, "netns", "delete", namespace)
+        network.ip("link", "add", "eth0", "address", "02:00:00:00:09:01", "type", "veth", "peer", "name", "peer0",
+                   namespace=namespace)
+        network.ip("addr", "add", "10.9.0.1/24", "dev", "eth0", namespace=namespace)
+        network.ip("link", "set", "eth0", "up", namespace=namespace)
+        network.ip("link", "set", "peer0", "up", namespace=namespace)
+        path = f"/run/netns/{namespace}"
+        self.create_sandbox(f5=path)
+        self.sandbox("StartSandbox")
+        output, reader = self.fifo("output")
+        bundle = self.bundle(["sh", "-c", "ip addr show eth0; echo end"], edit=network.in_namespace(path))
+        self.task("Create", "web", f2=str(bundle), f5="", f6=output, f7=output)
+        self.task("Start", "web")
+        text = support.read_until(reader, b"end\n")
+        self.assertIn(b"02:00:00:00:09:01", text)
+        self.assertIn(b"10.9.0.1/24", text)
+        self.task("Wait", "web")
+        self.task("Delete", "web")
+        other = self.bundle(["true"], edit=network.in_namespace("/proc/self/ns/net"), name="other")
+        self.assertIn("is not the pod's", self.refusal(self.task, "Create", "other", f2=str(other)))
+        self.sandbox("ShutdownSandbox")
+        self.shim.wait(support.PATIENCE_S)
+
+    def test_a_sandbox_is_in_its_cgroup(self):
+        place = f"/pepita-sandbox-{os.getpid()}/pod"
+        self.create_sandbox(spec={17: place})
+        self.sandbox("StartSandbox")
+        children = pathlib.Path(f"/proc/{self.shim.pid}/task/{self.shim.pid}/children").read_text().split()
+        for pid in [str(self.shim.pid), *children]:
+            for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+                self.assertTrue(line.endswith(f":{place}"), f"{pid}: {line}")
+        self.assertGreaterEqual(len(children), 2)
+        self.sandbox("StopSandbox", f2=30)
+        self.sandbox("ShutdownSandbox")
+        self.shim.wait(support.PATIENCE_S)
 
 
 if __name__ == "__main__":

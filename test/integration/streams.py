@@ -9,7 +9,7 @@ import unittest
 
 import support
 import ttrpc
-from sandbox import ShimTest
+from sandbox_client import SandboxTest
 
 POD = "pepita.pod.v1.Pod"
 PROCESS = "types.containerd.io/opencontainers/runtime-spec/1/Process"
@@ -35,7 +35,7 @@ def read_to_end(fd) -> bytes:
     return b"".join(parts)
 
 
-class Streams(ShimTest):
+class Streams(SandboxTest):
     def setUp(self):
         super().setUp()
         self.log = self.scratch / "logs" / "0.log"

@@ -15,9 +15,9 @@ def varint(value: int) -> bytes:
 
 
 def message(fields: dict) -> bytes:
-    """{number: int, str, bytes or a message's dict}"""
+    """{number: int, str, bytes, a message's dict, or a list of these}"""
     out = b""
-    for number, value in fields.items():
+    for number, value in [(n, v) for n, vs in fields.items() for v in (vs if isinstance(vs, list) else [vs])]:
         if isinstance(value, int):
             out += varint(number << 3) + varint(value)
             continue
