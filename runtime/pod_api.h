@@ -46,8 +46,8 @@ public:
     /// run, or has no log; the old file stays in use where the new one cannot be opened.
     void reopen_log(const std::string& container, OnResult<void> done);
     /// Answers when all output from then on is copied to the descriptors. They are closed when the
-    /// process is over and all of it has been passed on, or when they are too slow: an attacher
-    /// neither holds a container back nor misses a byte in between.
+    /// process is over and all of it has been passed on, with the container's deletion, or when
+    /// they are too slow: an attacher neither holds a container back nor misses a byte in between.
     /// FailedPrecondition where the container does not run, or the shim does not keep its streams.
     void attach(AttachRequest request, OnResult<void> done);
     /// Joins a connected stream socket with a new connection to `port` of the guest's 127.0.0.1, or

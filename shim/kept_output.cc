@@ -26,6 +26,7 @@ namespace {
 
 // So that one busy stream does not keep the loop from the others.
 constexpr int kReadsPerTurn = 8;
+constexpr int kLastReads = 64;
 
 }  // namespace
 
@@ -35,6 +36,29 @@ KeptOutput::KeptOutput(EventLoop& loop, std::unique_ptr<ContainerLog> log,
     if (log_) {
         log_->set_on_ready([this] { on_log_ready(); });
     }
+}
+
+KeptOutput::~KeptOutput() {
+    for (Stream& stream : streams_) {
+        write_rest(stream);
+    }
+}
+
+// The last words of a process whose pod ends.
+void KeptOutput::write_rest(Stream& stream) {
+    if (!log_ || !stream.connection) {
+        return;
+    }
+    // A guest that still writes does not keep us for ever.
+    for (int read = 0; read < kLastReads && !log_->is_full(); ++read) {
+        const ssize_t got =
+            ::recv(stream.connection.ref().number(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+        if (got <= 0) {
+            break;
+        }
+        log_->write(stream.which, {buffer_.data(), static_cast<std::size_t>(got)});
+    }
+    log_->end(stream.which);
 }
 
 Result<void> KeptOutput::connect(LogStream which, Fd connection) {

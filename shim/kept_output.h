@@ -29,7 +29,8 @@ public:
     KeptOutput& operator=(const KeptOutput&) = delete;
     KeptOutput(KeptOutput&&) = delete;
     KeptOutput& operator=(KeptOutput&&) = delete;
-    ~KeptOutput() = default;
+    /// What the guest had sent by now is still written to the log.
+    ~KeptOutput();
 
     /// The guest's end of a stream, a socket.
     Result<void> connect(LogStream which, Fd connection);
@@ -49,6 +50,7 @@ private:
     Result<void> watch(Stream& stream);
     void on_readable(Stream& stream);
     void pass_on(Stream& stream, std::size_t size);
+    void write_rest(Stream& stream);
     void end(Stream& stream);
     void on_log_ready();
     void tell_if_written();

@@ -183,6 +183,16 @@ TEST_F(KeptOutputTest, WithoutALogOutputIsForAttachersAlone) {
     until([this] { return is_written_; });
 }
 
+TEST_F(KeptOutputTest, WhatHasComeIsWrittenWhenAllIsGivenUp) {
+    say(out_, "last words\nhal");
+    say(err_, "oh");
+    kept_.reset();
+    EXPECT_TRUE(log_has(" stdout F last words\n"));
+    EXPECT_TRUE(log_has(" stdout P hal\n"));
+    EXPECT_TRUE(log_has(" stderr P oh\n"));
+    EXPECT_FALSE(is_written_);
+}
+
 TEST_F(KeptOutputTest, RotationUnderLoadLosesAndRepeatsNothing) {
     constexpr int rotations = 20;
     for (int i = 0; i < rotations; ++i) {
