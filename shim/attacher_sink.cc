@@ -83,14 +83,17 @@ std::size_t AttacherSink::write_some(std::string_view bytes) {
         const ssize_t got = is_socket_ ? ::send(sink_.ref().number(), rest.data(), rest.size(),
                                                 MSG_NOSIGNAL | MSG_DONTWAIT)
                                        : ::write(sink_.ref().number(), rest.data(), rest.size());
-        if (got > 0) {
+        if (got >= 0) {
             taken += static_cast<std::size_t>(got);
-        } else if (errno == EAGAIN) {
-            break;
-        } else if (errno != EINTR) {
-            end();
-            break;
+            continue;
         }
+        if (errno == EINTR) {
+            continue;
+        }
+        if (errno != EAGAIN) {
+            end();
+        }
+        break;
     }
     return taken;
 }
