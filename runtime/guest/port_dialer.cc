@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -105,13 +106,14 @@ void PortDialer::refuse(Place place, Error why) {
     place->watch.cancel();
     place->deadline.cancel();
     place->socket = Fd();
-    if (!place->refused) {
-        place->refused.emplace(std::move(why));
+    std::optional<Error>& first = place->refused;
+    if (!first) {
+        first.emplace(std::move(why));
         return connect(place, AF_INET6);
     }
     // A machine without IPv6 would name that as the reason.
+    Error refused = std::move(*first).within("port " + std::to_string(place->port));
     auto done = std::move(place->done);
-    Error refused = std::move(*place->refused).within("port " + std::to_string(place->port));
     connections_.erase(place);
     done(std::move(refused));
 }
