@@ -1,14 +1,9 @@
 #include "cri/cni/plugin_process.h"
 
-#include <spawn.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -29,51 +24,6 @@
 #include "kernel-abi/sys/result.h"
 
 namespace pepita::cri {
-namespace {
-
-/// The child's side of its three streams.
-struct Streams {
-    FdRef in;
-    FdRef out;
-    FdRef err;
-};
-
-// In a group of its own, with default signals.
-Result<pid_t> spawn_group(const PluginProcess::Options& options, const Streams& streams) {
-    std::string name = options.path;
-    std::array<char*, 2> arguments = {name.data(), nullptr};
-    std::vector<std::string> variables = options.environment;
-    std::vector<char*> environment;
-    std::ranges::transform(variables, std::back_inserter(environment),
-                           [](std::string& variable) { return variable.data(); });
-    environment.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    CHECK(::posix_spawn_file_actions_init(&actions) == 0);
-    CHECK(::posix_spawnattr_init(&attributes) == 0);
-    ::posix_spawn_file_actions_adddup2(&actions, streams.in.number(), 0);
-    ::posix_spawn_file_actions_adddup2(&actions, streams.out.number(), 1);
-    ::posix_spawn_file_actions_adddup2(&actions, streams.err.number(), 2);
-    sigset_t none;
-    sigset_t all;
-    ::sigemptyset(&none);
-    ::sigfillset(&all);
-    ::posix_spawnattr_setsigmask(&attributes, &none);
-    ::posix_spawnattr_setsigdefault(&attributes, &all);
-    ::posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    pid_t pid = 0;
-    const int failed = ::posix_spawn(&pid, options.path.c_str(), &actions, &attributes,
-                                     arguments.data(), environment.data());
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
-    if (failed != 0) {
-        return Error::from_errno(failed, "start '" + options.path + "'");
-    }
-    return pid;
-}
-
-}  // namespace
 
 PluginProcess::PluginProcess(EventLoop& loop, OnDone on_done)
     : loop_(loop), on_done_(std::move(on_done)), in_(loop, [] {}) {}
@@ -91,16 +41,12 @@ Result<void> PluginProcess::launch(Options options) {
     Pipe in = TRY(make_pipe());
     Pipe out = TRY(make_pipe());
     Pipe err = TRY(make_pipe());
-    group_ = TRY(spawn_group(
-        options, {.in = in.read.ref(), .out = out.write.ref(), .err = err.write.ref()}));
-    // Nobody else reaps it, so the number is still its own.
-    Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, group_, 0)));
-    const int failed = errno;
-    const bool is_open = static_cast<bool>(pidfd);
-    child_.emplace(group_, std::move(pidfd));
-    if (!is_open) {
-        return Error::from_errno(failed, "pidfd_open");
-    }
+    child_.emplace(TRY(start_program({.path = options.path,
+                                      .arguments = {options.path},
+                                      .environment = std::move(options.environment),
+                                      .fds = {{.fd = in.read.ref(), .number = STDIN_FILENO},
+                                              {.fd = out.write.ref(), .number = STDOUT_FILENO},
+                                              {.fd = err.write.ref(), .number = STDERR_FILENO}}})));
     in_.write(std::as_bytes(std::span(options.input)));
     in_.finish();
     TRY(in_.connect(std::move(in.write)));
@@ -141,7 +87,7 @@ void PluginProcess::fail(Error error) {
 
 void PluginProcess::kill_group() {
     if (child_) {
-        ::kill(-group_, SIGKILL);
+        ::kill(-child_->pid(), SIGKILL);
     }
 }
 

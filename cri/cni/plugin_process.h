@@ -17,9 +17,6 @@ namespace pepita::cri {
 
 /// One plugin at work: a process of its own group, given its input and bounded in time and output.
 /// Where it breaks a bound, or this goes, the whole group is killed.
-///
-/// It is started by posix_spawn(3) and not by spawn(): the CRI server has gRPC's threads, and their
-/// locks would be copied into a child that runs our code.
 class PluginProcess {
 public:
     static constexpr std::size_t kOutputMax = std::size_t{1} << 20U;
@@ -58,7 +55,6 @@ private:
     EventLoop& loop_;
     OnDone on_done_;
     std::optional<Child> child_;
-    pid_t group_ = 0;
     EventLoop::Watch exit_watch_;
     EventLoop::Timer timer_;
     Outlet in_;

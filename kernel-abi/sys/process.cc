@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <string.h>  // sigabbrev_np
 #include <sys/poll.h>
 #include <sys/prctl.h>
@@ -252,6 +253,55 @@ Result<Child> spawn(SpawnOptions options) {
     }
     report.words.back() = '\0';
     return Error(static_cast<Code>(report.code), report.words.data());
+}
+
+Result<Child> start_program(ProgramOptions options) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    CHECK(::posix_spawn_file_actions_init(&actions) == 0);
+    CHECK(::posix_spawnattr_init(&attributes) == 0);
+    for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
+        if (std::ranges::none_of(options.fds, [number](const PassedFd& passed) {
+                return passed.number == number;
+            })) {
+            ::posix_spawn_file_actions_addopen(&actions, number, "/dev/null", O_RDWR, 0);
+        }
+    }
+    for (const PassedFd& passed : options.fds) {
+        ::posix_spawn_file_actions_adddup2(&actions, passed.fd.number(), passed.number);
+    }
+    sigset_t none;
+    sigset_t all;
+    ::sigemptyset(&none);
+    ::sigfillset(&all);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    ::posix_spawnattr_setsigdefault(&attributes, &all);
+    int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+    if (options.has_session) {
+        flags |= POSIX_SPAWN_SETSID;
+        ::posix_spawn_file_actions_addchdir_np(&actions, "/");
+    } else {
+        flags |= POSIX_SPAWN_SETPGROUP;
+    }
+    ::posix_spawnattr_setflags(&attributes, static_cast<short>(flags));
+    pid_t pid = 0;
+    const int failed =
+        ::posix_spawn(&pid, options.path.c_str(), &actions, &attributes,
+                      pointers(options.arguments).data(), pointers(options.environment).data());
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+    if (failed != 0) {
+        return Error::from_errno(failed, "start '" + options.path + "'");
+    }
+    // Nobody else reaps it, so the number is still its own.
+    Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!pidfd) {
+        const int errno_of_open = errno;
+        (void)::kill(pid, SIGKILL);
+        (void)Child(pid, Fd()).reap();
+        return Error::from_errno(errno_of_open, "pidfd_open");
+    }
+    return Child(pid, std::move(pidfd));
 }
 
 }  // namespace pepita

@@ -80,6 +80,16 @@ struct SpawnOptions {
     std::move_only_function<void()> instead_of_exec;
 };
 
+struct ProgramOptions {
+    std::string path;
+    std::vector<std::string> arguments;    // the program's name first
+    std::vector<std::string> environment;  // KEY=VALUE; nothing is inherited
+    /// As of SpawnOptions. No entry's descriptor is the number of an earlier one.
+    std::vector<PassedFd> fds;
+    /// A session of its own, with the root as its directory; else only a process group.
+    bool has_session = false;
+};
+
 /// Default dispositions and an empty mask. For a daemon, at its start, and in every child.
 void reset_signals();
 
@@ -91,5 +101,10 @@ void reset_limits();
 /// Thread: the calling process has one thread, because the child runs our code before execve(2).
 /// Errors: whatever kept it from execve(2), in the child's words.
 Result<Child> spawn(SpawnOptions options);
+
+/// Starts a program, with default signals. Thread: any, of any number: the child runs none of our
+/// code, so it needs none of the locks that other threads may hold. What is open without CLOEXEC
+/// is the child's, too. Errors: posix_spawn(3)'s.
+Result<Child> start_program(ProgramOptions options);
 
 }  // namespace pepita

@@ -473,10 +473,11 @@ Result<const OptionRule<Options>*> apply_option(std::span<const std::string>& ar
 template <typename Options>
 Result<std::vector<std::string>> apply_options(std::span<const std::string> arguments,
                                                std::span<const OptionRule<Options>> rules,
-                                               std::uint32_t verbs, Options& options) {
+                                               std::uint32_t verbs, Options& options,
+                                               std::size_t words_max = SIZE_MAX) {
     std::vector<std::string> rest;
     OccurrenceCheck<Options> given(rules);
-    while (!arguments.empty() && arguments.front() != "--") {
+    while (!arguments.empty() && arguments.front() != "--" && rest.size() < words_max) {
         if (is_option(arguments.front())) {
             const auto* const rule = TRY(apply_option(arguments, rules, verbs, options));
             TRY(given.count(*rule), "option '--", std::string(rule->name), "'");
@@ -485,9 +486,10 @@ Result<std::vector<std::string>> apply_options(std::span<const std::string> argu
             arguments = arguments.subspan(1);
         }
     }
-    if (!arguments.empty()) {
-        rest.insert(rest.end(), arguments.begin() + 1, arguments.end());
+    if (!arguments.empty() && arguments.front() == "--") {
+        arguments = arguments.subspan(1);
     }
+    rest.insert(rest.end(), arguments.begin(), arguments.end());
     if (const auto* const rule = given.missing(verbs)) {
         return usage_error("option '--" + std::string(rule->name) + "' is missing");
     }

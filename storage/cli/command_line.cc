@@ -16,22 +16,28 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "runtime/rpc/options.h"
+#include "runtime/rpc/verb_table.h"
 #include "storage/api/storage_api.h"
-#include "storage/cli/verb_table.h"
 
 namespace pepita::storage::cli {
 namespace {
 
 using runtime::action;
 using runtime::apply_options;
+using runtime::bit;
 using runtime::Choice;
 using runtime::Flag;
+using runtime::help_of;
 using runtime::Member;
+using runtime::name_of;
 using runtime::Named;
 using runtime::Number;
 using runtime::option;
+using runtime::rule_named;
 using runtime::Text;
 using runtime::usage_error;
+using runtime::verb_rule;
+using runtime::VerbRule;
 using Rule = runtime::OptionRule<Command>;
 
 constexpr auto kVerbs = std::to_array<VerbRule<Verb>>({

@@ -11,8 +11,8 @@
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/options.h"
+#include "runtime/rpc/verb_table.h"
 #include "storage/cli/command_line.h"
-#include "storage/cli/verb_table.h"
 #include "storage/image_fetch.h"
 
 namespace pepita::storage::cli {
@@ -20,13 +20,19 @@ namespace {
 
 using runtime::action;
 using runtime::apply_options;
+using runtime::bit;
 using runtime::Choice;
+using runtime::help_of;
+using runtime::name_of;
 using runtime::Named;
 using runtime::Number;
 using runtime::Occurs;
 using runtime::option;
+using runtime::rule_named;
 using runtime::Text;
 using runtime::usage_error;
+using runtime::verb_rule;
+using runtime::VerbRule;
 using Rule = runtime::OptionRule<ImageCommand>;
 
 constexpr auto kVerbs = std::to_array<VerbRule<ImageVerb>>({

@@ -15,6 +15,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/pipe.h"
 #include "kernel-abi/sys/result.h"
 
 namespace pepita {
@@ -200,6 +201,35 @@ TEST(Child, ThatOutlivesUsGoesOnWhenItsParentIsOver) {
     std::array<char, 8> word{};
     EXPECT_EQ(::read(from_read.ref().number(), word.data(), word.size()), 3);
     EXPECT_STREQ(word.data(), "go\n");
+}
+
+TEST(StartProgram, HasItsDescriptorsAndASessionOfItsOwn) {
+    const Pipe pipe = *make_pipe();
+    auto child = start_program(
+        {.path = "/bin/sh",
+         .arguments = {"sh", "-c", "echo $$ $(cut -d' ' -f6 /proc/$$/stat) $PWD $WORD >&7"},
+         .environment = {"WORD=said", "PATH=/usr/bin:/bin"},
+         .fds = {{.fd = pipe.write.ref(), .number = 7}},
+         .has_session = true});
+    ASSERT_TRUE(child.has_value());
+    const std::string pid = std::to_string(child->pid());
+    EXPECT_EQ(child->reap(), (ChildExit{.by_signal = false, .value = 0}));
+    std::array<char, 256> said{};
+    const ssize_t size = ::read(pipe.read.ref().number(), said.data(), said.size());
+    ASSERT_GT(size, 0);
+    EXPECT_EQ(std::string(said.data(), static_cast<std::size_t>(size)),
+              pid + " " + pid + " / said\n");
+}
+
+TEST(StartProgram, MissingProgramIsNamed) {
+    const auto child = start_program({.path = "/nowhere/program",
+                                      .arguments = {"program"},
+                                      .environment = {},
+                                      .fds = {},
+                                      .has_session = false});
+    ASSERT_FALSE(child);
+    EXPECT_EQ(child.error().code(), Code::NotFound);
+    EXPECT_NE(child.error().message().find("'/nowhere/program'"), std::string::npos);
 }
 
 TEST(Child, ThatGoesIsKilledAndReaped) {

@@ -9,7 +9,7 @@
 
 #include "runtime/rpc/options.h"
 
-namespace pepita::storage::cli {
+namespace pepita::runtime {
 
 /// A command of a program. `Verb` has None and one enumerator for each.
 template <typename Verb>
@@ -61,7 +61,7 @@ struct HelpWords {
 /// Of one verb, or of the program where there is none of `topic`.
 template <typename Verb, typename Options>
 std::string help_of(std::span<const VerbRule<Verb>> verbs,
-                    std::span<const runtime::OptionRule<Options>> options, Verb topic,
+                    std::span<const OptionRule<Options>> options, Verb topic,
                     const HelpWords& words) {
     const auto with_arguments = [](const VerbRule<Verb>& rule) {
         std::string text(rule.name);
@@ -71,16 +71,16 @@ std::string help_of(std::span<const VerbRule<Verb>> verbs,
     if (const VerbRule<Verb>* const rule = rule_of(verbs, topic); rule != nullptr) {
         text.append(with_arguments(*rule)).append(" [OPTION...]\n\nTo ");
         text.append(rule->help).append(".\n\n");
-        runtime::append_help(text, options, bit(topic));
+        append_help(text, options, bit(topic));
         return text;
     }
     text.append("COMMAND [ARGUMENT...] [OPTION...]\n\n").append(words.what).append("\n\n");
     for (const VerbRule<Verb>& rule : verbs) {
-        runtime::append_help(text, with_arguments(rule), rule.help);
+        append_help(text, with_arguments(rule), rule.help);
     }
     text.append("\n");
-    runtime::append_help(text, options, bit(Verb::None));
+    append_help(text, options, bit(Verb::None));
     return text.append("\n").append(words.end).append("\n");
 }
 
-}  // namespace pepita::storage::cli
+}  // namespace pepita::runtime

@@ -1,4 +1,3 @@
-#include <signal.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -13,6 +12,7 @@
 #include "storage/cli/command_line.h"
 #include "storage/cli/image_verbs.h"
 #include "storage/cli/verbs.h"
+#include "storage/command_lines.h"
 
 namespace pepita::storage::cli {
 namespace {
@@ -37,35 +37,34 @@ void report(const Command& command, std::string_view message) {
     (void)write_all(FdRef(STDERR_FILENO), line + "\n", "standard error").has_value();
 }
 
-int main(std::span<const std::string> arguments) {
-    if (!arguments.empty() && arguments.front() == "image") {
-        return image_main(arguments.subspan(1));
-    }
-    Command command;
-    if (const Result<void> parsed = parse_command_line(arguments, command); !parsed) {
-        report(command, parsed.error().message());
-        return kUsage;
+}  // namespace
+}  // namespace pepita::storage::cli
+
+namespace pepita::storage {
+
+int storage_main(std::span<const std::string> arguments) {
+    using cli::kFailed;
+    using cli::print;
+    using cli::Verb;
+    cli::Command command;
+    if (const Result<void> parsed = cli::parse_command_line(arguments, command); !parsed) {
+        cli::report(command, parsed.error().message());
+        return cli::kUsage;
     }
     if (command.verb == Verb::Help) {
-        return print(help_text(command.topic)) ? 0 : kFailed;
+        return print(cli::help_text(command.topic)) ? 0 : kFailed;
     }
     if (command.verb == Verb::Version) {
         return print("pepita " PEPITA_VERSION "\n") ? 0 : kFailed;
     }
-    const Result<int> status = perform(command);
+    const Result<int> status = cli::perform(command);
     if (!status) {
-        report(command, status.error().message());
+        cli::report(command, status.error().message());
         return kFailed;
     }
     return *status;
 }
 
-}  // namespace
-}  // namespace pepita::storage::cli
+int image_main(std::span<const std::string> arguments) { return cli::image_main(arguments); }
 
-int main(int argc, char** argv) {
-    (void)::signal(SIGPIPE, SIG_IGN);
-    const std::span<char*> all(argv, static_cast<std::size_t>(argc));
-    const std::vector<std::string> arguments(all.begin() + (argc > 0 ? 1 : 0), all.end());
-    return pepita::storage::cli::main(arguments);
-}
+}  // namespace pepita::storage
