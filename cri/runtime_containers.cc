@@ -237,6 +237,7 @@ void RuntimeService::start_container(const v1::StartContainerRequest& request,
                                                         "' is not one that waits for its start"));
     }
     container->is_starting = true;
+    container->record.set_started_at_ns(now_ns());  // it may end before we hear that it began
     container->pod->shim->tasks().start(
         own_process(container->record),
         while_here<runtime::TaskStarted>(
