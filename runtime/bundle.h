@@ -21,8 +21,12 @@ struct HostHooks {
     friend bool operator==(const HostHooks&, const HostHooks&) = default;
 };
 
-/// A namespace that is joined by its path, "/proc/PID/ns/TYPE" as a rule.
+/// A namespace that is joined by its path, "/proc/PID/ns/TYPE" as a rule. Of a pod of its own a
+/// caller may name one without a path: kOfPod, or kOfContainer and the container's id.
 struct NamespacePath {
+    static constexpr std::string_view kOfPod = "pod:";
+    static constexpr std::string_view kOfContainer = "container:";
+
     std::string type;  // pid, ipc or uts
     std::string path;
 
@@ -60,6 +64,10 @@ Result<Bundle> load_bundle(std::string_view directory);
 
 /// The same for a configuration at hand; `directory` is where a relative root.path starts.
 Result<Bundle> parse_config(std::string_view json, std::string_view directory);
+
+/// Of process.user, and ours, not of the specification: {"user": "app", "group": "", "addsGroups":
+/// true} is a UserLookup, in place of uid and gid.
+inline constexpr const char* kUserLookupMember = "io.pepita.lookup";
 
 /// Gives the container its id, and the hooks that run in the guest their state with it.
 void set_container_id(Bundle& bundle, std::string id);

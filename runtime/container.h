@@ -68,6 +68,20 @@ struct Streams {
     friend bool operator==(const Streams&, const Streams&) = default;
 };
 
+/// A user as images and Kubernetes name one. The files that explain names are the container's own,
+/// so it is found where the process is made.
+struct UserLookup {
+    static constexpr std::size_t kNameMax = 256;
+
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::string user = {};     // a name of /etc/passwd, or a number
+    std::string group = {};    // a name of /etc/group, or a number; "": that of the user
+    bool adds_groups = false;  // those of /etc/group that the user is a member of
+    // NOLINTEND(readability-redundant-member-init)
+
+    friend bool operator==(const UserLookup&, const UserLookup&) = default;
+};
+
 struct ProcessSpec {
     /// Of arguments and environment together, each with its end: what execve(2) takes with a stack
     /// of 8 MiB. A bound for every message that carries them.
@@ -89,8 +103,9 @@ struct ProcessSpec {
     Streams streams;
     std::optional<SchedulerSpec> scheduler;
     std::optional<IoPrioritySpec> io_priority;
-    std::string apparmor_profile;  // "": none is set
-    std::string selinux_label;     // "": none is set
+    std::string apparmor_profile;    // "": none is set
+    std::string selinux_label;       // "": none is set
+    std::optional<UserLookup> user;  // then it says what uid and gid are
 
     friend bool operator==(const ProcessSpec&, const ProcessSpec&) = default;
 };
@@ -106,9 +121,9 @@ struct DiskId {
     friend bool operator==(const DiskId&, const DiskId&) = default;
 };
 
-/// A file or directory of a tree that the host shares by virtio-fs.
+/// A file or directory of a tree, as a rule one that the host shares by virtio-fs.
 struct TreePath {
-    std::string tag;   // of the virtio-fs device
+    std::string tag;   // of the virtio-fs device; an absolute path: a directory of the guest's own
     std::string path;  // in the tree; "": its top
 
     friend bool operator==(const TreePath&, const TreePath&) = default;
@@ -136,8 +151,11 @@ struct RootSpec {
 
 struct MountSpec {
     std::string destination;  // absolute, in the container
-    std::string type;         // proc sysfs tmpfs devpts mqueue cgroup, bind for a tree
-    std::string source;
+    /// proc sysfs tmpfs devpts mqueue cgroup; bind for a tree; volume for what the image has there,
+    /// which can be written to though the root is read-only.
+    std::string type;
+    std::string
+        source;  // "pod:NAME" of a tmpfs: the one of that name that the pod's containers share
     std::vector<std::string> options;
     // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
     std::optional<TreePath> tree = {};  // what a bind mounts

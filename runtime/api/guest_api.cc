@@ -80,9 +80,10 @@ PEPITA_MESSAGE(Streams, pb::Streams, has_stdin, has_stdout, has_stderr)
 PEPITA_MESSAGE(SchedulerSpec, pb::SchedulerSpec, policy, nice, priority, flags, runtime_ns,
                deadline_ns, period_ns)
 PEPITA_MESSAGE(IoPrioritySpec, pb::IoPrioritySpec, io_class, priority)
+PEPITA_MESSAGE(UserLookup, pb::UserLookup, user, group, adds_groups)
 PEPITA_MESSAGE(ProcessSpec, pb::ProcessSpec, terminal, window, uid, gid, additional_gids, umask,
                args, env, cwd, capabilities, rlimits, no_new_privileges, oom_score_adj, streams,
-               scheduler, io_priority, apparmor_profile, selinux_label)
+               scheduler, io_priority, apparmor_profile, selinux_label, user)
 PEPITA_MESSAGE(DiskId, pb::DiskId, serial, pci_address)
 PEPITA_MESSAGE(TreePath, pb::TreePath, tag, path)
 PEPITA_MESSAGE(RootSpec, pb::RootSpec, disk, tree, written_to, scratch_disk, scratch_directory)

@@ -73,6 +73,7 @@ Result<ProcessSpec> make_process(const Command& command, const ContainerState& s
         process.cwd = command.cwd;
     }
     if (command.user) {
+        process.user.reset();
         process.uid = command.user->uid;
         process.gid = command.user->gid.value_or(process.gid);
     }

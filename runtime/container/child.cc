@@ -38,6 +38,7 @@
 #include "runtime/container/root.h"
 #include "runtime/container/streams.h"
 #include "runtime/container/terminal.h"
+#include "runtime/container/users.h"
 
 namespace pepita::runtime::container {
 namespace {
@@ -281,7 +282,8 @@ Result<void> become_mapped(FdRef control) {
     return become_inner_root();
 }
 
-Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& root,
+// Finds the user of `spec`, too, once the files are there that name it.
+Result<std::optional<Fd>> set_up(ContainerSpec& spec, const RootMounts& root,
                                  Inherited& inherited) {
     const FdRef control = inherited.control.ref();
     if (spec.namespaces.user) {
@@ -293,6 +295,7 @@ Result<std::optional<Fd>> set_up(const ContainerSpec& spec, const RootMounts& ro
     TRY(spec.namespaces.user
             ? make_root_of_user_namespace(spec, root, inherited.staged.ref(), control)
             : make_root(spec, root, control));
+    TRY(settle_user(spec.process));
     std::optional<Fd> terminal =
         TRY(open_streams(spec.process, std::move(inherited.stdio), spare_null));
     if (terminal) {
@@ -354,7 +357,7 @@ Result<void> hide() { return outcome(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_S
 
 }  // namespace
 
-void run_container(const ContainerSpec& spec, const RootMounts& root, Inherited inherited) {
+void run_container(ContainerSpec spec, const RootMounts& root, Inherited inherited) {
     const Stdio& stdio = inherited.stdio;
     close_all_but({inherited.control.ref(), inherited.staged.ref(), inherited.ipc_of,
                    inherited.uts_of, stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
@@ -398,8 +401,8 @@ void run_stager(const ContainerSpec& spec, const RootMounts& root, Fd control) {
     ::_exit(0);
 }
 
-void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec,
-              const Confinement& confinement, FdRef pidfd, Stdio stdio, Fd control) {
+void run_exec(const NamespacesSpec& namespaces, ProcessSpec spec, const Confinement& confinement,
+              FdRef pidfd, Stdio stdio, Fd control) {
     close_all_but({control.ref(), pidfd, stdio.in.ref(), stdio.out.ref(), stdio.err.ref()});
     restore_signals();
     // While /proc is still the caller's.
@@ -409,6 +412,9 @@ void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec,
     }
     if (joined) {
         joined = join(namespaces, pidfd);
+    }
+    if (joined) {
+        joined = settle_user(spec);
     }
     if (!joined) {
         fail(control.ref(), joined.error());

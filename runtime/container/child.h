@@ -22,8 +22,7 @@ struct Inherited {
 /// The child's side of Container::create(), in its new namespaces: mounts the root, sets everything
 /// up in it, sends Ready, waits for Start, and becomes the program. What fails is sent over
 /// `control`.
-[[noreturn]] void run_container(const ContainerSpec& spec, const RootMounts& root,
-                                Inherited inherited);
+[[noreturn]] void run_container(ContainerSpec spec, const RootMounts& root, Inherited inherited);
 
 /// A helper of that, in a mount namespace of its own and outside of the user namespace, whose root
 /// may mount no disk: sends the root and then one mount for each of spec.mounts, or none for one
@@ -32,7 +31,7 @@ struct Inherited {
 
 /// The child's side of Container::exec(), in the container's pid namespace and else in the
 /// caller's: joins those of the process behind `pidfd` and becomes the program.
-[[noreturn]] void run_exec(const NamespacesSpec& namespaces, const ProcessSpec& spec,
+[[noreturn]] void run_exec(const NamespacesSpec& namespaces, ProcessSpec spec,
                            const Confinement& confinement, FdRef pidfd, Stdio stdio, Fd control);
 
 /// The child's side of Container::remove(): removes what the container has written.

@@ -98,7 +98,10 @@ Result<Fd> start_stager(const ContainerSpec& spec, const RootMounts& root, const
 }
 
 Result<void> give_streams(const ContainerSpec& spec, const Stdio& stdio) {
-    const auto owner = mapped_id(spec.namespaces.uid_mappings, spec.process.uid);
+    // A user that is looked up inside gets them from the inner root, which must be their owner.
+    const bool is_known = !spec.process.user;
+    const auto owner = mapped_id(spec.namespaces.uid_mappings, is_known ? spec.process.uid : 0);
+    const auto group = is_known ? std::nullopt : mapped_id(spec.namespaces.gid_mappings, 0);
     if (!owner) {
         return Error(Code::InvalidArgument, "user " + std::to_string(spec.process.uid) +
                                                 " is not mapped into the user namespace");
@@ -106,7 +109,7 @@ Result<void> give_streams(const ContainerSpec& spec, const Stdio& stdio) {
     // To open them again by /dev/stdout; what cannot be given away is used as it is.
     for (const Fd* stream : {&stdio.in, &stdio.out, &stdio.err}) {
         if (*stream) {
-            (void)::fchown(stream->ref().number(), *owner, static_cast<gid_t>(-1));
+            (void)::fchown(stream->ref().number(), *owner, group.value_or(static_cast<gid_t>(-1)));
         }
     }
     return {};

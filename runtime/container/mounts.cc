@@ -28,8 +28,8 @@
 namespace pepita::runtime::container {
 namespace {
 
-constexpr std::array<std::string_view, 7> kTypes{"proc",   "sysfs",  "tmpfs", "devpts",
-                                                 "mqueue", "cgroup", "bind"};
+constexpr std::array<std::string_view, 8> kTypes{"proc",   "sysfs",  "tmpfs",  "devpts",
+                                                 "volume", "mqueue", "cgroup", "bind"};
 
 struct Attribute {
     unsigned long flag;
@@ -93,10 +93,23 @@ Result<void> attach_tree(const MountSpec& mount, const Fd& tree) {
     return attach_mount(tree.ref(), target.ref(), "bind");
 }
 
+// A mount of its own has flags of its own.
+Result<void> attach_volume(const MountSpec& mount) {
+    const Fd place = TRY(open_or_make_directory(mount.destination));
+    if (!TRY(is_directory(place.ref()))) {
+        return Error::from_errno(ENOTDIR, "the image's");
+    }
+    const Fd copy = TRY(copy_mount(place.ref(), mount_attributes(mount.options)));
+    return attach_mount(copy.ref(), place.ref(), "mount it on itself");
+}
+
 Result<void> mount_at_destination(const MountSpec& mount, const Fd& tree) {
     TRY(check_mount(mount));
     if (mount.type == "bind") {
         return attach_tree(mount, tree);
+    }
+    if (mount.type == "volume") {
+        return attach_volume(mount);
     }
     MountOptions options = mount_options(mount.options);
     // The last part alone is looked at as it stands: /var/run may well be a link.

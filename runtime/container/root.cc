@@ -59,7 +59,7 @@ Result<void> mount_scratch(const std::string& target, const std::string& device)
 
 // A tree's top. Each container mounts the trees that it uses; the kernel shares what is behind.
 Result<std::string> mount_tree(const RootMounts& root, const std::string& tag) {
-    if (root.trees == Trees::Directories) {
+    if (root.trees == Trees::Directories || tag.starts_with('/')) {
         return tag;
     }
     std::string place = TRY(make_place(root, "trees"));

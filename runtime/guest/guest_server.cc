@@ -20,6 +20,7 @@
 #include "runtime/container/engine.h"
 #include "runtime/guest/clock.h"
 #include "runtime/guest/process_streams.h"
+#include "runtime/guest/shared_memory.h"
 #include "runtime/guest_api.h"
 #include "runtime/network.h"
 #include "runtime/rpc/on_result.h"
@@ -85,7 +86,7 @@ Result<std::unique_ptr<ProcessStreams>> GuestServer::make_streams(const ProcessS
     return streams;
 }
 
-Result<void> GuestServer::begin_create(const ContainerSpec& spec) {
+Result<void> GuestServer::begin_create(ContainerSpec& spec) {
     TRY(check_name(spec.id));
     if (containers_.contains(spec.id)) {
         return Error(Code::AlreadyExists, "container '" + spec.id + "' already exists");
@@ -112,6 +113,7 @@ Result<void> GuestServer::begin_create(const ContainerSpec& spec) {
             options.joined.emplace(id, found->second->process().pidfd());
         }
     }
+    TRY(share_memory(spec, options_.shared_directory));
     container::Stdio stdio;
     auto streams = TRY(make_streams(spec.process, stdio));
     const ProcessId id{.container = spec.id, .exec = ""};

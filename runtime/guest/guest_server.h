@@ -38,6 +38,7 @@ public:
     struct Options {
         std::string version;
         std::string staging_directory;  // exists; containers mount their roots over it
+        std::string shared_directory;   // is made; what containers share by "pod:NAME"
         std::string cgroup_directory;   // "": containers have no cgroup
         std::function<Result<std::string>(const DiskId& disk)> find_disk;
         std::function<Result<void>()> rescan;                     // called in a child process
@@ -86,7 +87,7 @@ private:
         std::vector<OnResult<std::uint32_t>> waiters;
     };
 
-    Result<void> begin_create(const ContainerSpec& spec);
+    Result<void> begin_create(ContainerSpec& spec);
     Result<void> begin_exec(const ProcessId& id, const ProcessSpec& spec);
     Result<container::Process*> begin_start(const ProcessId& id);
     void on_made(const ProcessId& id, Result<void> made);

@@ -83,6 +83,7 @@ Result<void> serve() {
         *loop, streams,
         {.version = PEPITA_VERSION,
          .staging_directory = guest::kStaging,
+         .shared_directory = guest::kShared,
          .cgroup_directory = guest::kCgroup,
          .find_disk =
              [](const pepita::runtime::DiskId& disk) { return guest::find_disk(disk, "/sys"); },

@@ -10,6 +10,7 @@ namespace pepita::runtime::guest {
 inline constexpr const char* kModuleList = "/etc/pepita/modules";
 /// Where each container mounts its root, unseen by the others, and the cgroup that theirs are in.
 inline constexpr const char* kStaging = "/run/pepita/staging";
+inline constexpr const char* kShared = "/run/pepita/shared";
 inline constexpr const char* kCgroup = "/sys/fs/cgroup/pepita";
 
 /// Standard output and error go to the kernel's log from here on, and standard input is empty:

@@ -17,7 +17,7 @@ namespace pepita::runtime::oci {
 namespace {
 
 constexpr auto kTypes = std::to_array<std::string_view>(
-    {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"});
+    {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind", "volume"});
 
 // The guest gives the container a mount namespace of its own that nothing reaches from outside, so
 // these ask for what is so anyway; but a slave bind of the host's files follows the host.

@@ -35,7 +35,11 @@ constexpr std::array kNamespaceTypes{
 constexpr auto kJoined = std::to_array<std::string_view>({"pid", "ipc", "uts"});
 
 Result<void> join(const Node& node, const std::string& type, std::string path, Bundle& bundle) {
-    if (!path.starts_with('/')) {
+    const bool is_named = is_one_of(type, kJoined) &&
+                          (path == NamespacePath::kOfPod ||
+                           (path.starts_with(NamespacePath::kOfContainer) &&
+                            check_container_id(path.substr(NamespacePath::kOfContainer.size()))));
+    if (!is_named && !path.starts_with('/')) {
         return node.invalid("must be an absolute path");
     }
     if (type == "network") {

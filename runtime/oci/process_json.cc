@@ -71,8 +71,29 @@ Result<std::uint32_t> read_id_or_root(const Object& user, std::string_view name)
     return node ? read_id(*node) : 0;
 }
 
+Result<UserLookup> read_lookup(const Node& node) {
+    const Object object = TRY(node.object());
+    const Node user = TRY(object.require("user"));
+    UserLookup lookup{.user = TRY(user.text()),
+                      .group = TRY(object.text_or_empty("group")),
+                      .adds_groups = TRY(object.boolean_or_false("addsGroups"))};
+    if (lookup.user.empty()) {
+        return user.invalid("must not be empty");
+    }
+    for (const std::string* name : {&lookup.user, &lookup.group}) {
+        if (name->size() > UserLookup::kNameMax ||
+            name->find_first_of(":,\n") != std::string::npos) {
+            return node.invalid(in_quotes(*name) + " is no name of a user or a group");
+        }
+    }
+    return lookup;
+}
+
 Result<void> read_user(const Object& user, ProcessSpec& process) {
     // "username" is of Windows: config.md has it ignored here, as runc does.
+    if (const auto lookup = user.find(kUserLookupMember)) {
+        process.user = TRY(read_lookup(*lookup));
+    }
     process.uid = TRY(read_id_or_root(user, "uid"));
     process.gid = TRY(read_id_or_root(user, "gid"));
     if (const auto mask = user.find("umask")) {
@@ -340,6 +361,11 @@ std::string to_json(const ProcessSpec& process) {
     }
     if (!process.additional_gids.empty()) {
         user["additionalGids"] = process.additional_gids;
+    }
+    if (process.user) {
+        user[kUserLookupMember] = {{"user", process.user->user},
+                                   {"group", process.user->group},
+                                   {"addsGroups", process.user->adds_groups}};
     }
     out["args"] = process.args;
     out["env"] = process.env;

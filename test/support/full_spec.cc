@@ -43,7 +43,8 @@ ProcessSpec full_process() {
                                                 .period_ns = 30},
             .io_priority = runtime::IoPrioritySpec{.io_class = 2, .priority = 7},
             .apparmor_profile = "web",
-            .selinux_label = "system_u:system_r:container_t:s0"};
+            .selinux_label = "system_u:system_r:container_t:s0",
+            .user = runtime::UserLookup{.user = "app", .group = "web", .adds_groups = true}};
 }
 
 ContainerSpec full_container() {

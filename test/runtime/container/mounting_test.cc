@@ -95,6 +95,20 @@ TEST_F(Mounts, R24_ARootOfNothingButAProgramRunsReadOnly) {
     EXPECT_EQ(output_of(spec), "busybox\ndev\nproc\nsys\n");
 }
 
+TEST_F(Mounts, AVolumeHasWhatTheImageHasAndCanBeWrittenToInAReadOnlyRoot) {
+    use_image({{.kind = Kind::Directory, .path = "data", .content = {}, .mode = 0711},
+               {.kind = Kind::File, .path = "data/file", .content = "of the image", .mode = 0644}});
+    ContainerSpec spec = spec_of(
+        "cat /data/file; stat -c %a /data; echo new >/data/more && cat /data/more; "
+        "echo no >/more || ls /empty");
+    spec.root_read_only = true;
+    spec.mounts.push_back(mount_of("volume", "/data", {}));
+    spec.mounts.push_back(mount_of("volume", "/empty", {}));  // is made
+    EXPECT_EQ(run(spec).value_or(test::Ran{}).out, "of the image711\nnew\n");
+    spec.mounts.push_back(mount_of("volume", "/data/file", {}));
+    EXPECT_EQ(refusal_of(spec), "mount '/data/file': the image's: Not a directory (ENOTDIR)");
+}
+
 TEST_F(Mounts, R37_AMountPointBelowAReadOnlyDevIsMade) {
     ContainerSpec spec = spec_of(
         "grep -c ' /dev/deep/data ' /proc/mounts; touch /dev/x 2>&1; touch /dev/deep/data/x; "

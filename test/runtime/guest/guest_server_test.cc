@@ -36,6 +36,7 @@ protected:
                 streams_,
                 {.version = "1.2.3",
                  .staging_directory = staging_directory_,
+                 .shared_directory = staging_directory_ + "-shared",
                  .cgroup_directory = "",
                  .find_disk = [](const DiskId& disk) -> Result<std::string> {
                      if (disk.serial != "disk0") {

@@ -493,6 +493,40 @@ TEST(ParseConfig, ANameOfAUserIsNotResolved) {
     EXPECT_EQ(parsed("AT_USER", R"("username": "daemon",)").container.process.uid, 0U);
 }
 
+TEST(ParseConfig, UserMayBeOneThatTheImageNames) {
+    const ProcessSpec process =
+        parsed("AT_USER",
+               R"("io.pepita.lookup": {"user": "app", "group": "web", "addsGroups": true},)")
+            .container.process;
+    EXPECT_EQ(process.user, (UserLookup{.user = "app", .group = "web", .adds_groups = true}));
+    const auto again = parse_process(to_json(process));
+    ASSERT_TRUE(again.has_value()) << again.error().message();
+    EXPECT_EQ(*again, process);
+    const std::string long_name(UserLookup::kNameMax + 1, 'a');
+    for (const std::string& name : {std::string(), std::string("a:b"), long_name}) {
+        const auto refused = parse_config(
+            config("AT_USER", R"("io.pepita.lookup": {"user": ")" + name + R"("},)"), "/b");
+        ASSERT_FALSE(refused.has_value());
+        EXPECT_TRUE(
+            refused.error().message().starts_with("config.json: process.user.io.pepita.lookup"));
+    }
+}
+
+TEST(ParseConfig, NamespacesOfThePodAreNamedWithoutAPath) {
+    const auto joined = [](const std::string& type, const std::string& path) {
+        return parse_config(replaced(config(), R"({"type": "mount"})",
+                                     R"({"type": ")" + type + R"(", "path": ")" + path + R"("})"),
+                            "/b");
+    };
+    EXPECT_EQ(joined("ipc", "pod:")->joined,
+              (std::vector{NamespacePath{.type = "ipc", .path = "pod:"}}));
+    EXPECT_EQ(joined("pid", "container:c1")->joined,
+              (std::vector{NamespacePath{.type = "pid", .path = "container:c1"}}));
+    EXPECT_FALSE(joined("pid", "container:../c1").has_value());
+    EXPECT_FALSE(joined("pid", "container:").has_value());
+    EXPECT_FALSE(joined("network", "pod:").has_value());
+}
+
 TEST(ParseResources, ReadsWhatAnUpdateHas) {
     EXPECT_EQ(parse_resources(R"({"pids": {"limit": 7}})").value().pids_limit, 7);
     EXPECT_EQ(parse_resources("[]").error().message(), "resources: must be an object");
