@@ -1,0 +1,332 @@
+#!/usr/bin/python3
+"""pepita-cri under a released crictl: images, pods and containers from their begin to their end, and nothing of them
+left. Usage: crictl_test.py BUILD
+
+Environment: PEPITA_DATA (with guest/ in it; default BUILD/data), PEPITA_ISOLATION (tcg or kvm; default tcg).
+test/cri/go_programs.py builds crictl once, which takes about 135 s of processor time.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import unittest
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import cri_host  # noqa: E402
+import go_programs  # noqa: E402
+from cri_host import PATIENCE_S, wait_until  # noqa: E402
+from oci import DebianRegistry, digest  # noqa: E402
+
+BUSYBOX = "registry.k8s.io/e2e-test-images/busybox:1.29-2"
+NGINX = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
+
+
+class WithNode(unittest.TestCase):
+    node: cri_host.Node
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = self.node.path / "logs" / self.id().rpartition(".")[2]
+        self.folder.mkdir()
+        self.crictl("info")
+        self.before, self.files = self.node.left(), self.node.open_files()
+        self.addCleanup(self.check_that_nothing_is_left)
+
+    def check_that_nothing_is_left(self):
+        if self.has_failed():
+            self.remove_all()
+            return
+
+        def extra():
+            return {one for one in self.node.left() - self.before if one != "link cni0"}
+
+        with contextlib.suppress(AssertionError):  # what was killed is collected by the kernel a moment later
+            wait_until(lambda: not extra(), "clean-up", 15)
+        self.assertEqual(extra(), set())
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: self.node.open_files() <= self.files, "descriptors", 15)
+        self.assertLessEqual(self.node.open_files(), self.files)
+
+    def has_failed(self) -> bool:
+        return not self._outcome.success  # unittest says it nowhere else
+
+    def remove_all(self):
+        print(self.node.said(), file=sys.stderr)
+        for arguments in (("rmp", "--all", "--force"), ("rmi", "--all")):
+            self.call(*arguments)
+
+    def call(self, *arguments, **how) -> subprocess.CompletedProcess:
+        return subprocess.run([go_programs.crictl(), "--config", self.node.config, *map(str, arguments)], text=True,
+                              capture_output=True, timeout=PATIENCE_S, **({} if "input" in how else {"stdin": subprocess.DEVNULL}) | how)
+
+    def crictl(self, *arguments, **how) -> str:
+        done = self.call(*arguments, **how)
+        self.assertEqual(done.returncode, 0, f"{arguments}: {done.stderr}")
+        return done.stdout
+
+    def line(self, *arguments) -> str:
+        out = self.crictl(*arguments)
+        self.assertEqual(out.count("\n"), 1, out)
+        return out.rstrip("\n")
+
+    def json(self, verb: str, *arguments) -> dict:
+        return json.loads(self.crictl(verb, "-o", "json", *arguments))
+
+    def exec_sync(self, container: str, *command: str) -> str:
+        """What it wrote; crictl adds a line's end to each of both outputs."""
+        return self.crictl("exec", "-s", container, *command).rstrip("\n")
+
+    def refused(self, *arguments, **how) -> str:
+        done = self.call(*arguments, **how)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        return done.stderr
+
+    def write(self, name: str, **content) -> pathlib.Path:
+        path = self.folder / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def pod_config(self, name: str, **more) -> pathlib.Path:
+        return self.write(f"pod-{name}.json", metadata={"name": name, "namespace": "tests", "uid": f"uid-{name}", "attempt": 0},
+                          hostname=name, log_directory=str(self.folder), labels={"app": name}, annotations={"note": "of a pod"},
+                          **{"linux": {}} | more)
+
+    def run_pod(self, name: str, **more) -> tuple[str, pathlib.Path]:
+        config = self.pod_config(name, **more)
+        return self.line("runp", config), config
+
+    def create(self, pod: tuple[str, pathlib.Path], name: str, *command: str, image: str = BUSYBOX, **more) -> str:
+        config = self.write(f"container-{name}.json", metadata={"name": name}, image={"image": image}, log_path=f"{name}.log",
+                            labels={"role": name}, **({"command": command} if command else {}), **{"linux": {}} | more)
+        return self.line("create", pod[0], config, pod[1])
+
+    def start(self, pod: tuple[str, pathlib.Path], name: str, *command: str, **more) -> str:
+        container = self.create(pod, name, *command, **more)
+        self.assertEqual(self.line("start", container), container)
+        return container
+
+    def status(self, container: str) -> dict:
+        return self.json("inspect", container)["status"]
+
+    def wait_for_exit(self, container: str) -> dict:
+        wait_until(lambda: self.status(container)["state"] == "CONTAINER_EXITED", "the container's exit")
+        return self.status(container)
+
+    def remove_pod(self, pod: tuple[str, pathlib.Path]):
+        self.crictl("stopp", pod[0])
+        self.crictl("rmp", pod[0])
+
+    def remove_images(self):
+        self.crictl("rmi", "--all")
+        self.assertEqual(self.crictl("images", "-q"), "")
+
+
+class Images(WithNode):
+    def test_the_server_names_itself(self):
+        version = dict(line.split(":", 1) for line in self.crictl("version").splitlines())
+        self.assertEqual(version["Version"].strip(), "0.1.0")
+        self.assertEqual(version["RuntimeName"].strip(), "pepita")
+        self.assertEqual(version["RuntimeApiVersion"].strip(), "v1")
+        conditions = {one["type"]: one["status"] for one in json.loads(self.crictl("info"))["status"]["conditions"]}
+        self.assertEqual((conditions["RuntimeReady"], conditions["NetworkReady"]), (True, True))
+
+    def test_an_image_from_its_pull_to_its_removal(self):
+        image = self.node.registry.images["e2e-test-images/busybox:1.29-2"]
+        manifest = "registry.k8s.io/e2e-test-images/busybox@" + digest(image.manifest)
+        self.assertIn(image.id, self.crictl("pull", BUSYBOX))
+        listed, = self.json("images")["images"]
+        self.assertEqual((listed["id"], listed["repoTags"], listed["repoDigests"]), (image.id, [BUSYBOX], [manifest]))
+        self.assertGreater(int(listed["size"]), 1_000_000)
+        self.assertIn(image.id[7:20], self.crictl("images", BUSYBOX))
+        self.assertEqual(self.crictl("images", "-q", "registry.k8s.io/pause:3.9"), "")
+        for reference in (BUSYBOX, manifest, image.id, image.id[7:20]):
+            inspected = self.json("inspecti", reference)
+            self.assertEqual(inspected["status"], listed)
+            self.assertEqual(inspected["info"]["imageSpec"], json.loads(image.config))
+        self.assertIn("Deleted: " + BUSYBOX, self.crictl("rmi", BUSYBOX))
+        self.assertIn("no such image", self.refused("inspecti", BUSYBOX))
+        self.assertIn("no such image", self.refused("rmi", BUSYBOX))
+        self.remove_images()
+
+    def test_names_of_one_image_go_together(self):
+        names = [f"gcr.io/k8s-staging-cri-tools/test-image-tags:{tag}" for tag in "123"] + ["docker.io/library/busybox:latest"]
+        for name in (*names[:3], "busybox"):
+            self.crictl("pull", name)
+        tags = sorted((image["repoTags"] for image in self.json("images")["images"]), key=len)
+        self.assertEqual(tags, [names[3:], names[:3]])
+        self.assertEqual(sorted(line.removeprefix("Deleted: ") for line in self.crictl("rmi", names[1]).splitlines()), names[:3])
+        self.crictl("rmi", "busybox")
+        self.remove_images()
+
+    def test_pulls_that_fail_say_why(self):
+        self.assertIn("NotFound", self.refused("pull", "registry.k8s.io/no/such/image:1"))
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            self.assertIn("RegistryUnavailable", self.refused("pull", f"127.0.0.1:{port}/image:1"))
+
+    def test_users_of_images(self):
+        staging = "gcr.io/k8s-staging-cri-tools/test-image-user-"
+        for name, wanted in {"uid": ("1002", ""), "username": (None, "www-data"), "uid-group": ("1003", ""),
+                             "username-group": (None, "www-data")}.items():
+            with self.subTest(name):
+                self.crictl("pull", staging + name)
+                status = self.json("inspecti", staging + name)["status"]
+                uid = status["uid"]["value"] if status.get("uid") else None
+                self.assertEqual((uid, status["username"]), wanted)
+        self.remove_images()
+
+    def test_the_file_system_of_images(self):
+        self.crictl("pull", BUSYBOX)
+        usage, = self.json("imagefsinfo")["status"]["imageFilesystems"]
+        self.assertEqual(usage["fsId"]["mountpoint"], str(self.node.path / "images"))
+        self.assertGreater(int(usage["usedBytes"]["value"]), 1_000_000)
+        self.remove_images()
+
+
+class Pods(WithNode):
+    def setUp(self):
+        super().setUp()
+        self.crictl("pull", BUSYBOX)
+
+    def tearDown(self):
+        if not self.has_failed():
+            self.remove_images()
+
+    def test_a_pods_whole_life(self):
+        pod = self.run_pod("web")
+        listed, = self.json("pods")["items"]
+        self.assertEqual((listed["id"], listed["state"], listed["metadata"]["name"], listed["labels"]["app"]),
+                         (pod[0], "SANDBOX_READY", "web", "web"))
+        status = self.json("inspectp", pod[0])["status"]
+        self.assertEqual((status["state"], status["annotations"]), ("SANDBOX_READY", {"note": "of a pod"}))
+        self.assertTrue(status["network"]["ip"].startswith("10.88.9."), status["network"])
+
+        container = self.create(pod, "main", "sh", "-c", "trap 'exit 5' TERM; echo to out; echo to err >&2; hostname; sleep 1000 & wait",
+                                envs=[{"key": "GREETING", "value": "hello"}])
+        self.assertEqual(self.status(container)["state"], "CONTAINER_CREATED")
+        self.assertEqual(self.crictl("ps", "-q"), "")
+        self.crictl("start", container)
+        running, = self.json("ps")["containers"]
+        image = self.node.registry.images["e2e-test-images/busybox:1.29-2"].id
+        self.assertEqual((running["id"], running["podSandboxId"], running["state"], running["imageId"]),
+                         (container, pod[0], "CONTAINER_RUNNING", image))
+        status = self.status(container)
+        self.assertEqual((status["metadata"]["name"], status["imageId"], status["labels"]), ("main", image, {"role": "main"}))
+        self.assertGreaterEqual(status["startedAt"], status["createdAt"])
+
+        self.assertEqual(self.exec_sync(container, "sh", "-c", "echo $GREETING; hostname"), "hello\nweb")
+        self.assertEqual(self.crictl("exec", "-i", container, "cat", input="through\n"), "through\n")
+        self.assertIn("exited with 7: why", self.refused("exec", "-s", container, "sh", "-c", "echo why >&2; exit 7"))
+        self.assertIn("exit code 7", self.refused("exec", container, "sh", "-c", "exit 7"))
+        self.assertIn("DeadlineExceeded", self.refused("exec", "-s", "--timeout", "1", container, "sleep", "1000"))
+
+        wait_until(lambda: "web" in self.crictl("logs", container), "its output")
+        logged = self.call("logs", container)
+        self.assertEqual((logged.stdout, logged.stderr), ("to out\nweb\n", "to err\n"))
+        used, = self.json("stats")["stats"]
+        self.assertEqual(used["attributes"]["id"], container)
+        self.assertGreater(int(used["cpu"]["usageCoreNanoSeconds"]["value"]), 0)
+        self.assertGreater(int(used["memory"]["workingSetBytes"]["value"]), 0)
+
+        self.assertIn("in use", self.refused("rmi", BUSYBOX))
+        self.assertEqual(self.line("stop", "--timeout", "60", container), container)
+        status = self.wait_for_exit(container)
+        self.assertEqual(status["exitCode"], 5)
+        self.assertEqual(self.crictl("ps", "-q"), "")
+        self.assertEqual(self.line("ps", "-a", "-q"), container)
+        self.assertEqual(self.line("rm", container), container)
+        self.assertEqual(self.crictl("ps", "-a", "-q"), "")
+        self.crictl("stopp", pod[0])
+        self.assertEqual(self.json("pods")["items"][0]["state"], "SANDBOX_NOTREADY")
+        self.crictl("rmp", pod[0])
+        self.assertEqual(self.crictl("pods", "-q"), "")
+
+    def test_containers_of_a_pod_come_and_go_alone(self):
+        pod = self.run_pod("several")
+        first = self.start(pod, "first", "sh", "-c", "exit 3")
+        second = self.start(pod, "second", "sh", "-c", "trap '' TERM; while :; do sleep 1000; done")
+        status = self.wait_for_exit(first)
+        self.assertEqual((status["exitCode"], status["reason"]), (3, "Error"))
+        third = self.start(pod, "third", "true")
+        status = self.wait_for_exit(third)
+        self.assertEqual((status["exitCode"], status["reason"]), (0, "Completed"))
+        self.assertEqual(self.status(second)["state"], "CONTAINER_RUNNING")
+        self.crictl("rm", first)
+        self.assertEqual(set(self.crictl("ps", "-a", "-q").split()), {second, third})
+        self.crictl("stop", "--timeout", "1", second)
+        self.assertEqual(self.wait_for_exit(second)["exitCode"], 137)
+        self.crictl("rmp", "--force", pod[0])
+        self.assertEqual(self.crictl("ps", "-a", "-q"), "")
+
+    def test_a_server_in_a_pod_is_reached(self):
+        self.crictl("pull", NGINX)
+        pod = self.run_pod("server", port_mappings=[{"container_port": 80, "host_port": 12000}])
+        container = self.start(pod, "nginx", image=NGINX)
+        wait_until(lambda: "serving port 80" in self.crictl("logs", container), "the server's start")
+        address = self.json("inspectp", pod[0])["status"]["network"]["ip"]
+        for url in (f"http://{address}/", "http://127.0.0.1:12000/"):
+            with urllib.request.urlopen(url, timeout=30) as page:
+                self.assertEqual(page.read(), b"Welcome to nginx!\n", url)
+        forward = subprocess.Popen([go_programs.crictl(), "--config", self.node.config, "port-forward", pod[0], "0:80"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            port = forward.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
+                self.assertEqual(page.read(), b"Welcome to nginx!\n")
+        finally:
+            forward.send_signal(signal.SIGINT)
+            forward.communicate(timeout=30)
+        self.remove_pod(pod)
+
+    def test_attach_reaches_the_first_process(self):
+        pod = self.run_pod("attached")
+        container = self.start(pod, "main", "sh", "-c", "read line; echo got $line; exit 4", stdin=True, stdin_once=True)
+        self.assertEqual(self.crictl("attach", "-i", container, input="this\n"), "got this\n")
+        self.assertEqual(self.wait_for_exit(container)["exitCode"], 4)
+        self.remove_pod(pod)
+
+    def test_what_is_not_there_is_refused(self):
+        self.assertIn("handler", self.refused("runp", "--runtime", "no-such-handler", self.pod_config("refused")))
+        pod = self.run_pod("errors")
+        config = self.write("no-image.json", metadata={"name": "a"}, image={"image": "registry.k8s.io/no-such:1"}, linux={})
+        self.assertIn("no-such", self.refused("create", pod[0], config, pod[1]))
+        container = self.create(pod, "broken", "/no/such/program")
+        self.assertIn("/no/such/program", self.refused("start", container))
+        unknown = "0" * 32
+        for arguments in (("exec", "-s", unknown, "true"), ("inspect", unknown), ("inspectp", unknown), ("start", unknown)):
+            self.assertIn("NotFound", self.refused(*arguments), arguments)
+        for arguments in (("stop", unknown), ("rm", unknown), ("stopp", unknown), ("rmp", unknown)):  # all is done already
+            self.call(*arguments)
+        self.remove_pod(pod)
+
+    def test_pods_outlive_the_server(self):
+        pod = self.run_pod("staying")
+        container = self.start(pod, "main", "sh", "-c", "while read line; do echo $line; done < /dev/zero & exec sleep 1000")
+        self.node.stop(signal.SIGKILL)
+        self.node.start()
+        wait_until(lambda: self.call("exec", "-s", container, "true").returncode == 0, "the pod's return")
+        self.assertEqual(self.line("pods", "-q", "--state", "ready"), pod[0])
+        self.assertEqual(self.line("ps", "-q"), container)
+        self.assertEqual(self.exec_sync(container, "hostname"), "staying")
+        self.remove_pod(pod)
+
+
+if __name__ == "__main__":
+    BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
+    DATA = pathlib.Path(os.environ.get("PEPITA_DATA", BUILD / "data"))
+    if not DebianRegistry.is_here or not (cri_host.CNI_PLUGINS / "bridge").exists():
+        go_programs.skip("docker-registry, skopeo or containernetworking-plugins is missing")
+    if os.geteuid() != 0:
+        go_programs.skip("needs root")
+    if not (DATA / "guest/vmlinuz").exists():
+        sys.exit(f"no guest in {DATA}/guest: deploy/guest/build makes one")
+    go_programs.crictl()  # before the network is away
+    with cri_host.start(BUILD, DATA, os.environ.get("PEPITA_ISOLATION", "tcg")) as WithNode.node:
+        program = unittest.main(verbosity=2, exit=False)
+    sys.exit(not program.result.wasSuccessful())
