@@ -5,6 +5,8 @@
 #include <grpcpp/resource_quota.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -14,6 +16,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,10 +27,21 @@
 namespace pepita::cri {
 namespace {
 
+/// Words at the beginning of a message that the kubelet looks for, and finds only where the code is
+/// UNKNOWN: with another it sees gRPC's own words first. Source: kubelet, pkg/kubelet/images.
+constexpr std::array<std::string_view, 2> kKubeletsWords{"RegistryUnavailable",
+                                                         "SignatureValidationFailed"};
+
 grpc::Status to_status(const Result<void>& result) {
-    return result ? grpc::Status::OK
-                  : grpc::Status(static_cast<grpc::StatusCode>(result.error().code()),
-                                 result.error().message());
+    if (result) {
+        return grpc::Status::OK;
+    }
+    const std::string& message = result.error().message();
+    const bool is_kubelets = std::ranges::any_of(
+        kKubeletsWords, [&message](std::string_view word) { return message.starts_with(word); });
+    return {is_kubelets ? grpc::StatusCode::UNKNOWN
+                        : static_cast<grpc::StatusCode>(result.error().code()),
+            message};
 }
 
 grpc::ByteBuffer to_buffer(const std::string& message) {

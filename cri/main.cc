@@ -143,7 +143,7 @@ int fail(int status, const Error& error) {
 int main(int argc, char** argv) {
     const std::span<char*> all(argv, static_cast<std::size_t>(argc));
     const std::vector<std::string> arguments(all.begin() + (argc > 0 ? 1 : 0), all.end());
-    const Result<Options> options = parse_options(arguments);
+    Result<Options> options = parse_options(arguments);
     if (!options) {
         return fail(2, options.error());
     }
@@ -155,6 +155,7 @@ int main(int argc, char** argv) {
         print("pepita-cri " PEPITA_VERSION "\n");
         return 0;
     }
+    options->runtime.version = PEPITA_VERSION;
     const Result<void> served = serve(*options);
     return served ? 0 : fail(1, served.error());
 }

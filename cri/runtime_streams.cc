@@ -182,7 +182,7 @@ private:
 
     void on_timeout(std::int64_t timeout_s) {
         if (pod_->shim) {
-            pod_->shim->tasks().kill(id_, SIGKILL, true,
+            pod_->shim->tasks().kill(id_, SIGKILL, false,
                                      service_.while_here<void>([](const Result<void>&) {}));
         }
         end(Error(Code::DeadlineExceeded,
@@ -332,8 +332,8 @@ void RuntimeService::attach(const AttachRequest& request, OnStarted on_started, 
             pod->shim->tasks().wait(
                 id,
                 while_here<TaskExit>([on_exit = std::move(on_exit)](Result<TaskExit> exit) mutable {
-                    on_exit(exit ? Result<std::uint32_t>(exit->exit_status)
-                                 : std::move(exit).error());
+                    // The container's status is not that of looking at it.
+                    on_exit(exit ? Result<std::uint32_t>(0U) : std::move(exit).error());
                 }));
         }));
 }

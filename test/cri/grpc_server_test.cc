@@ -149,6 +149,15 @@ TEST_F(GrpcServerTest, AnErrorIsAStatusWithItsCodeAndMessage) {
     EXPECT_TRUE(answer.messages.empty());
 }
 
+TEST_F(GrpcServerTest, WordsThatTheKubeletLooksForComeWithTheCodeThatItWants) {
+    serve([](GrpcCall call) {
+        call.finish(Error(Code::Unavailable, "RegistryUnavailable: nobody answers"));
+    });
+    const Answer answer = ask("");
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNKNOWN);
+    EXPECT_EQ(answer.status.error_message(), "RegistryUnavailable: nobody answers");
+}
+
 TEST_F(GrpcServerTest, AnAnswerMayComeLaterAndInManyMessages) {
     constexpr int count = 500;
     EventLoop::Timer later;
