@@ -53,7 +53,8 @@ class WithNode(unittest.TestCase):
         self.assertLessEqual(self.node.open_files(), self.files)
 
     def has_failed(self) -> bool:
-        return not self._outcome.success  # unittest says it nowhere else
+        result = self._outcome.result  # unittest says it nowhere else
+        return any(getattr(test, "test_case", test) is self for test, _ in result.failures + result.errors)
 
     def remove_all(self):
         print(self.node.said(), file=sys.stderr)
