@@ -230,10 +230,11 @@ class Pods(WithNode):
         wait_until(lambda: "web" in self.crictl("logs", container), "its output")
         logged = self.call("logs", container)
         self.assertEqual((logged.stdout, logged.stderr), ("to out\nweb\n", "to err\n"))
+        self.exec_sync(container, "sh", "-c", "i=0; while [ $i -lt 10000 ]; do i=$((i + 1)); done")
         used, = self.json("stats")["stats"]
         self.assertEqual(used["attributes"]["id"], container)
-        self.assertGreater(int(used["cpu"]["usageCoreNanoSeconds"]["value"]), 0)
         self.assertGreater(int(used["memory"]["workingSetBytes"]["value"]), 0)
+        self.assertGreater(int(used["cpu"]["usageCoreNanoSeconds"]["value"]), 0)
 
         self.assertIn("in use", self.refused("rmi", BUSYBOX))
         self.assertEqual(self.line("stop", "--timeout", "60", container), container)
@@ -297,8 +298,8 @@ class Pods(WithNode):
         pod = self.run_pod("errors")
         config = self.write("no-image.json", metadata={"name": "a"}, image={"image": "registry.k8s.io/no-such:1"}, linux={})
         self.assertIn("no-such", self.refused("create", pod[0], config, pod[1]))
-        container = self.create(pod, "broken", "/no/such/program")
-        self.assertIn("/no/such/program", self.refused("start", container))
+        config = self.write("broken.json", metadata={"name": "b"}, image={"image": BUSYBOX}, command=["/no/such/program"], linux={})
+        self.assertIn("/no/such/program", self.refused("create", pod[0], config, pod[1]))
         unknown = "0" * 32
         for arguments in (("exec", "-s", unknown, "true"), ("inspect", unknown), ("inspectp", unknown), ("start", unknown)):
             self.assertIn("NotFound", self.refused(*arguments), arguments)
