@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "cri/spec/namespaces.h"
 #include "cri/spec/process.h"
 #include "cri/spec/resources.h"
+#include "cri/spec/seccomp.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/json.h"
 
@@ -55,7 +57,8 @@ Result<void> refuse_devices(const v1::ContainerConfig& container) {
 }
 
 Result<OrderedJson> linux_json(const v1::PodSandboxConfig& pod,
-                               const v1::ContainerConfig& container, const ContainerPlace& place) {
+                               const v1::ContainerConfig& container, const ContainerPlace& place,
+                               const std::set<std::string>& capabilities) {
     const v1::LinuxContainerSecurityContext& security = container.linux().security_context();
     TRY(refuse_devices(container));
     OrderedJson out = TRY(namespaces_json(security, place));
@@ -75,6 +78,9 @@ Result<OrderedJson> linux_json(const v1::PodSandboxConfig& pod,
     } else if (!security.privileged()) {
         out["maskedPaths"] = OrderedJson(security.masked_paths());
         out["readonlyPaths"] = OrderedJson(security.readonly_paths());
+    }
+    if (auto seccomp = TRY(seccomp_json(security, place, capabilities))) {
+        out["seccomp"] = *std::move(seccomp);
     }
     return out;
 }
@@ -112,8 +118,9 @@ Result<std::string> oci_config(const v1::PodSandboxConfig& pod,
     if (!place.hostname.empty()) {
         out["hostname"] = place.hostname;
     }
-    out["mounts"] = TRY(mounts_json(container, place));
-    out["linux"] = TRY(linux_json(pod, container, place));
+    out["mounts"] = TRY(mounts_json(container, image, place));
+    out["linux"] =
+        TRY(linux_json(pod, container, place, out["process"]["capabilities"]["bounding"]));
     out["annotations"] = annotations_json(pod, container, place);
     return runtime::oci::dump(out);
 }

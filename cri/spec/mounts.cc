@@ -32,8 +32,10 @@ constexpr auto kMountOptions =
     std::to_array<std::string_view>({"nodev", "noexec", "nosuid", "dev", "exec", "suid"});
 
 /// What every container has; /sys and its cgroups can be written to by a privileged one.
-std::vector<Entry> usual_mounts(bool is_privileged) {
-    const std::string access = is_privileged ? "rw" : "ro";
+std::vector<Entry> usual_mounts(const v1::LinuxContainerSecurityContext& security) {
+    const std::string access = security.privileged() ? "rw" : "ro";
+    // Shared memory by name goes with that by number.
+    const bool has_own_ipc = security.namespace_options().ipc() == v1::CONTAINER;
     return {{.destination = "/proc",
              .type = "proc",
              .source = "proc",
@@ -52,7 +54,7 @@ std::vector<Entry> usual_mounts(bool is_privileged) {
              .options = {"nosuid", "noexec", "nodev"}},
             {.destination = "/dev/shm",
              .type = "tmpfs",
-             .source = "shm",
+             .source = has_own_ipc ? "shm" : "pod:shm",
              .options = {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
             {.destination = "/sys",
              .type = "sysfs",
@@ -146,19 +148,38 @@ void add_files(const ContainerPlace& place, bool is_read_only, std::vector<Entry
     }
 }
 
+/// Volumes of the image that no mount is for. Where the root can be written to they are part of it:
+/// what is written there ends with the container in any case.
+Result<void> add_volumes(const ImageConfig& image, std::vector<Entry>& entries) {
+    for (const std::string& volume : image.volumes) {
+        const std::string member = "image config: config.Volumes[" + in_quotes(volume) + "]";
+        TRY(check_container_path(member, volume));
+        const std::string destination = normal(volume);
+        if (destination != "/" && !has(entries, destination)) {
+            entries.push_back(
+                {.destination = destination, .type = "volume", .source = "", .options = {}});
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
-Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const ContainerPlace& place) {
+Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const ImageConfig& image,
+                                const ContainerPlace& place) {
     const v1::LinuxContainerSecurityContext& security = container.linux().security_context();
     std::vector<Entry> own;
     for (std::size_t i = 0; const v1::Mount& mount : container.mounts()) {
         own.push_back(TRY(bind_of(mount, element("mounts", i++))));
     }
     add_files(place, security.readonly_rootfs(), own);
+    if (security.readonly_rootfs()) {
+        TRY(add_volumes(image, own));
+    }
     // One that is in another comes after it.
     std::ranges::stable_sort(
         own, {}, [](const Entry& entry) { return std::ranges::count(entry.destination, '/'); });
-    std::vector<Entry> all = usual_mounts(security.privileged());
+    std::vector<Entry> all = usual_mounts(security);
     std::erase_if(all, [&own](const Entry& entry) {
         return has(own, entry.destination) ||
                (entry.destination.starts_with("/dev/") && has(own, "/dev"));

@@ -9,6 +9,7 @@ namespace pepita::cri {
 
 /// OCI's `mounts` of a container, in the order in which they are mounted.
 Result<runtime::oci::OrderedJson> mounts_json(const v1::ContainerConfig& container,
+                                              const ImageConfig& image,
                                               const ContainerPlace& place);
 
 }  // namespace pepita::cri

@@ -6,11 +6,13 @@
 #include "cri/container_spec.h"
 #include "cri/spec/member.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
 #include "runtime/rpc/json.h"
 
 namespace pepita::cri {
 namespace {
 
+using runtime::NamespacePath;
 using runtime::oci::OrderedJson;
 
 constexpr const char* kMember = "linux.security_context.namespace_options.";
@@ -21,24 +23,31 @@ Error refusal_of(const char* name, v1::NamespaceMode mode) {
                             : invalid(std::string(kMember) + name, "is no mode of this namespace");
 }
 
-// Those of the pod are its guest's own, which a container has that asks for none.
+// That of the pod is its guest's own, which a container has that asks for none.
 Result<void> add_pid(const v1::NamespaceOption& options, OrderedJson& out) {
     const v1::NamespaceMode mode = options.pid();
     if (mode == v1::CONTAINER) {
         out.push_back({{"type", "pid"}});
     } else if (mode == v1::TARGET) {
-        return unsupported(std::string(kMember) + "pid", "TARGET is not supported");
+        const std::string path = std::string(NamespacePath::kOfContainer) + options.target_id();
+        if (const auto checked = runtime::check_container_id(options.target_id()); !checked) {
+            return invalid(std::string(kMember) + "target_id", checked.error().message());
+        }
+        out.push_back({{"type", "pid"}, {"path", path}});
     } else if (mode != v1::POD) {
         return refusal_of("pid", mode);
     }
     return {};
 }
 
+// Said by name, because parameters of the kernel belong to it.
 Result<void> add_ipc(const v1::NamespaceOption& options, OrderedJson& out) {
     const v1::NamespaceMode mode = options.ipc();
     if (mode == v1::CONTAINER) {
         out.push_back({{"type", "ipc"}});
-    } else if (mode != v1::POD) {
+    } else if (mode == v1::POD) {
+        out.push_back({{"type", "ipc"}, {"path", NamespacePath::kOfPod}});
+    } else {
         return refusal_of("ipc", mode);
     }
     return {};

@@ -13,11 +13,14 @@
 #include "cri/container_spec.h"
 #include "cri/spec/member.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
+#include "runtime/container.h"
 #include "runtime/rpc/json.h"
 
 namespace pepita::cri {
 namespace {
 
+using runtime::UserLookup;
 using runtime::oci::in_quotes;
 using runtime::oci::OrderedJson;
 
@@ -30,64 +33,84 @@ Result<std::uint32_t> id_of(std::string_view member, std::int64_t value) {
     return static_cast<std::uint32_t>(value);
 }
 
-Result<std::uint32_t> id_in(std::string_view member, std::string_view text) {
-    std::int64_t value = -1;
+std::optional<std::uint32_t> id_in(std::string_view text) {
+    std::uint32_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) {
-        return unsupported(member, in_quotes(text) + " is not a number");
-    }
-    return id_of(member, value);
+    const bool is_id = error == std::errc() && end == text.data() + text.size() && value <= kIdMax;
+    return is_id ? std::optional(value) : std::nullopt;
 }
 
-struct User {
-    std::uint32_t uid = 0;
-    std::uint32_t gid = 0;
-};
+Result<std::string> name_of(std::string_view member, std::string_view name) {
+    TRY(check_text(member, name));
+    if (name.empty() || name.size() > UserLookup::kNameMax ||
+        name.find_first_of(":,\n") != std::string_view::npos) {
+        return invalid(member, in_quotes(name) + " is no name of a user or a group");
+    }
+    return std::string(name);
+}
 
-Result<User> user_of_image(const ImageConfig& image) {
+Result<UserLookup> user_of_image(const ImageConfig& image) {
     const std::string member = "image config: config.User";
     const std::string_view text = image.user;
     const std::size_t colon = text.find(':');
-    User user;
+    UserLookup out{.user = "0", .group = "", .adds_groups = false};
     if (!text.empty()) {
-        user.uid = TRY(id_in(member, text.substr(0, colon)));
+        out.user = TRY(name_of(member, text.substr(0, colon)));
     }
     if (colon != std::string_view::npos) {
-        user.gid = TRY(id_in(member, text.substr(colon + 1)));
+        out.group = TRY(name_of(member, text.substr(colon + 1)));
     }
-    return user;
+    return out;
 }
 
-Result<User> user_of(const v1::LinuxContainerSecurityContext& security, const ImageConfig& image) {
+// A name is before a number, and both are before the image's.
+Result<UserLookup> user_of(const v1::LinuxContainerSecurityContext& security,
+                           const ImageConfig& image) {
     const std::string member = "linux.security_context.";
-    User user;
+    UserLookup out;
     if (!security.run_as_username().empty()) {
-        user.uid = TRY(id_in(member + "run_as_username", security.run_as_username()));
+        out.user = TRY(name_of(member + "run_as_username", security.run_as_username()));
     } else if (security.has_run_as_user()) {
-        user.uid = TRY(id_of(member + "run_as_user", security.run_as_user().value()));
+        out.user =
+            std::to_string(TRY(id_of(member + "run_as_user", security.run_as_user().value())));
     } else if (security.has_run_as_group()) {
         return invalid(member + "run_as_group", "needs run_as_user or run_as_username");
     } else {
-        return user_of_image(image);
+        out = TRY(user_of_image(image));
     }
     if (security.has_run_as_group()) {
-        user.gid = TRY(id_of(member + "run_as_group", security.run_as_group().value()));
+        out.group =
+            std::to_string(TRY(id_of(member + "run_as_group", security.run_as_group().value())));
     }
-    return user;
+    return out;
 }
 
 }  // namespace
 
 Result<OrderedJson> user_json(const v1::LinuxContainerSecurityContext& security,
                               const ImageConfig& image) {
-    const User user = TRY(user_of(security, image));
-    // The group itself, too: a setgid program must not be able to leave it.
-    std::set<std::uint32_t> groups{user.gid};
-    for (std::size_t i = 0; const std::int64_t group : security.supplemental_groups()) {
-        groups.insert(
-            TRY(id_of(element("linux.security_context.supplemental_groups", i++), group)));
+    const std::string member = "linux.security_context.supplemental_groups";
+    UserLookup user = TRY(user_of(security, image));
+    if (!v1::SupplementalGroupsPolicy_IsValid(security.supplemental_groups_policy())) {
+        return invalid(member + "_policy", "no such policy");
     }
-    return OrderedJson{{"uid", user.uid}, {"gid", user.gid}, {"additionalGids", groups}};
+    user.adds_groups = security.supplemental_groups_policy() == v1::Merge;
+    const auto uid = id_in(user.user);
+    const auto gid = id_in(user.group);
+    std::set<std::uint32_t> groups;
+    for (std::size_t i = 0; const std::int64_t group : security.supplemental_groups()) {
+        groups.insert(TRY(id_of(element(member, i++), group)));
+    }
+    if (gid) {
+        // The group itself, too: a setgid program must not be able to leave it.
+        groups.insert(*gid);
+    }
+    OrderedJson out{{"uid", uid.value_or(0)}, {"gid", gid.value_or(0)}, {"additionalGids", groups}};
+    if (user.adds_groups || !uid || !gid) {
+        out[runtime::kUserLookupMember] = {
+            {"user", user.user}, {"group", user.group}, {"addsGroups", user.adds_groups}};
+    }
+    return out;
 }
 
 }  // namespace pepita::cri

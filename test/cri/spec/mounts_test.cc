@@ -77,6 +77,25 @@ TEST_F(MountsOfContainer, FilesOfThePodAreThereUnlessItBringsItsOwn) {
     EXPECT_THAT(mount_at("/etc/resolv.conf")->options, Contains("ro"));
 }
 
+TEST_F(MountsOfContainer, MemoryIsSharedAsIpcIs) {
+    EXPECT_EQ(mount_at("/dev/shm")->source, "pod:shm");
+    security().mutable_namespace_options()->set_ipc(cri::v1::CONTAINER);
+    EXPECT_EQ(mount_at("/dev/shm")->source, "shm");
+}
+
+TEST_F(MountsOfContainer, VolumesOfTheImageAreThoseOfAReadOnlyRoot) {
+    image.volumes = {"/cache", "/data/"};
+    add("/host/data", "/data");
+    EXPECT_EQ(mount_at("/cache"), std::nullopt);
+    security().set_readonly_rootfs(true);
+    EXPECT_EQ(mount_at("/cache"),
+              (runtime::MountSpec{
+                  .destination = "/cache", .type = "volume", .source = "", .options = {}}));
+    EXPECT_EQ(mount_at("/data")->type, "bind");
+    image.volumes = {"cache"};
+    EXPECT_EQ(refusal().message, "image config: config.Volumes['cache']: must be an absolute path");
+}
+
 TEST_F(MountsOfContainer, PrivilegedOneMayWriteToSys) {
     EXPECT_THAT(mount_at("/sys")->options, Contains("ro"));
     EXPECT_THAT(mount_at("/sys/fs/cgroup")->options, Contains("ro"));

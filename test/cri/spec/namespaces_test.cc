@@ -1,5 +1,6 @@
 #include "cri/spec/namespaces.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cri/api/cri.h"
@@ -12,6 +13,10 @@ namespace pepita {
 namespace {
 
 using cri::v1::NamespaceMode;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::StartsWith;
+using testing::UnorderedElementsAre;
 
 class NamespacesOfContainer : public test::ContainerSpecTest {
 protected:
@@ -23,6 +28,32 @@ TEST_F(NamespacesOfContainer, ArePodsButMountUtsAndCgroup) {
     EXPECT_EQ(read.container.namespaces,
               (runtime::NamespacesSpec{.mount = true, .uts = true, .cgroup = true}));
     EXPECT_EQ(read.network_namespace, "/run/netns/p1");
+    EXPECT_THAT(read.joined, ElementsAre(runtime::NamespacePath{.type = "ipc", .path = "pod:"}));
+}
+
+TEST_F(NamespacesOfContainer, ThatOfATargetIsJoinedById) {
+    options().set_pid(NamespaceMode::TARGET);
+    options().set_target_id("c7");
+    EXPECT_FALSE(bundle().container.namespaces.pid);
+    EXPECT_THAT(bundle().joined,
+                Contains(runtime::NamespacePath{.type = "pid", .path = "container:c7"}));
+    options().set_target_id("../c7");
+    EXPECT_EQ(refusal().code, Code::InvalidArgument);
+    EXPECT_THAT(refusal().message,
+                StartsWith("linux.security_context.namespace_options.target_id: container id"));
+}
+
+TEST_F(NamespacesOfContainer, ParametersOfThePodAreOnesOfItsNamespaces) {
+    auto& sysctls = *pod.mutable_linux()->mutable_sysctls();
+    sysctls["kernel.shm_rmid_forced"] = "1";
+    sysctls["fs.mqueue.msg_max"] = "100";
+    sysctls["net.ipv4.ip_unprivileged_port_start"] = "0";
+    EXPECT_THAT(
+        bundle().container.sysctls,
+        UnorderedElementsAre(
+            runtime::SysctlSpec{.name = "kernel.shm_rmid_forced", .value = "1"},
+            runtime::SysctlSpec{.name = "fs.mqueue.msg_max", .value = "100"},
+            runtime::SysctlSpec{.name = "net.ipv4.ip_unprivileged_port_start", .value = "0"}));
 }
 
 TEST_F(NamespacesOfContainer, ProcessesAreSeparateWhereAsked) {
