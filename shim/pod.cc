@@ -185,7 +185,7 @@ void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
     }
 }
 
-// A namespace of another container is named by that of its stand-in.
+// A namespace of another container is named by that of its stand-in, or by the container's id.
 Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
     const auto is_network_of = [&](const auto& other) {
         const std::uint32_t pid = other.second.container->proxy_pid();
@@ -199,9 +199,13 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
     }
     runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
     for (const runtime::NamespacePath& joined : bundle.joined) {
+        if (joined.path == runtime::NamespacePath::kOfPod) {
+            continue;
+        }
         const auto found = std::ranges::find_if(entries_, [&](const auto& other) {
             const std::uint32_t pid = other.second.container->proxy_pid();
-            return is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
+            return joined.path == std::string(runtime::NamespacePath::kOfContainer) + other.first ||
+                   is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
         });
         const bool is_pods = found != entries_.end() && found->second.container->is_pod();
         if (found == entries_.end() || (is_pods && joined.type == "pid")) {

@@ -275,6 +275,28 @@ TEST_F(PodTest, ASecondContainerMayComeWhileTheFirstBoots) {
     EXPECT_EQ(machine_.guest.specs.at("b").root.disk->serial, "root1");
 }
 
+TEST_F(PodTest, NamespacesOfThePodAndItsContainersAreJoinedByName) {
+    run("a");
+    const auto make = [this](const std::string& id, const std::string& pid_of) {
+        std::filesystem::create_directories(scratch_ + "/bundle-" + id + "/rootfs");
+        std::ofstream(scratch_ + "/bundle-" + id + "/config.json")
+            << R"({"ociVersion": "1.0.2", "root": {"path": "rootfs"},
+                   "process": {"cwd": "/", "args": ["sh"]},
+                   "linux": {"namespaces": [{"type": "ipc", "path": "pod:"},
+                             {"type": "pid", "path": "container:)"
+            << pid_of << R"("}]}})";
+        return create(id, {}, "/bundle-" + id);
+    };
+    EXPECT_TRUE(make("b", "a")->value().has_value());
+    const runtime::NamespacesSpec& namespaces = machine_.guest.specs.at("b").namespaces;
+    EXPECT_EQ(namespaces.pid_of, "a");
+    EXPECT_EQ(namespaces.ipc_of, "");  // the guest's own
+    EXPECT_FALSE(namespaces.ipc);
+    EXPECT_EQ(make("c", "none")->value().error().message(),
+              "linux.namespaces: 'container:none' is not the pid namespace of a container of the "
+              "same pod: a microVM cannot join it");
+}
+
 TEST_F(PodTest, OneOfTwoIsKilledWhileTheyBoot) {
     const auto first = create("a");
     const auto second = create("b");
