@@ -106,7 +106,7 @@ constexpr auto kOptions = std::to_array<Rule>({
     option<OfRuntime<&Runtime::seccomp>, Text>(
         {.name = "seccomp",
          .value_name = "FILE",
-         .help = "the profile RuntimeDefault (default: none)"}),
+         .help = "the profile RuntimeDefault (default: pepita's own)"}),
     option<OfRuntime<&Runtime::shim>, Text>(
         {.name = "shim",
          .value_name = "PATH",
@@ -148,6 +148,13 @@ Result<Options> parse_options(std::span<const std::string> arguments) {
     TRY(runtime::parse_options(arguments, kRules, options));
     if (options.runtime.shim.empty()) {
         options.runtime.shim = own_directory() + "/pepita-shim";
+    }
+    // As it is installed, and as the build has it.
+    for (const char* place : {"/../share/pepita", "/../../deploy"}) {
+        const std::string profile = own_directory() + place + "/seccomp-default.json";
+        if (options.runtime.seccomp.empty() && ::access(profile.c_str(), R_OK) == 0) {
+            options.runtime.seccomp = profile;
+        }
     }
     return options;
 }

@@ -21,7 +21,7 @@
 #include "cri/resources.h"
 #include "cri/runtime_service.h"
 #include "cri/selectors.h"
-#include "cri/signals.h"
+#include "cri/stop_signal.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
@@ -106,14 +106,6 @@ runtime::TaskIo container_io(const ContainerRecord& record) {
     return io;
 }
 
-/// What the image wants where the configuration says nothing.
-std::uint32_t stop_signal(const v1::ContainerConfig& config, const ImageConfig& image) {
-    if (config.stop_signal() != v1::SIGNAL_RUNTIME_DEFAULT) {
-        return signal_number(config.stop_signal());
-    }
-    return signal_number(image.stop_signal).value_or(SIGTERM);
-}
-
 }  // namespace
 
 Result<RuntimeService::ContainerRef> RuntimeService::admit(
@@ -146,7 +138,8 @@ Result<void> RuntimeService::make_bundle(const Pod& pod, Container& container,
     const storage::Digest id = TRY(storage::parse_digest(container.record.image_id()));
     const storage::OpenImage image = TRY(images_.use(id));
     const ImageConfig image_config = TRY(parse_image_config(image.config), "image '", name, "'");
-    container.record.set_stop_signal(stop_signal(container.record.config(), image_config));
+    container.record.set_stop_signal(static_cast<std::uint32_t>(
+        TRY(stop_signal_of(container.record.config(), image_config))));
     v1::ContainerConfig resolved = container.record.config();
     TRY(resolve_mounts(resolved));
     const std::string files = place(pod);
@@ -430,7 +423,7 @@ v1::ContainerStatus RuntimeService::status_of(const Container& container) const 
     if (config.linux().has_resources()) {
         *status.mutable_resources()->mutable_linux() = config.linux().resources();
     }
-    status.set_stop_signal(config.stop_signal());
+    status.set_stop_signal(to_signal(static_cast<int>(record.stop_signal())));
     return status;
 }
 

@@ -48,7 +48,6 @@ void RuntimeService::status(const v1::StatusRequest& request, Done<v1::StatusRes
             item.set_name(handler);
             item.mutable_features()->set_recursive_read_only_mounts(true);
         }
-        response.mutable_features()->set_supplemental_groups_policy(true);
         if (is_verbose) {
             (*response.mutable_info())["version"] = in_json(options_.version);
             (*response.mutable_info())["root"] = in_json(options_.root);
