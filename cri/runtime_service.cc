@@ -13,6 +13,7 @@
 #include "cri/record_store.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "storage/image_store.h"
@@ -65,6 +66,9 @@ Result<std::unique_ptr<RuntimeService>> RuntimeService::create(EventLoop& loop, 
                                                                storage::ImageStore& images) {
     RecordStore pods = TRY(RecordStore::open(options.state + "/pods"));
     RecordStore containers = TRY(RecordStore::open(options.state + "/containers"));
+    for (const char* directory : {"/bundles", "/run"}) {
+        TRY(make_directory(options.state + directory, 0700));
+    }
     std::unique_ptr<RuntimeService> service(new RuntimeService(
         loop, std::move(options), cni, images, std::move(pods), std::move(containers)));
     TRY(service->restore(), "restore pods");
