@@ -138,8 +138,8 @@ Result<void> RuntimeService::make_bundle(const Pod& pod, Container& container,
     const storage::Digest id = TRY(storage::parse_digest(container.record.image_id()));
     const storage::OpenImage image = TRY(images_.use(id));
     const ImageConfig image_config = TRY(parse_image_config(image.config), "image '", name, "'");
-    container.record.set_stop_signal(static_cast<std::uint32_t>(
-        TRY(stop_signal_of(container.record.config(), image_config))));
+    container.record.set_stop_signal(
+        static_cast<std::uint32_t>(TRY(stop_signal_of(container.record.config(), image_config))));
     v1::ContainerConfig resolved = container.record.config();
     TRY(resolve_mounts(resolved));
     const std::string files = place(pod);

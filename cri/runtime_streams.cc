@@ -351,10 +351,9 @@ void RuntimeService::port_forward(const std::string& pod_id, std::uint16_t port,
     if (!begun) {
         return on_connected(std::move(begun).error());
     }
-    auto& [ours, theirs] = begun->second;
     begun->first->shim->pod().connect(
-        port, std::move(theirs),
-        while_here<void>([ours = std::move(ours),
+        port, std::move(begun->second.second),
+        while_here<void>([ours = std::move(begun->second.first),
                           on_connected = std::move(on_connected)](Result<void> connected) mutable {
             on_connected(connected ? Result<Fd>(std::move(ours)) : std::move(connected).error());
         }));

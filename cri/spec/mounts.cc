@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <map>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -176,9 +178,12 @@ Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const Imag
     if (security.readonly_rootfs()) {
         TRY(add_volumes(image, own));
     }
-    // One that is in another comes after it.
-    std::ranges::stable_sort(
-        own, {}, [](const Entry& entry) { return std::ranges::count(entry.destination, '/'); });
+    // One that is in another comes after it; those of one depth stay in their order.
+    std::multimap<std::ptrdiff_t, Entry> by_depth;
+    for (const Entry& entry : own) {
+        by_depth.emplace(std::ranges::count(entry.destination, '/'), entry);
+    }
+    std::ranges::copy(by_depth | std::views::values, own.begin());
     std::vector<Entry> all = usual_mounts(security);
     std::erase_if(all, [&own](const Entry& entry) {
         return has(own, entry.destination) ||

@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     place.container_id = "c";
     const auto config = cri::oci_config(cri::v1::PodSandboxConfig(), container, *image, place);
     if (config) {
-        CHECK(runtime::parse_config(*config, "/bundle").has_value());
+        CHECK(pepita::runtime::parse_config(*config, "/bundle").has_value());
     }
     return 0;
 }
