@@ -8,16 +8,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <system_error>
-#include <thread>
+#include <utility>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/thread.h"
 
 namespace pepita::cri {
 namespace {
@@ -28,7 +31,8 @@ Result<void> raise_loopback() {
         return Error::from_errno(errno, "socket");
     }
     ifreq request{};
-    std::strcpy(request.ifr_name, "lo");
+    constexpr std::string_view name = "lo";
+    std::ranges::copy(name, std::begin(request.ifr_name));
     if (::ioctl(socket.ref().number(), SIOCGIFFLAGS, &request) != 0) {
         return Error::from_errno(errno, "read the flags of lo");
     }
@@ -65,7 +69,12 @@ Result<void> make_network_namespace(const std::string& path) {
         return Error::from_errno(errno, "make '" + path + "'");
     }
     Result<void> made;
-    std::thread([&] { made = make_here(path); }).join();
+    Result<Thread> thread = Thread::start("netns", [&] { made = make_here(path); });
+    if (thread) {
+        thread->join();
+    } else {
+        made = std::move(thread).error();
+    }
     if (!made) {
         (void)::unlink(path.c_str());
     }

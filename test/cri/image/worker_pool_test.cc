@@ -16,8 +16,8 @@ WorkerPool::Work work(
 }
 
 TEST(WorkerPool, RunsOnAsManyThreadsAsItMayHave) {
-    WorkerPool pool({.name = "test", .threads_max = 2, .queue_max = 8});
     std::latch both(2);  // is passed only by two at once
+    WorkerPool pool({.name = "test", .threads_max = 2, .queue_max = 8});
     auto first = work([&] { both.arrive_and_wait(); });
     auto second = work([&] { both.arrive_and_wait(); });
     ASSERT_TRUE(pool.add(first));
@@ -26,9 +26,9 @@ TEST(WorkerPool, RunsOnAsManyThreadsAsItMayHave) {
 }
 
 TEST(WorkerPool, RefusesWhatWouldWaitBeyondItsLimit) {
-    WorkerPool pool({.name = "test", .threads_max = 1, .queue_max = 1});
     std::latch running(1);
     std::latch go(1);
+    WorkerPool pool({.name = "test", .threads_max = 1, .queue_max = 1});
     auto first = work([&] {
         running.count_down();
         go.wait();
