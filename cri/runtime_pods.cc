@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -190,7 +191,10 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.end = runtime::PodEnd::WhenStopped;
     spec.packs_roots = true;
     spec.network_namespace = namespace_path(pod);
-    spec.cgroup = config.linux().cgroup_parent();
+    if (!config.linux().cgroup_parent().empty()) {
+        // Below the pod's own, which may have no processes beside groups.
+        spec.cgroup = config.linux().cgroup_parent() + "/pepita-" + pod.record.id();
+    }
     spec.memory_mib = options_.memory_mib;
     spec.vcpus = options_.vcpus;
     const v1::LinuxContainerResources& limits = config.linux().resources();
@@ -379,17 +383,24 @@ void RuntimeService::on_shim_closed(const std::string& id, const Error& error) {
     on_pod_down(pod, "its shim has gone");
 }
 
+// Who waits for an end may remove the container.
+void RuntimeService::end_containers(const Pod& pod, std::int32_t code, const std::string& why) {
+    for (const auto& [id, container] : std::map(pod.containers)) {
+        if (container->record.state() == v1::CONTAINER_RUNNING) {
+            set_exited(container, code, now_ns(), "Error", why);
+        }
+    }
+}
+
 void RuntimeService::on_pod_down(const PodRef& pod, const std::string& why) {
     if (!pod->record.is_ready()) {
         return;
     }
     pod->record.set_is_ready(false);
     save(*pod);
-    constexpr std::int32_t lost = 255;
-    for (const auto& [id, container] : pod->containers) {
-        if (!pod->shim && container->record.state() == v1::CONTAINER_RUNNING) {
-            set_exited(container, lost, now_ns(), "Error", "the pod has ended: " + why);
-        }
+    if (!pod->shim) {
+        constexpr std::int32_t lost = 255;
+        end_containers(*pod, lost, "the pod has ended: " + why);
     }
 }
 
@@ -440,11 +451,7 @@ void RuntimeService::stop_pod(const PodRef& pod, OnResult<void> done) {
         if (stopped) {
             pod->record.set_is_ready(false);
             constexpr std::int32_t killed = 128 + SIGKILL;
-            for (const auto& [id, container] : pod->containers) {
-                if (container->record.state() == v1::CONTAINER_RUNNING) {
-                    set_exited(container, killed, now_ns(), "Error", "the pod was stopped");
-                }
-            }
+            end_containers(*pod, killed, "the pod was stopped");
         }
         save(*pod);
         for (auto& waiter : std::exchange(pod->on_stopped, {})) {

@@ -1,6 +1,8 @@
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -35,6 +37,17 @@ std::vector<Record> read_records(const std::vector<RecordStore::Record>& all) {
     return records;
 }
 
+/// Directories that are named like no record: of what was begun, and nobody knows of.
+template <typename Known>
+void sweep(const std::string& directory, const Known& known) {
+    std::error_code failed;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, failed)) {
+        if (!known.contains(entry.path().filename().string())) {
+            std::filesystem::remove_all(entry.path(), failed);
+        }
+    }
+}
+
 }  // namespace
 
 Result<void> RuntimeService::restore() {
@@ -55,6 +68,8 @@ Result<void> RuntimeService::restore() {
         pod->second->containers[container->record.id()] = container;
         containers_[container->record.id()] = container;
     }
+    sweep(options_.state + "/bundles", containers_);
+    sweep(options_.state + "/run", pods_);
     std::vector<PodRef> unmade;
     for (const auto& [id, pod] : pods_) {
         rejoin(pod);

@@ -186,6 +186,7 @@ private:
     void watch_sandbox(const PodRef& pod);
     void on_shim_closed(const std::string& id, const Error& error);
     void on_pod_down(const PodRef& pod, const std::string& why);
+    void end_containers(const Pod& pod, std::int32_t code, const std::string& why);
     /// Takes away all that a pod has on this host but its records.
     void take_down(const PodRef& pod, runtime::OnResult<void> done);
     void stop_pod(const PodRef& pod, runtime::OnResult<void> done);

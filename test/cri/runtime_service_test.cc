@@ -602,6 +602,44 @@ TEST_F(RuntimeServiceTest, AShimThatDiesTakesItsPodAlongAndNoOther) {
     fs::remove(root_ + "/run/" + pod);
 }
 
+TEST_F(RuntimeServiceTest, WhatWasBegunAndNobodyKnowsOfIsSwept) {
+    const std::string pod = run_pod();
+    const std::string id = create(pod, "one", {"run"})->container_id();
+    service_.reset();
+    fs::create_directories(root_ + "/state/bundles/unknown/rootfs");
+    fs::create_directories(root_ + "/state/run/unknown");
+    begin();
+    EXPECT_FALSE(fs::exists(root_ + "/state/bundles/unknown"));
+    EXPECT_FALSE(fs::exists(root_ + "/state/run/unknown"));
+    EXPECT_TRUE(fs::exists(root_ + "/state/bundles/" + id));
+    EXPECT_TRUE(start(id));
+}
+
+TEST_F(RuntimeServiceTest, ContainersThatAreBeingRemovedGoWithTheirPod) {
+    const std::string pod = run_pod();
+    const std::string one = run_container(pod, "one", {"run"});
+    const std::string two = run_container(pod, "two", {"run"});
+    v1::PodSandboxStatusRequest verbose;
+    verbose.set_pod_sandbox_id(pod);
+    verbose.set_verbose(true);
+    const int shim = std::stoi(ask(&RuntimeService::pod_sandbox_status, verbose)->info().at("pid"));
+    ASSERT_EQ(::kill(shim, SIGSTOP), 0);
+    int removed = 0;
+    for (const std::string& id : {one, two}) {
+        v1::RemoveContainerRequest request;
+        request.set_container_id(id);
+        service_->remove_container(request, [&](const Result<v1::RemoveContainerResponse>& gone) {
+            EXPECT_TRUE(gone);
+            ++removed;
+        });
+    }
+    ASSERT_EQ(::kill(shim, SIGKILL), 0);
+    turn_until([&] { return removed == 2; });
+    EXPECT_EQ(ask(&RuntimeService::list_containers, {})->containers_size(), 0);
+    fs::remove(root_ + "/run/" + pod + "/shim.sock");
+    fs::remove(root_ + "/run/" + pod);
+}
+
 TEST_F(RuntimeServiceTest, ADamagedRecordIsLeftAlone) {
     service_.reset();
     const std::string path = root_ + "/state/pods/damaged";
