@@ -69,7 +69,7 @@ constexpr auto kOptions = std::to_array<Rule>({
     option<&Options::registry_hosts, Text>(
         {.name = "registry-hosts",
          .value_name = "DIR",
-         .help = "a hosts.toml for each registry (default: /etc/containerd/certs.d)"}),
+         .help = "a hosts.toml for each registry (default: /etc/pepita/certs.d)"}),
     option<&Options::cni_configuration, Text>(
         {.name = "cni-config",
          .value_name = "DIR",

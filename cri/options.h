@@ -16,7 +16,7 @@ struct Options {
     Action action = Action::Serve;
     std::string socket = "/run/pepita/cri.sock";
     RuntimeService::Options runtime;
-    std::string registry_hosts = "/etc/containerd/certs.d";
+    std::string registry_hosts = "/etc/pepita/certs.d";
     std::string cni_configuration = "/etc/cni/net.d";
     std::string cni_plugins;  // "": the usual places
     std::string cni_cache = "/var/lib/cni";
