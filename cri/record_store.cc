@@ -49,7 +49,9 @@ Result<RecordStore> RecordStore::open(const std::string& directory) {
     std::filesystem::permissions(directory, std::filesystem::perms::owner_all, failed);
     for (const std::string& name : TRY(names_in(directory))) {
         if (name.ends_with(kTemporary)) {
-            (void)::unlink((directory + "/" + name).c_str());
+            std::string path = directory;
+            path.append("/").append(name);
+            (void)::unlink(path.c_str());
         }
     }
     return RecordStore(directory);
@@ -71,7 +73,8 @@ Result<void> RecordStore::remove(const std::string& name) {
 Result<std::vector<RecordStore::Record>> RecordStore::all() const {
     std::vector<Record> records;
     for (std::string& name : TRY(names_in(directory_))) {
-        const std::string path = directory_ + "/" + name;
+        std::string path = directory_;
+        path.append("/").append(name);
         const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
         if (!file) {
             return Error::from_errno(errno, "open '" + path + "'");

@@ -364,7 +364,7 @@ void RuntimeService::remove_container(const v1::RemoveContainerRequest& request,
     if (!found) {
         return done(v1::RemoveContainerResponse());
     }
-    const ContainerRef container = *found;
+    const ContainerRef& container = *found;
     auto end = [this, container, pod = pod_of(*container),
                 done = std::move(done)](Result<TaskExit> removed) mutable {
         if (!removed && removed.error().code() != Code::NotFound && pod->shim) {

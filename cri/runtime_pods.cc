@@ -273,7 +273,7 @@ Result<void> RuntimeService::write_network_files(const Pod& pod) const {
     const std::string name = host_name(config);
     std::string hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
     for (const std::string& address : pod.record.ips()) {
-        hosts += address + "\t" + name + "\n";
+        hosts.append(address).append("\t").append(name).append("\n");
     }
     constexpr mode_t mode = 0644;
     const FdRef here(AT_FDCWD);
@@ -446,31 +446,33 @@ void RuntimeService::stop_pod(const PodRef& pod, OnResult<void> done) {
         return;
     }
     pod->is_stopping = true;
-    auto end = while_here<void>([this, pod](const Result<void>& stopped) {
-        pod->is_stopping = false;
-        if (stopped) {
-            pod->record.set_is_ready(false);
-            constexpr std::int32_t killed = 128 + SIGKILL;
-            end_containers(*pod, killed, "the pod was stopped");
-        }
-        save(*pod);
-        for (auto& waiter : std::exchange(pod->on_stopped, {})) {
-            waiter(stopped ? Result<void>() : copy_of(stopped.error()));
-        }
-    });
+    const auto end = [this, pod](const Result<void>& stopped) { end_stop(pod, stopped); };
     if (!pod->shim) {
-        return take_down(pod, std::move(end));
+        return take_down(pod, end);
     }
     // Its containers' waiters are answered before that.
     pod->shim->sandbox().stop(
         pod->record.id(), kStopPatience,
-        while_here<void>([this, pod, end = std::move(end)](const Result<void>& stopped) mutable {
+        while_here<void>([this, pod, end](const Result<void>& stopped) {
             if (!stopped) {
                 log::warn("a pod is ended by force",
                           {{"pod", pod->record.id()}, {"error", stopped.error().message()}});
             }
-            take_down(pod, std::move(end));
+            take_down(pod, end);
         }));
+}
+
+void RuntimeService::end_stop(const PodRef& pod, const Result<void>& stopped) {
+    pod->is_stopping = false;
+    if (stopped) {
+        pod->record.set_is_ready(false);
+        constexpr std::int32_t killed = 128 + SIGKILL;
+        end_containers(*pod, killed, "the pod was stopped");
+    }
+    save(*pod);
+    for (auto& waiter : std::exchange(pod->on_stopped, {})) {
+        waiter(stopped ? Result<void>() : copy_of(stopped.error()));
+    }
 }
 
 void RuntimeService::stop_pod_sandbox(const v1::StopPodSandboxRequest& request,

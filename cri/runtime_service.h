@@ -190,6 +190,7 @@ private:
     /// Takes away all that a pod has on this host but its records.
     void take_down(const PodRef& pod, runtime::OnResult<void> done);
     void stop_pod(const PodRef& pod, runtime::OnResult<void> done);
+    void end_stop(const PodRef& pod, const Result<void>& stopped);
     void erase(const PodRef& pod);
     std::string place(const Pod& pod) const { return options_.state + "/run/" + pod.record.id(); }
     std::string namespace_path(const Pod& pod) const {
@@ -223,7 +224,7 @@ private:
                                         runtime::Terminal terminal) const;
 
     // Stats.
-    void stats_of(std::vector<ContainerRef> containers,
+    void stats_of(const std::vector<ContainerRef>& containers,
                   std::move_only_function<void(std::vector<v1::ContainerStats>)> done);
 
     void pod_stats(const PodRef& pod, Done<v1::PodSandboxStats> done);

@@ -60,7 +60,7 @@ v1::ContainerStats stats_of(const ContainerRecord& record, const runtime::Contai
 
 }  // namespace
 
-void RuntimeService::stats_of(std::vector<ContainerRef> containers,
+void RuntimeService::stats_of(const std::vector<ContainerRef>& containers,
                               std::move_only_function<void(std::vector<v1::ContainerStats>)> done) {
     struct Asking {
         std::vector<v1::ContainerStats> got;
@@ -123,14 +123,13 @@ void RuntimeService::list_container_stats(const v1::ListContainerStatsRequest& r
             wanted.push_back(container);
         }
     }
-    stats_of(std::move(wanted),
-             [done = std::move(done)](std::vector<v1::ContainerStats> stats) mutable {
-                 v1::ListContainerStatsResponse response;
-                 for (v1::ContainerStats& one : stats) {
-                     *response.add_stats() = std::move(one);
-                 }
-                 done(std::move(response));
-             });
+    stats_of(wanted, [done = std::move(done)](std::vector<v1::ContainerStats> stats) mutable {
+        v1::ListContainerStatsResponse response;
+        for (v1::ContainerStats& one : stats) {
+            *response.add_stats() = std::move(one);
+        }
+        done(std::move(response));
+    });
 }
 
 void RuntimeService::pod_stats(const PodRef& pod, Done<v1::PodSandboxStats> done) {
@@ -138,8 +137,8 @@ void RuntimeService::pod_stats(const PodRef& pod, Done<v1::PodSandboxStats> done
     for (const auto& [id, container] : pod->containers) {
         containers.push_back(container);
     }
-    stats_of(std::move(containers), [this, pod, done = std::move(done)](
-                                        std::vector<v1::ContainerStats> stats) mutable {
+    stats_of(containers, [this, pod,
+                          done = std::move(done)](std::vector<v1::ContainerStats> stats) mutable {
         v1::PodSandboxStats out;
         out.mutable_attributes()->set_id(pod->record.id());
         *out.mutable_attributes()->mutable_metadata() = pod->record.config().metadata();
