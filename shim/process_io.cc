@@ -81,16 +81,14 @@ Result<std::unique_ptr<ProcessIo>> ProcessIo::create(EventLoop& loop, runtime::T
 
 // A log has both streams, or one.
 Result<void> ProcessIo::keep_output() {
-    std::string log;
-    for (const runtime::StreamEnd* end : {&io_.out, &io_.err}) {
-        std::string path = log_path(*end);
-        if (!path.empty() && !log.empty() && path != log) {
-            return Error(Code::InvalidArgument,
-                         "one log for both streams, not '" + log + "' and '" + path + "'");
-        }
-        if (!path.empty()) {
-            log = std::move(path);
-        }
+    std::string log = log_path(io_.out);
+    std::string errors = log_path(io_.err);
+    if (!log.empty() && !errors.empty() && log != errors) {
+        return Error(Code::InvalidArgument,
+                     "one log for both streams, not '" + log + "' and '" + errors + "'");
+    }
+    if (log.empty()) {
+        log = std::move(errors);
     }
     keeps_out_ = is_kept(io_.out);
     keeps_err_ = is_kept(io_.err);
@@ -176,17 +174,8 @@ Result<void> ProcessIo::attach(Fd in, Fd out, Fd err) {
         // One connection, both ways; a descriptor number serves one pump.
         out = TRY(duplicate(in.ref()));
     }
-    if (kept_output_ && ((keeps_out_ && out) || (keeps_err_ && err))) {
-        ++outputs_left_;
-    }
-    if (keeps_out_ && out) {
-        TRY(kept_output_->connect(LogStream::Stdout, std::move(out)));
-    }
-    if (keeps_err_ && err) {
-        TRY(kept_output_->connect(LogStream::Stderr, std::move(err)));
-    }
-    TRY(attach_output(out_, std::move(out)));
-    TRY(attach_output(err_, std::move(err)));
+    TRY(keeps_out_ ? keep(LogStream::Stdout, std::move(out)) : attach_output(out_, std::move(out)));
+    TRY(keeps_err_ ? keep(LogStream::Stderr, std::move(err)) : attach_output(err_, std::move(err)));
     input_ = std::move(in);
     if (input_ && kept_input_) {
         kept_input_->connect(TRY(duplicate(input_.ref())));
@@ -210,6 +199,17 @@ Result<void> ProcessIo::attach_output(Output& output, Fd connection) {
                                    [this, &output](Pump::End) { on_output_end(output); }));
     ++outputs_left_;
     return {};
+}
+
+Result<void> ProcessIo::keep(LogStream which, Fd connection) {
+    if (!connection) {
+        return {};
+    }
+    // Both streams end as one.
+    if (!std::exchange(is_keeping_, true)) {
+        ++outputs_left_;
+    }
+    return kept_output_->connect(which, std::move(connection));
 }
 
 void ProcessIo::on_output_end(Output& output) {

@@ -15,6 +15,7 @@
 #include "runtime/container.h"
 #include "runtime/pod_api.h"
 #include "runtime/task_api.h"
+#include "shim/container_log.h"
 #include "shim/kept_input.h"
 #include "shim/kept_output.h"
 
@@ -77,6 +78,7 @@ private:
     Result<void> watch_proxy();
     Result<void> watch_window(const Fd& slave);
     Result<void> attach_output(Output& output, Fd connection);
+    Result<void> keep(LogStream which, Fd connection);
     void on_output_end(Output& output);
     void end_one_output();
     void on_proxy();
@@ -93,6 +95,7 @@ private:
     bool keeps_out_ = false;
     bool keeps_err_ = false;
     std::unique_ptr<KeptOutput> kept_output_;  // of those
+    bool is_keeping_ = false;                  // one of them is connected
     std::unique_ptr<KeptInput> kept_input_;    // instead of source_
     int outputs_left_ = 0;
     Fd proxy_;
