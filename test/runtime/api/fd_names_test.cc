@@ -35,7 +35,7 @@ TEST_F(FdNamesTest, NamesAreGivenInOrderAndNoneToWhatIsNotOpen) {
 
 TEST_F(FdNamesTest, ADescriptorIsTakenOnce) {
     const int number = fds_[1].ref().number();
-    EXPECT_EQ(take_fd("fd:1", fds_).value()->ref().number(), number);
+    EXPECT_EQ(take_end("fd:1", fds_).value().fd.value_or(Fd()).ref().number(), number);
     EXPECT_EQ(take_fd("fd:1", fds_).error().message(), "'fd:1' did not come with the request");
     EXPECT_FALSE(take_fd("", fds_).value().has_value());
 }
