@@ -47,13 +47,6 @@ class Streams(SandboxTest):
     def pod(self, method, fields, fds=()):
         return self.client.call(POD, method, fields, fds)
 
-    def another_client(self):
-        connection = socket.socket(socket.AF_UNIX)
-        self.addCleanup(connection.close)
-        connection.settimeout(support.PATIENCE_S)
-        connection.connect(str(self.root / "pod/shim.sock"))
-        return ttrpc.Client(connection)
-
     def container(self, script, name="web", stdin="", terminal=False):
         def share_network(config):
             namespaces = config["linux"]["namespaces"]
