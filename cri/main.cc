@@ -13,11 +13,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "cri/cni.h"
+#include "cri/directories.h"
 #include "cri/dispatch.h"
 #include "cri/grpc_server.h"
 #include "cri/image_service.h"
@@ -57,15 +57,6 @@ Result<Fd> end_signals() {
         return Error::from_errno(errno, "signalfd");
     }
     return fd;
-}
-
-Result<void> make_directories(const std::filesystem::path& path) {
-    std::error_code failed;
-    std::filesystem::create_directories(path, failed);
-    if (failed) {
-        return Error::from_errno(failed.value(), "make directory '" + path.string() + "'");
-    }
-    return {};
 }
 
 /// Two of us would not know of each other's pods.

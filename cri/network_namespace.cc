@@ -14,9 +14,9 @@
 #include <iterator>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
+#include "cri/directories.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
@@ -58,12 +58,7 @@ Result<void> make_here(const std::string& path) {
 }  // namespace
 
 Result<void> make_network_namespace(const std::string& path) {
-    std::error_code failed;
-    const std::filesystem::path directory = std::filesystem::path(path).parent_path();
-    std::filesystem::create_directories(directory, failed);
-    if (failed) {
-        return Error::from_errno(failed.value(), "make directory '" + directory.string() + "'");
-    }
+    TRY(make_directories(std::filesystem::path(path).parent_path()));
     constexpr mode_t mode = 0444;
     if (!Fd(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode))) {
         return Error::from_errno(errno, "make '" + path + "'");

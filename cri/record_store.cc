@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "cri/directories.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
@@ -41,11 +42,8 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
 }  // namespace
 
 Result<RecordStore> RecordStore::open(const std::string& directory) {
+    TRY(make_directories(directory));
     std::error_code failed;
-    std::filesystem::create_directories(directory, failed);
-    if (failed) {
-        return Error::from_errno(failed.value(), "make directory '" + directory + "'");
-    }
     std::filesystem::permissions(directory, std::filesystem::perms::owner_all, failed);
     for (const std::string& name : TRY(names_in(directory))) {
         if (name.ends_with(kTemporary)) {

@@ -16,6 +16,7 @@
 
 #include "cri/api/cri.h"
 #include "cri/container_spec.h"
+#include "cri/directories.h"
 #include "cri/identity.h"
 #include "cri/image_service.h"
 #include "cri/resources.h"
@@ -153,11 +154,7 @@ Result<void> RuntimeService::make_bundle(const Pod& pod, Container& container,
                                .cgroups_path = "",
                                .default_seccomp = options_.seccomp};
     const std::string text = TRY(oci_config(config, resolved, image_config, where));
-    std::error_code failed;
-    std::filesystem::create_directories(bundle(container) + "/rootfs", failed);
-    if (failed) {
-        return Error::from_errno(failed.value(), "make directory '" + bundle(container) + "'");
-    }
+    TRY(make_directories(bundle(container) + "/rootfs"));
     constexpr mode_t mode = 0600;
     return replace_file(FdRef(AT_FDCWD), bundle(container) + "/config.json", text, mode);
 }

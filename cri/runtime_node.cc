@@ -3,6 +3,7 @@
 
 #include "cri/api/cri.h"
 #include "cri/cni.h"
+#include "cri/handlers.h"
 #include "cri/runtime_service.h"
 #include "cri/selectors.h"
 #include "kernel-abi/sys/result.h"
@@ -43,9 +44,9 @@ void RuntimeService::status(const v1::StatusRequest& request, Done<v1::StatusRes
         v1::StatusResponse response;
         add_condition(*response.mutable_status(), "RuntimeReady", {});
         add_condition(*response.mutable_status(), "NetworkReady", network);
-        for (const char* handler : {"", "pepita", "pepita-kvm", "pepita-tcg"}) {
+        for (const Handler& handler : kHandlers) {
             v1::RuntimeHandler& item = *response.add_runtime_handlers();
-            item.set_name(handler);
+            item.set_name(std::string(handler.name));
             item.mutable_features()->set_recursive_read_only_mounts(true);
         }
         if (is_verbose) {

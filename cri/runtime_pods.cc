@@ -19,6 +19,8 @@
 
 #include "cri/api/cri.h"
 #include "cri/cni.h"
+#include "cri/directories.h"
+#include "cri/handlers.h"
 #include "cri/identity.h"
 #include "cri/network_namespace.h"
 #include "cri/pod_shim.h"
@@ -44,17 +46,6 @@ constexpr std::chrono::seconds kStopPatience{10};
 constexpr std::uint64_t kMebibyte = 1U << 20U;
 /// What a guest's kernel and our init take of its memory, beside its containers.
 constexpr std::uint64_t kGuestMib = 96;
-
-struct Handler {
-    std::string_view name;
-    std::optional<runtime::IsolationChoice> isolation;  // none: the configured one
-};
-constexpr std::array<Handler, 4> kHandlers{{
-    {.name = "", .isolation = std::nullopt},
-    {.name = "pepita", .isolation = std::nullopt},
-    {.name = "pepita-kvm", .isolation = runtime::IsolationChoice::Kvm},
-    {.name = "pepita-tcg", .isolation = runtime::IsolationChoice::Tcg},
-}};
 
 Result<Handler> handler(const std::string& name) {
     const auto* found = std::ranges::find(kHandlers, name, &Handler::name);
@@ -258,12 +249,9 @@ Result<RuntimeService::PodRef> RuntimeService::admit(const v1::RunPodSandboxRequ
 }
 
 Result<void> RuntimeService::make_place(const Pod& pod) const {
-    for (const std::string& directory : {place(pod), pod.record.config().log_directory()}) {
-        std::error_code failed;
-        if (!directory.empty() && !std::filesystem::create_directories(directory, failed) &&
-            failed) {
-            return Error::from_errno(failed.value(), "make directory '" + directory + "'");
-        }
+    TRY(make_directories(place(pod)));
+    if (const std::string& logs = pod.record.config().log_directory(); !logs.empty()) {
+        TRY(make_directories(logs));
     }
     return make_network_namespace(namespace_path(pod));
 }
