@@ -174,7 +174,7 @@ Result<Staged> receive_staged(const ContainerSpec& spec, FdRef staged, FdRef con
 
 Result<Staged> stage(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
     const std::string path = TRY(mount_root(root, control));
-    Staged out{.root = {}, .mounts = TRY(open_trees(root, spec.mounts))};
+    Staged out{.root = {}, .mounts = TRY(open_trees(spec.mounts))};
     const Fd top = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
     out.root = TRY(copy_mount(top.ref(), 0));
     for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
@@ -202,7 +202,7 @@ Result<void> mount_all(const ContainerSpec& spec, const std::vector<Fd>& trees) 
 
 Result<void> make_root(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
     const std::string path = TRY(mount_root(root, control));
-    const std::vector<Fd> trees = TRY(open_trees(root, spec.mounts));
+    const std::vector<Fd> trees = TRY(open_trees(spec.mounts));
     TRY(enter_root(path));
     TRY(mount_all(spec, trees));
     return make_devices(spec.devices, std::nullopt);

@@ -228,8 +228,7 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
     state->root = {.spec = spec.root,
                    .device = options.root_device,
                    .scratch_device = options.scratch_device,
-                   .staging_directory = options.staging_directory,
-                   .trees = options.trees};
+                   .staging_directory = options.staging_directory};
     if (!options.cgroup_directory.empty()) {
         state->cgroup =
             TRY(Cgroup::create(options.cgroup_directory + "/" + spec.id, spec.resources));

@@ -80,15 +80,9 @@ private:
     std::optional<Fd> terminal_;
 };
 
-/// Where the trees of a container's specification (TreePath) are.
-enum class Trees : bool {
-    VirtioFs,     // the tag is a virtio-fs device's
-    Directories,  // the tag is a directory of this kernel
-};
-
-/// One container: namespaces, root file system, cgroup. It knows nothing of microVMs, and no call
-/// waits for a child. Its mounts are in its own mount namespace and are released with its last
-/// process.
+/// One container: namespaces, root file system, cgroup. It knows nothing of microVMs: the trees of
+/// its specification (TreePath) are directories. No call waits for a child. Its mounts are in its
+/// own mount namespace and are released with its last process.
 /// Thread: the process that uses this has one thread, because it forks and goes on in the child.
 class Container {
 public:
@@ -97,7 +91,6 @@ public:
         std::string scratch_device;     // of spec.root.scratch_disk: with an ext4
         std::string staging_directory;  // each container mounts its root over it, unseen by others
         std::string cgroup_directory;   // a cgroup v2 directory; <dir>/<id> is made in it
-        Trees trees = Trees::VirtioFs;
         /// A process of each container whose namespaces spec.namespaces joins, by its id.
         std::map<std::string, FdRef> joined = {};  // NOLINT(readability-redundant-member-init)
     };

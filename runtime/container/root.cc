@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -57,21 +56,6 @@ Result<void> mount_scratch(const std::string& target, const std::string& device)
                              .flags = MS_NOATIME | MS_NODEV | MS_NOSUID});
 }
 
-// A tree's top. Each container mounts the trees that it uses; the kernel shares what is behind.
-Result<std::string> mount_tree(const RootMounts& root, const std::string& tag) {
-    if (root.trees == Trees::Directories || tag.starts_with('/')) {
-        return tag;
-    }
-    std::string place = TRY(make_place(root, "trees"));
-    place += "/" + std::to_string(std::hash<std::string>()(tag));
-    if (::mkdir(place.c_str(), 0700) != 0) {
-        return errno == EEXIST ? Result<std::string>(std::move(place))
-                               : Error::from_errno(errno, "make '" + place + "'");
-    }
-    TRY(mount_at(place, {.type = "virtiofs", .device = tag, .flags = MS_NODEV}));
-    return place;
-}
-
 // O_DIRECTORY makes the kernel mount what the host has mounted there (announce_submounts).
 Result<Fd> open_in_tree(FdRef top, const std::string& path) {
     for (const int kind : {O_DIRECTORY, 0}) {
@@ -90,9 +74,8 @@ Result<Fd> open_in_tree(FdRef top, const std::string& path) {
     return Error::from_errno(errno, "open '" + path + "'");
 }
 
-Result<Fd> copy_of_tree(const RootMounts& root, const TreePath& tree, std::uint64_t attributes) {
-    const std::string path = TRY(mount_tree(root, tree.tag));
-    const Fd top = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
+Result<Fd> copy_of_tree(const TreePath& tree, std::uint64_t attributes) {
+    const Fd top = TRY(open_file(tree.tag.c_str(), O_PATH | O_DIRECTORY));
     const Fd found = TRY(open_in_tree(top.ref(), tree.path));
     return copy_mount(found.ref(), attributes);
 }
@@ -105,8 +88,8 @@ Result<std::string> mount_lower(const RootMounts& root) {
         return lower;
     }
     const bool is_written = root.spec.written_to == WrittenTo::InPlace;
-    const Fd copy = TRY(copy_of_tree(root, *tree, is_written ? 0 : MOUNT_ATTR_RDONLY), "tree '",
-                        tree->tag, "'");
+    const Fd copy =
+        TRY(copy_of_tree(*tree, is_written ? 0 : MOUNT_ATTR_RDONLY), "tree '", tree->tag, "'");
     const Fd target = TRY(open_file(lower.c_str(), O_PATH | O_DIRECTORY));
     TRY(attach_mount(copy.ref(), target.ref(), "mount the tree"));
     return lower;
@@ -186,12 +169,12 @@ Result<std::string> mount_root(const RootMounts& root, FdRef control) {
     return TRY(mount_all(root, control), "root file system");
 }
 
-Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts) {
+Result<std::vector<Fd>> open_trees(const std::vector<MountSpec>& mounts) {
     std::vector<Fd> trees(mounts.size());
     for (std::size_t i = 0; i < mounts.size(); ++i) {
         if (const auto& tree = mounts[i].tree) {
-            trees[i] = TRY(copy_of_tree(root, *tree, mount_attributes(mounts[i].options)),
-                           "mount '", mounts[i].destination, "'");
+            trees[i] = TRY(copy_of_tree(*tree, mount_attributes(mounts[i].options)), "mount '",
+                           mounts[i].destination, "'");
         }
     }
     return trees;

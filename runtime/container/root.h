@@ -18,7 +18,6 @@ struct RootMounts {
     std::string device;          // of spec.disk
     std::string scratch_device;  // of spec.scratch_disk
     std::string staging_directory;
-    Trees trees = Trees::VirtioFs;
 };
 
 /// Errors: InvalidArgument for a root that is neither or both, or cannot be written in that way.
@@ -33,7 +32,7 @@ Result<std::string> mount_root(const RootMounts& root, FdRef control);
 
 /// Copies of the mounts that `mounts` names in trees, with their options, mounted nowhere yet; no
 /// descriptor for a mount of no tree. After mount_root().
-Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts);
+Result<std::vector<Fd>> open_trees(const std::vector<MountSpec>& mounts);
 
 /// Removes the container's directory on the scratch disk.
 Result<void> clean_scratch(const RootMounts& root);

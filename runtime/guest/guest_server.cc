@@ -20,7 +20,7 @@
 #include "runtime/container/engine.h"
 #include "runtime/guest/clock.h"
 #include "runtime/guest/process_streams.h"
-#include "runtime/guest/shared_memory.h"
+#include "runtime/guest/shared_mounts.h"
 #include "runtime/guest_api.h"
 #include "runtime/network.h"
 #include "runtime/rpc/on_result.h"
@@ -113,7 +113,7 @@ Result<void> GuestServer::begin_create(ContainerSpec& spec) {
             options.joined.emplace(id, found->second->process().pidfd());
         }
     }
-    TRY(share_memory(spec, options_.shared_directory));
+    TRY(share_mounts(spec, options_.shared_directory));
     container::Stdio stdio;
     auto streams = TRY(make_streams(spec.process, stdio));
     const ProcessId id{.container = spec.id, .exec = ""};

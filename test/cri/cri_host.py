@@ -80,6 +80,8 @@ class Node:
         self.registry = images.TestRegistry.start(build / "test/cri", self.path / "registry")
         self.server = None
         self.log = self.path / "pepita-cri.log"
+        # What is undone once no process is left, and before the folder goes.
+        self.at_end = contextlib.ExitStack()
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -134,6 +136,7 @@ class Node:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
+        self.at_end.close()
         self.folder.cleanup()
 
 

@@ -261,6 +261,13 @@ class Pods(WithNode):
         self.assertEqual(self.status(second)["state"], "CONTAINER_RUNNING")
         self.crictl("rm", first)
         self.assertEqual(set(self.crictl("ps", "-a", "-q").split()), {second, third})
+        folder = self.folder / "of-host"
+        folder.mkdir()
+        for name in ("reads", "reads-too"):
+            (folder / "text").write_text(name)
+            reads = self.start(pod, name, "cat", "/host/text", mounts=[{"host_path": str(folder), "container_path": "/host"}])
+            self.assertEqual(self.wait_for_exit(reads)["exitCode"], 0)
+            self.assertEqual(self.crictl("logs", reads), name)
         self.crictl("stop", "--timeout", "1", second)
         self.assertEqual(self.wait_for_exit(second)["exitCode"], 137)
         self.crictl("rmp", "--force", pod[0])

@@ -68,6 +68,20 @@ def critest() -> pathlib.Path:
     return build("critest", HERE / "tools", "test", "-c", *CRI_TOOLS_FLAGS, f"{CRI_TOOLS}/cmd/critest")
 
 
+KUBERNETES = "k8s.io/component-base/version"
+KUBERNETES_VERSION = (1, 36, 3)
+
+
+@functools.cache
+def kubernetes() -> pathlib.Path:
+    """kubelet, kubectl, kube-apiserver, kube-controller-manager and kube-scheduler: one program, which is what its name
+    says; about 1000 s of processor time.
+    """
+    major, minor, patch = KUBERNETES_VERSION
+    flags = f"-s -w -X {KUBERNETES}.gitVersion=v{major}.{minor}.{patch} -X {KUBERNETES}.gitMajor={major} -X {KUBERNETES}.gitMinor={minor}"
+    return build("kubernetes", HERE / "kubernetes", "build", "-trimpath", "-ldflags", flags)
+
+
 if __name__ == "__main__":
-    for program in (streaming_client, crictl, critest):
+    for program in (streaming_client, crictl, critest, kubernetes):
         print(program())

@@ -161,8 +161,7 @@ Result<std::unique_ptr<WaitedContainer>> ContainerFixture::create(const Containe
                                    {.root_device = image->device(),
                                     .scratch_device = scratch_device_,
                                     .staging_directory = staging_directory_,
-                                    .cgroup_directory = "",
-                                    .trees = runtime::container::Trees::Directories},
+                                    .cgroup_directory = ""},
                                    std::move(stdio));
 }
 

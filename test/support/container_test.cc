@@ -167,7 +167,6 @@ Container::Options ContainerTest::options() const {
             .scratch_device = scratch_device_,
             .staging_directory = staging_directory_,
             .cgroup_directory = cgroup_directory_,
-            .trees = runtime::container::Trees::Directories,
             .joined = joined_};
 }
 
