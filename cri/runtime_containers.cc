@@ -261,8 +261,11 @@ void RuntimeService::watch_exit(const ContainerRef& container) {
     container->pod->shim->tasks().wait(
         own_process(container->record),
         while_here<TaskExit>([this, container, pod = pod_of(*container)](Result<TaskExit> exit) {
-            if (!exit || !pod->shim) {
+            if (!pod->shim) {
                 return;  // the pod's end says it
+            }
+            if (!exit) {
+                return lose(container, exit.error().message());
             }
             pod->shim->tasks().stats(
                 container->record.id(),
@@ -272,6 +275,14 @@ void RuntimeService::watch_exit(const ContainerRef& container) {
                         end_exit(container, exit, stats && stats->oom_kills != 0);
                     }));
         }));
+}
+
+// One whose end nobody saw. A pod that is being stopped says of its containers that they were.
+void RuntimeService::lose(const ContainerRef& container, std::string why) {
+    constexpr std::int32_t lost = 255;
+    if (container->record.state() == v1::CONTAINER_RUNNING && !pod_of(*container)->is_stopping) {
+        set_exited(container, lost, now_ns(), "Error", std::move(why));
+    }
 }
 
 void RuntimeService::end_exit(const ContainerRef& container, const TaskExit& exit, bool is_oom) {

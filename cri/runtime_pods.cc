@@ -371,15 +371,6 @@ void RuntimeService::on_shim_closed(const std::string& id, const Error& error) {
     on_pod_down(pod, "its shim has gone");
 }
 
-// Who waits for an end may remove the container.
-void RuntimeService::end_containers(const Pod& pod, std::int32_t code, const std::string& why) {
-    for (const auto& [id, container] : std::map(pod.containers)) {
-        if (container->record.state() == v1::CONTAINER_RUNNING) {
-            set_exited(container, code, now_ns(), "Error", why);
-        }
-    }
-}
-
 void RuntimeService::on_pod_down(const PodRef& pod, const std::string& why) {
     if (!pod->record.is_ready()) {
         return;
@@ -387,8 +378,9 @@ void RuntimeService::on_pod_down(const PodRef& pod, const std::string& why) {
     pod->record.set_is_ready(false);
     save(*pod);
     if (!pod->shim) {
-        constexpr std::int32_t lost = 255;
-        end_containers(*pod, lost, "the pod has ended: " + why);
+        for (const auto& [id, container] : std::map(pod->containers)) {
+            lose(container, "the pod has ended: " + why);
+        }
     }
 }
 
@@ -455,7 +447,12 @@ void RuntimeService::end_stop(const PodRef& pod, const Result<void>& stopped) {
     if (stopped) {
         pod->record.set_is_ready(false);
         constexpr std::int32_t killed = 128 + SIGKILL;
-        end_containers(*pod, killed, "the pod was stopped");
+        // Who waits for an end may remove the container.
+        for (const auto& [id, container] : std::map(pod->containers)) {
+            if (container->record.state() == v1::CONTAINER_RUNNING) {
+                set_exited(container, killed, now_ns(), "Error", "the pod was stopped");
+            }
+        }
     }
     save(*pod);
     for (auto& waiter : std::exchange(pod->on_stopped, {})) {

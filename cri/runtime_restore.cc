@@ -21,8 +21,6 @@
 namespace pepita::cri {
 namespace {
 
-constexpr std::int32_t kLost = 255;
-
 template <typename Record>
 std::vector<Record> read_records(const std::vector<RecordStore::Record>& all) {
     std::vector<Record> records;
@@ -115,7 +113,7 @@ void RuntimeService::rejoin(const ContainerRef& container) {
             [this, container, pod = pod_of(*container)](const Result<runtime::TaskState>& state) {
                 if (!state) {
                     if (state.error().code() == Code::NotFound) {
-                        set_exited(container, kLost, now_ns(), "Error", "it is gone");
+                        lose(container, "it is gone");
                     }
                     return;
                 }

@@ -186,7 +186,6 @@ private:
     void watch_sandbox(const PodRef& pod);
     void on_shim_closed(const std::string& id, const Error& error);
     void on_pod_down(const PodRef& pod, const std::string& why);
-    void end_containers(const Pod& pod, std::int32_t code, const std::string& why);
     /// Takes away all that a pod has on this host but its records.
     void take_down(const PodRef& pod, runtime::OnResult<void> done);
     void stop_pod(const PodRef& pod, runtime::OnResult<void> done);
@@ -206,6 +205,7 @@ private:
         return options_.state + "/bundles/" + container.record.id();
     }
     void watch_exit(const ContainerRef& container);
+    void lose(const ContainerRef& container, std::string why);
     void end_exit(const ContainerRef& container, const runtime::TaskExit& exit, bool is_oom);
     void set_exited(const ContainerRef& container, std::int32_t code, std::int64_t at_ns,
                     std::string reason, std::string message);

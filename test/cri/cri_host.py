@@ -3,6 +3,8 @@
 The process that imports it enters that namespace by start(), so that its clients are there too. Usable by hand:
 
     cri_host.py BUILD COMMAND...    runs COMMAND in it, with CRI_ENDPOINT and CRI_CONFIG (crictl's) in its environment
+
+$PEPITA_LOGS is a directory that keeps the logs of its programs.
 """
 import contextlib
 import ctypes
@@ -10,6 +12,7 @@ import json
 import os
 import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +83,7 @@ class Node:
         self.registry = images.TestRegistry.start(build / "test/cri", self.path / "registry")
         self.server = None
         self.log = self.path / "pepita-cri.log"
+        self.others: dict[str, int] = {}  # processes that are no part of a pod, by a name
         # What is undone once no process is left, and before the folder goes.
         self.at_end = contextlib.ExitStack()
 
@@ -111,7 +115,7 @@ class Node:
 
     def left(self) -> set[str]:
         """What pods could leave behind."""
-        known = {self.server.pid, self.registry.registry.server.pid}
+        known = {self.server.pid, self.registry.registry.server.pid, *self.others.values()}
         found = {f"process {pid} {name}" for pid, name in descendants().items() if pid not in known}
         found |= {f"mount {line.split()[4]}" for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
         links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
@@ -137,6 +141,10 @@ class Node:
             while True:
                 os.waitpid(-1, 0)
         self.at_end.close()
+        if keep := os.environ.get("PEPITA_LOGS"):
+            for log in self.path.rglob("*log"):
+                if log.is_file():
+                    shutil.copy(log, pathlib.Path(keep) / "-".join(log.relative_to(self.path).parts))
         self.folder.cleanup()
 
 

@@ -3,7 +3,7 @@
 //
 // A pod of kCannotBootMib does not boot. A container's first argument is what it does: "run" until
 // it is killed, "exit:N" at once, "oom" as one that the kernel killed, "stubborn" as run, but only
-// SIGKILL ends it, "no-create", "no-start".
+// SIGKILL ends it, "no-create", "no-start", "panic" as one that ends the guest with all in it.
 
 #include <fcntl.h>
 #include <signal.h>
@@ -49,6 +49,7 @@ struct Task {
     TaskIo io;
     TaskStatus status = TaskStatus::Created;
     std::uint32_t exit_status = 0;
+    bool is_lost = false;
     std::vector<OnResult<TaskExit>> waiting;
 };
 
@@ -115,6 +116,21 @@ public:
         }
         done({});
     }
+    static Error lost() { return Error(Code::Aborted, "the microVM ended: panic"); }
+    // As a microVM that ends by itself.
+    void lose_all() {
+        is_ready_ = false;
+        for (auto& [id, task] : tasks_) {
+            task.is_lost = task.status != TaskStatus::Stopped;
+            task.status = TaskStatus::Stopped;
+            for (auto& waiter : std::exchange(task.waiting, {})) {
+                waiter(lost());
+            }
+        }
+        for (auto& waiter : std::exchange(on_down_, {})) {
+            waiter(TaskExit{});
+        }
+    }
     void wait_sandbox(OnResult<TaskExit> done) override { on_down_.push_back(std::move(done)); }
     void sandbox_status(OnResult<SandboxStatus> done) override {
         done(SandboxStatus{.pid = static_cast<std::uint32_t>(::getpid()),
@@ -179,6 +195,8 @@ public:
             end(*task, 137);
         } else if (what == "echo") {
             end(*task, 0);
+        } else if (what == "panic") {
+            lose_all();
         }
     }
     void state(ProcessId id, OnResult<TaskState> done) override {
@@ -209,7 +227,7 @@ public:
             return done(missing());
         }
         if (task->status == TaskStatus::Stopped) {
-            return done(exit_of(*task));
+            return done(task->is_lost ? Result<TaskExit>(lost()) : exit_of(*task));
         }
         task->waiting.push_back(std::move(done));
     }

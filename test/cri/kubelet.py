@@ -91,6 +91,7 @@ class Kubelet:
                 [self.bin / "kubelet", f"--config={configuration}", f"--root-dir={self.path / 'root'}", f"--cert-dir={self.path / 'pki'}",
                  f"--hostname-override={NODE}", "--v=2", *self.arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: self.healthy() or self.process.poll() is not None, "kubelet's start", PATIENCE_S)
+        self.node.others["kubelet"] = self.process.pid
         if self.process.poll() is not None:
             raise RuntimeError(f"kubelet ended: {self.said()[-4000:]}")
 
@@ -124,6 +125,11 @@ class Kubelet:
         """Of the namespace default, by the names of their manifests."""
         items = json.loads(self.get(f"http://127.0.0.1:{READ_ONLY_PORT}/pods"))["items"] or []
         return {pod["metadata"]["name"].removesuffix(f"-{NODE}"): pod for pod in items}
+
+    def running(self) -> set[str]:
+        """Pods that the runtime has, as kubelet sees them, whether or not it still wants them."""
+        items = json.loads(self.get(f"https://127.0.0.1:{PORT}/runningpods/"))["items"] or []
+        return {pod["metadata"]["name"].removesuffix(f"-{NODE}") for pod in items}
 
     def run(self, pod: str, container: str, *command: str) -> str:
         """What a command in it wrote, by ExecSync."""

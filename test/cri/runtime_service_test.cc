@@ -54,6 +54,7 @@ echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.8.7/24"},{"address":"fd00::7
 class RuntimeServiceTest : public testing::Test {
 protected:
     RuntimeServiceTest() {
+        (void)::signal(SIGPIPE, SIG_IGN);  // as pepita-cri does
         EXPECT_NE(::mkdtemp(root_.data()), nullptr);
         fs::create_directories(root_ + "/net.d");
         fs::create_directories(root_ + "/bin");
@@ -600,6 +601,20 @@ TEST_F(RuntimeServiceTest, AShimThatDiesTakesItsPodAlongAndNoOther) {
     EXPECT_EQ(pod_status(other).state(), v1::SANDBOX_READY);
     fs::remove(root_ + "/run/" + pod + "/shim.sock");
     fs::remove(root_ + "/run/" + pod);
+}
+
+TEST_F(RuntimeServiceTest, AMicrovmThatDiesTakesItsContainersAlong) {
+    const std::string pod = run_pod();
+    const std::string fine = run_container(pod, "fine", {"exit:0"});
+    EXPECT_EQ(ended(fine).exit_code(), 0);
+    const std::string beside = run_container(pod, "beside", {"run"});
+    const std::string last = run_container(pod, "last", {"panic"});
+    for (const std::string& id : {beside, last}) {
+        EXPECT_EQ(ended(id).exit_code(), 255);
+        EXPECT_EQ(ended(id).message(), "the microVM ended: panic");
+    }
+    turn_until([&] { return pod_status(pod).state() == v1::SANDBOX_NOTREADY; });
+    EXPECT_EQ(status(fine).exit_code(), 0);
 }
 
 TEST_F(RuntimeServiceTest, WhatWasBegunAndNobodyKnowsOfIsSwept) {
