@@ -261,11 +261,11 @@ void RuntimeService::watch_exit(const ContainerRef& container) {
     container->pod->shim->tasks().wait(
         own_process(container->record),
         while_here<TaskExit>([this, container, pod = pod_of(*container)](Result<TaskExit> exit) {
-            if (!pod->shim) {
-                return;  // the pod's end says it
+            if (!exit && exit.error().code() == Code::Aborted) {
+                return lose(container, exit.error().message());  // with its microVM
             }
-            if (!exit) {
-                return lose(container, exit.error().message());
+            if (!exit || !pod->shim) {
+                return;  // the pod's end says it
             }
             pod->shim->tasks().stats(
                 container->record.id(),

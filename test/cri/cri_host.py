@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -30,6 +31,7 @@ NETWORK = {"cniVersion": "1.0.0", "name": "pods", "plugins": [
      "ipam": {"type": "host-local", "subnet": "10.88.9.0/24", "routes": [{"dst": "0.0.0.0/0"}]}},
     {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}]}
 PATIENCE_S = 180
+POD_CGROUP = re.compile("/pepita-[0-9a-f]{32}$")
 
 
 def wait_until(claim, what: str, patience_s: float = 60):
@@ -122,7 +124,7 @@ class Node:
         found |= {f"link {link['ifname']}" for link in links}
         found |= {f"rule {line}" for line in subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True,
                                                             check=True).stdout.splitlines() if "10.88.9." in line}
-        found |= {f"cgroup {path}" for path in pathlib.Path("/sys/fs/cgroup").glob("**/*pepita*") if path.is_dir()}
+        found |= {f"cgroup {folder}" for folder, _, _ in os.walk("/sys/fs/cgroup") if POD_CGROUP.search(folder)}
         for folder in (self.path / "root", self.path / "state", self.path / "data/tmp", self.path / "cni/results",
                        pathlib.Path("/run/netns")):
             found |= {f"file {path}" for path in folder.rglob("*")}

@@ -86,7 +86,7 @@ class StaticPods(OfKubelet):
                    "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1},
                    "startupProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 60}},
                   shell("writer", f"cat /shared/first; echo second > /shared/second; {SLEEP}", **shared),
-                  shell("reader", f"until cat /shared/second; do sleep 0.1; done; until wget -qO /shared/page http://localhost/; do sleep 0.1; done; {SLEEP}", **shared,
+                  shell("reader", f"until cat /shared/second; do sleep 0.1; done; until wget -qO /shared/page http://127.0.0.1/; do sleep 0.1; done; {SLEEP}", **shared,
                         livenessProbe={"exec": {"command": ["test", "-s", "/shared/page"]}, "periodSeconds": 1, "failureThreshold": 60}),
                   initContainers=[shell("first", "echo first > /shared/first", **shared)],
                   volumes=[{"name": "shared", "emptyDir": {}}])
