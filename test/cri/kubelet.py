@@ -132,8 +132,8 @@ class Kubelet:
         return {pod["metadata"]["name"].removesuffix(f"-{NODE}") for pod in items}
 
     def run(self, pod: str, container: str, *command: str) -> str:
-        """What a command in it wrote, by ExecSync."""
-        words = urllib.parse.urlencode([("cmd", word) for word in command])
+        """What a command in it wrote, by ExecSync. Words are what blanks separate."""
+        words = urllib.parse.urlencode({"cmd": " ".join(command)})
         return self.get(f"https://127.0.0.1:{PORT}/run/default/{pod}-{NODE}/{container}?{words}", "POST").decode()
 
     def container_log(self, pod: str, container: str, **query) -> str:

@@ -91,7 +91,7 @@ class StaticPods(OfKubelet):
                   initContainers=[shell("first", "echo first > /shared/first", **shared)],
                   volumes=[{"name": "shared", "emptyDir": {}}])
         about = pod("about",
-                    shell("a", f"cat /etc/about/labels; {SLEEP}",
+                    shell("a", f"cat /etc/about/labels; echo; {SLEEP}",
                           volumeMounts=[{"name": "about", "mountPath": "/etc/about"}],
                           env=[{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                                {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]),
@@ -110,12 +110,12 @@ class StaticPods(OfKubelet):
             ready = self.wait_until_ready(name)
             running = {one["name"]: one for one in ready["status"]["containerStatuses"]}
             self.assertEqual(len(running), 3)
-            self.assertEqual({one["restartCount"] for one in running.values()}, {0})
+            self.assertEqual({one["name"]: one["lastState"] for one in running.values() if one["restartCount"]}, {})
 
         self.assertEqual(self.kubelet.container_log("web", "writer"), "first\n")
         self.assertEqual(self.kubelet.container_log("web", "reader").splitlines()[-1], "second")
         wait_until(lambda: self.kubelet.run("web", "writer", "cat", "/shared/page"), "the page that one container had from another")
-        self.assertEqual(self.kubelet.container_log("about", "a"), 'app="about"')
+        self.assertEqual(self.kubelet.container_log("about", "a"), 'app="about"\n')
         environment = self.kubelet.run("about", "a", "env")
         self.assertIn("POD=about-node1\n", environment)
         self.assertIn(f"ADDRESS={self.kubelet.pods()['about']['status']['podIP']}\n", environment)
