@@ -1,5 +1,6 @@
 #include "cri/resources.h"
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <type_traits>
@@ -51,6 +52,19 @@ OrderedJson resources_json(const v1::LinuxContainerResources& resources) {
 
 std::string oci_resources_json(const v1::LinuxContainerResources& resources) {
     return runtime::oci::dump(resources_json(resources));
+}
+
+std::string microvm_cgroup(const v1::LinuxPodSandboxConfig& pod, const std::string& id) {
+    std::string parent = pod.cgroup_parent();
+    if (parent.empty()) {
+        return "";
+    }
+    if (pod.resources().memory_limit_in_bytes() > 0 &&
+        pod.overhead().memory_limit_in_bytes() <= 0) {
+        const std::size_t slash = parent.rfind('/');
+        parent.erase(slash == std::string::npos ? 0 : slash);
+    }
+    return parent + "/pepita-" + id;
 }
 
 }  // namespace pepita::cri

@@ -24,6 +24,7 @@
 #include "cri/identity.h"
 #include "cri/network_namespace.h"
 #include "cri/pod_shim.h"
+#include "cri/resources.h"
 #include "cri/runtime_service.h"
 #include "cri/selectors.h"
 #include "kernel-abi/sys/error.h"
@@ -182,10 +183,7 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.end = runtime::PodEnd::WhenStopped;
     spec.packs_roots = true;
     spec.network_namespace = namespace_path(pod);
-    if (!config.linux().cgroup_parent().empty()) {
-        // Below the pod's own, which may have no processes beside groups.
-        spec.cgroup = config.linux().cgroup_parent() + "/pepita-" + pod.record.id();
-    }
+    spec.cgroup = microvm_cgroup(config.linux(), pod.record.id());
     spec.memory_mib = options_.memory_mib;
     spec.vcpus = options_.vcpus;
     const v1::LinuxContainerResources& limits = config.linux().resources();

@@ -25,5 +25,21 @@ TEST(OciResources, NothingNamedChangesNothing) {
     EXPECT_EQ(oci_resources_json(v1::LinuxContainerResources()), "{}");
 }
 
+TEST(MicrovmCgroup, IsInThatOfThePodWhereItsMachineIsCounted) {
+    v1::LinuxPodSandboxConfig pod;
+    EXPECT_EQ(microvm_cgroup(pod, "id"), "");
+    pod.set_cgroup_parent("/kubepods/burstable/pod1");
+    EXPECT_EQ(microvm_cgroup(pod, "id"), "/kubepods/burstable/pod1/pepita-id");
+    pod.mutable_resources()->set_memory_limit_in_bytes(1 << 26);
+    EXPECT_EQ(microvm_cgroup(pod, "id"), "/kubepods/burstable/pepita-id");
+    pod.mutable_overhead()->set_memory_limit_in_bytes(1 << 27);
+    EXPECT_EQ(microvm_cgroup(pod, "id"), "/kubepods/burstable/pod1/pepita-id");
+    pod.clear_overhead();
+    pod.set_cgroup_parent("/pod1");
+    EXPECT_EQ(microvm_cgroup(pod, "id"), "/pepita-id");
+    pod.set_cgroup_parent("pod1");
+    EXPECT_EQ(microvm_cgroup(pod, "id"), "/pepita-id");
+}
+
 }  // namespace
 }  // namespace pepita::cri
