@@ -19,7 +19,7 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import cluster as clusters  # noqa: E402
-from cri_host import PATIENCE_S, wait_until  # noqa: E402
+from cri_host import PATIENCE_S, POD_CGROUP  # noqa: E402
 
 BUSYBOX = "registry.k8s.io/e2e-test-images/busybox:1.29-2"
 NGINX = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
@@ -218,6 +218,58 @@ class Resources(OfCluster):
         self.wait_ready("server")
         after = self.cluster.get("pod", "server")["status"]["containerStatuses"][0]
         self.assertEqual((after["containerID"], after["restartCount"]), (before["containerID"], 0))
+
+
+class Chart(OfCluster):
+    CHART = pathlib.Path(__file__).resolve().parents[2] / "deploy/helm/pepita"
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(lambda: self.cluster.call("helm", "uninstall", "pepita", "--wait"))
+
+    def helm(self, *arguments) -> str:
+        done = self.cluster.call("helm", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        return done.stdout
+
+    def classes(self) -> dict[str, dict]:
+        return {one["metadata"]["name"]: one for one in self.cluster.get("runtimeclasses")["items"]}
+
+    def test_a_release_from_its_lint_to_its_end(self):
+        self.helm("lint", "--strict", self.CHART)
+        self.assertIn("pepita-kvm", self.helm("install", "pepita", self.CHART, "--wait"))
+        self.assertEqual(set(self.classes()), {"pepita", "pepita-kvm", "pepita-tcg"})
+        self.assertIn("Succeeded", self.helm("test", "pepita", "--timeout", f"{PATIENCE_S}s"))
+        self.helm("upgrade", "pepita", self.CHART, "--set", "nodeSelector.pepita=yes", "--wait")
+        self.assertEqual(self.classes()["pepita"]["scheduling"]["nodeSelector"], {"pepita": "yes"})
+        self.helm("rollback", "pepita", "1", "--wait")
+        self.assertNotIn("scheduling", self.classes()["pepita"])
+        twice = self.cluster.call("helm", "install", "pepita", self.CHART)
+        self.assertIn("cannot re-use a name that is still in use", twice.stderr)
+        self.helm("uninstall", "pepita", "--wait")
+        self.assertEqual(self.classes(), {})
+
+    def test_values_that_cannot_be_are_named(self):
+        for value, complaint in (("runtimeClasses[0].overhead.memory=lots", "/runtimeClasses/0/overhead/memory"),
+                                 ("runtimeClasses[0].name=No Name", "/runtimeClasses/0"), ("nodeselector.a=b", "nodeselector"),
+                                 ("test.image=", "/test/image")):
+            refused = self.cluster.call("helm", "install", "pepita", self.CHART, "--set", value)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(complaint, refused.stderr)
+        self.assertEqual(self.classes(), {})
+
+    def test_an_idle_pod_stays_within_its_overhead(self):
+        self.helm("install", "pepita", self.CHART, "--wait")
+        self.apply(pod("idle", shell("main", SLEEP, resources={"limits": {"memory": "32Mi", "cpu": "1"}}), runtimeClassName="pepita"))
+        self.wait_ready("idle")
+        seen = self.cluster.get("pod", "idle")
+        self.assertEqual(seen["spec"]["overhead"], {"memory": "256Mi", "cpu": "100m"})
+        counted = [pathlib.Path(folder) / "memory.max_usage_in_bytes" for folder, _, _ in os.walk("/sys/fs/cgroup/memory")
+                   if POD_CGROUP.search(folder) and seen["metadata"]["uid"] in folder]
+        self.assertEqual(len(counted), 1, "the microVM is not in the pod's cgroup")
+        used = int(counted[0].read_text())
+        print(f"an idle pod's microVM: {used >> 20} MiB at most", file=sys.stderr)
+        self.assertLess(used, 256 << 20)
 
 
 if __name__ == "__main__":
