@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,6 +33,16 @@ struct NamespacePath {
 
     friend bool operator==(const NamespacePath&, const NamespacePath&) = default;
 };
+
+/// What the source of a mount of type "image" says, which is ours and not of the specification:
+/// "sha256:DIGITS" or "sha256:DIGITS/PATH".
+struct ImagePath {
+    std::string id;
+    std::string path;  // in the image; "": its top
+
+    friend bool operator==(const ImagePath&, const ImagePath&) = default;
+};
+std::optional<ImagePath> image_path(std::string_view source);
 
 /// An OCI bundle, read and checked.
 struct Bundle {

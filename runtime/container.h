@@ -4,7 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "kernel-abi/sys/user_namespace.h"
 
 namespace pepita::runtime {
 
@@ -82,6 +85,17 @@ struct UserLookup {
     friend bool operator==(const UserLookup&, const UserLookup&) = default;
 };
 
+/// What a user is to the kernel, in the numbers of its process's user namespace.
+struct UserIds {
+    static constexpr std::size_t kGroupsMax = 65'536;  // NGROUPS_MAX
+
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+    std::vector<std::uint32_t> groups;  // the additional ones
+
+    friend bool operator==(const UserIds&, const UserIds&) = default;
+};
+
 struct ProcessSpec {
     /// Of arguments and environment together, each with its end: what execve(2) takes with a stack
     /// of 8 MiB. A bound for every message that carries them.
@@ -144,34 +158,32 @@ struct RootSpec {
     WrittenTo written_to = WrittenTo::Memory;
     DiskId scratch_disk = {};            // for ScratchDisk
     std::string scratch_directory = {};  // made in it for this container; "": no other uses it
+    bool maps_ids = false;  // the disk's ids are those inside of the container's user namespace
     // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const RootSpec&, const RootSpec&) = default;
 };
 
 struct MountSpec {
+    static constexpr std::string_view kImage = "image";
+
     std::string destination;  // absolute, in the container
-    /// proc sysfs tmpfs devpts mqueue cgroup; bind for a tree; volume for what the image has there,
-    /// which can be written to though the root is read-only.
+    /// proc sysfs tmpfs devpts mqueue cgroup; bind for a tree; image for a part of an image, which
+    /// is read-only; volume for what the root's image has there, which can be written to though the
+    /// root is read-only.
     std::string type;
-    std::string
-        source;  // "pod:NAME" of a tmpfs: the one of that name that the pod's containers share
+    /// "pod:NAME" of a tmpfs: the one of that name that the pod's containers share. Of an image:
+    /// the path in it, "": its top; in a bundle the image's id, or that, "/" and the path.
+    std::string source;
     std::vector<std::string> options;
-    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
-    std::optional<TreePath> tree = {};  // what a bind mounts
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::optional<TreePath> tree = {};         // what a bind mounts
+    std::optional<DiskId> disk = {};           // the image
+    std::vector<IdMapping> uid_mappings = {};  // of a bind, by whoever shares the tree
+    std::vector<IdMapping> gid_mappings = {};
+    // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const MountSpec&, const MountSpec&) = default;
-};
-
-/// Ids of the guest that a user namespace maps.
-struct IdMapping {
-    static constexpr std::size_t kCountMax = 340;  // of one namespace, user_namespaces(7)
-
-    std::uint32_t container_id = 0;
-    std::uint32_t host_id = 0;
-    std::uint32_t size = 0;
-
-    friend bool operator==(const IdMapping&, const IdMapping&) = default;
 };
 
 /// Added to a clock in a new time namespace.

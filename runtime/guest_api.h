@@ -98,6 +98,8 @@ public:
     /// stream (as StreamNumbers) that is the connection, both ways. Unavailable where nobody
     /// listens.
     void dial(std::uint16_t port, OnResult<std::uint64_t> done);
+    /// Who the container's own process is when it begins. FailedPrecondition until it is created.
+    void user(const std::string& container, OnResult<UserIds> done);
 
 private:
     std::shared_ptr<Channel> channel_;
@@ -132,6 +134,7 @@ public:
     virtual void adjust_clock(std::chrono::nanoseconds offset,
                               OnResult<std::chrono::nanoseconds> done) = 0;
     virtual void dial(std::uint16_t port, OnResult<std::uint64_t> done) = 0;
+    virtual void user(std::string container, OnResult<UserIds> done) = 0;
 };
 
 /// `base`, with what `changes` has in place of its own.

@@ -7,12 +7,13 @@
 
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/on_result.h"
 
 namespace pepita::runtime {
 
-/// What clients ask of pepita-shim about the streams of its pod (service pepita.pod.v1.Pod),
+/// What clients ask of pepita-shim that containerd has no call for (service pepita.pod.v1.Pod),
 /// without a word of protobuf. Client: pepita-cri.
 
 /// Forms of StreamEnd::path (runtime/task_api.h) for streams that the shim keeps itself.
@@ -54,6 +55,8 @@ public:
     /// else of its ::1. Answers when that is made; the rest ends when both sides have ended.
     /// Unavailable where nobody listens there.
     void connect(std::uint16_t port, Fd socket, OnResult<void> done);
+    /// Who a container's own process is when it begins, as the container's files say.
+    void user(const std::string& container, OnResult<UserIds> done);
 
 private:
     std::shared_ptr<Channel> channel_;
@@ -71,6 +74,7 @@ public:
     virtual void reopen_log(std::string container, OnResult<void> done) = 0;
     virtual void attach(AttachRequest request, OnResult<void> done) = 0;
     virtual void connect_port(std::uint16_t port, Fd socket, OnResult<void> done) = 0;
+    virtual void user(std::string container, OnResult<UserIds> done) = 0;
 };
 
 /// Whether a call is one of this service.

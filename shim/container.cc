@@ -406,6 +406,13 @@ Result<void> Container::attach_client(runtime::AttachRequest request) {
     return own->attach_client(std::move(request));
 }
 
+void Container::user(OnResult<runtime::UserIds> done) {
+    if (const Result<void> checked = check_in_guest(); !checked) {
+        return done(Error(checked.error().code(), checked.error().message()));
+    }
+    microvm_->guest().user(id(), std::move(done));
+}
+
 Result<void> Container::reopen_log() {
     Process* const own = TRY(find_live(""));
     return own->reopen_log();

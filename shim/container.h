@@ -77,6 +77,7 @@ public:
     /// Of its own process, whose streams the shim keeps.
     Result<void> attach_client(runtime::AttachRequest request);
     Result<void> reopen_log();
+    void user(runtime::OnResult<runtime::UserIds> done);
     /// Those that have not stopped and have a stand-in.
     std::vector<runtime::TaskProcess> pids() const;
     void pause(runtime::OnResult<void> done);

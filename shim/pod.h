@@ -102,6 +102,7 @@ public:
     void reopen_log(std::string container, runtime::OnResult<void> done) override;
     void attach(runtime::AttachRequest request, runtime::OnResult<void> done) override;
     void connect_port(std::uint16_t port, Fd socket, runtime::OnResult<void> done) override;
+    void user(std::string container, runtime::OnResult<runtime::UserIds> done) override;
 
 private:
     /// Live: the guest answers. Stopping: it was asked to power off, for its containers' end is the

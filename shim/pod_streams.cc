@@ -36,6 +36,14 @@ void Pod::attach(runtime::AttachRequest request, OnResult<void> done) {
     done((*entry)->container->attach_client(std::move(request)));
 }
 
+void Pod::user(std::string container, runtime::OnResult<runtime::UserIds> done) {
+    Result<Entry*> entry = find(container);
+    if (!entry) {
+        return done(std::move(entry).error());
+    }
+    (*entry)->container->user(std::move(done));
+}
+
 void Pod::connect_port(std::uint16_t port, Fd socket, OnResult<void> done) {
     if (phase_ != Phase::Live) {
         return done(Error(Code::FailedPrecondition, "the pod is not running"));

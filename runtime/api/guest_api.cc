@@ -81,14 +81,17 @@ PEPITA_MESSAGE(SchedulerSpec, pb::SchedulerSpec, policy, nice, priority, flags, 
                deadline_ns, period_ns)
 PEPITA_MESSAGE(IoPrioritySpec, pb::IoPrioritySpec, io_class, priority)
 PEPITA_MESSAGE(UserLookup, pb::UserLookup, user, group, adds_groups)
+PEPITA_MESSAGE(UserIds, pb::UserIds, uid, gid, groups)
 PEPITA_MESSAGE(ProcessSpec, pb::ProcessSpec, terminal, window, uid, gid, additional_gids, umask,
                args, env, cwd, capabilities, rlimits, no_new_privileges, oom_score_adj, streams,
                scheduler, io_priority, apparmor_profile, selinux_label, user)
 PEPITA_MESSAGE(DiskId, pb::DiskId, serial, pci_address)
 PEPITA_MESSAGE(TreePath, pb::TreePath, tag, path)
-PEPITA_MESSAGE(RootSpec, pb::RootSpec, disk, tree, written_to, scratch_disk, scratch_directory)
-PEPITA_MESSAGE(MountSpec, pb::MountSpec, destination, type, source, options, tree)
+PEPITA_MESSAGE(RootSpec, pb::RootSpec, disk, tree, written_to, scratch_disk, scratch_directory,
+               maps_ids)
 PEPITA_MESSAGE(IdMapping, pb::IdMapping, container_id, host_id, size)
+PEPITA_MESSAGE(MountSpec, pb::MountSpec, destination, type, source, options, tree, disk,
+               uid_mappings, gid_mappings)
 PEPITA_MESSAGE(ClockOffset, pb::ClockOffset, seconds, nanoseconds)
 PEPITA_MESSAGE(NamespacesSpec, pb::NamespacesSpec, pid, mount, ipc, uts, network, cgroup, user,
                time, pid_of, ipc_of, uts_of, uid_mappings, gid_mappings, monotonic, boottime)
@@ -342,6 +345,12 @@ Result<void> dial(GuestService& service, Channel::Call& call) {
     return {};
 }
 
+Result<void> user(GuestService& service, Channel::Call& call) {
+    auto request = TRY(value_of<api::ContainerId>(call.payload));
+    service.user(std::move(request.container), respond_to<UserIds>(call));
+    return {};
+}
+
 struct Method {
     std::string_view name;
     Result<void> (*serve)(GuestService& service, Channel::Call& call);
@@ -364,7 +373,8 @@ constexpr std::array kMethods{Method{.name = "Describe", .serve = describe},
                               Method{.name = "Update", .serve = update},
                               Method{.name = "ConfigureNetwork", .serve = configure_network},
                               Method{.name = "AdjustClock", .serve = adjust_clock},
-                              Method{.name = "Dial", .serve = dial}};
+                              Method{.name = "Dial", .serve = dial},
+                              Method{.name = "User", .serve = user}};
 
 Result<void> dispatch_checked(GuestService& service, Channel::Call& call) {
     if (call.service != kService) {
@@ -494,6 +504,11 @@ void GuestClient::dial(std::uint16_t port, OnResult<std::uint64_t> done) {
         kService, "Dial", payload_of(api::DialRequest{.port = port}), {},
         reply_to<api::DialResponse, std::uint64_t>(
             std::move(done), [](api::DialResponse response) { return response.stream; }));
+}
+
+void GuestClient::user(const std::string& container, OnResult<UserIds> done) {
+    channel_->call(kService, "User", payload_of(api::ContainerId{.container = container}), {},
+                   reply_to(std::move(done)));
 }
 
 void dispatch(GuestService& service, Channel::Call call) {

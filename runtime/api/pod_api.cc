@@ -13,6 +13,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/api/fd_names.h"
 #include "runtime/api/pod_calls.pb.h"
+#include "runtime/container.h"
 #include "runtime/rpc/channel.h"
 #include "runtime/rpc/message.h"
 #include "runtime/rpc/on_result.h"
@@ -33,6 +34,20 @@ Channel::Reply reply_to(OnResult<void> done) {
 Result<Fd> take(const std::string& name, std::vector<Fd>& fds) {
     std::optional<Fd> fd = TRY(api::take_fd(name, fds));
     return fd ? *std::move(fd) : Fd();
+}
+
+pb::UserResponse to_response(const UserIds& user) {
+    pb::UserResponse response;
+    response.set_uid(user.uid);
+    response.set_gid(user.gid);
+    response.mutable_groups()->Add(user.groups.begin(), user.groups.end());
+    return response;
+}
+
+UserIds to_user(const pb::UserResponse& response) {
+    return {.uid = response.uid(),
+            .gid = response.gid(),
+            .groups = {response.groups().begin(), response.groups().end()}};
 }
 
 Result<void> dispatch_attach(PodService& service, Channel::Call& call) {
@@ -71,6 +86,12 @@ Result<void> dispatch_checked(PodService& service, Channel::Call& call) {
     if (call.method == "Connect") {
         return dispatch_connect(service, call);
     }
+    if (call.method == "User") {
+        const auto request = TRY(parse<pb::UserRequest>(call.payload));
+        service.user(request.container_id(),
+                     respond_to<UserIds>(std::move(call.responder), to_response));
+        return {};
+    }
     return Error(Code::Unsupported, "no method '" + call.method + "'");
 }
 
@@ -101,6 +122,13 @@ void PodClient::connect(std::uint16_t port, Fd socket, OnResult<void> done) {
     message.set_socket(fds.name(socket));
     channel_->call(kService, "Connect", message.SerializeAsString(),
                    {.deadline = {}, .fds = fds.refs()}, reply_to(std::move(done)));
+}
+
+void PodClient::user(const std::string& container, OnResult<UserIds> done) {
+    pb::UserRequest message;
+    message.set_container_id(container);
+    channel_->call(kService, "User", message.SerializeAsString(), {},
+                   api::reply_to<pb::UserResponse, UserIds>(std::move(done), to_user));
 }
 
 bool is_pod_call(const Channel::Call& call) { return call.service == kService; }

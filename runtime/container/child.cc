@@ -71,8 +71,23 @@ Result<void> set_names(const ContainerSpec& spec) {
     return {};
 }
 
-Result<void> set_sysctls(const ContainerSpec& spec) {
+// Whether the namespace that a parameter belongs to is the container's own.
+bool is_own(const SysctlSpec& sysctl, const NamespacesSpec& namespaces) {
+    if (sysctl.name.starts_with("net.")) {
+        return namespaces.network;
+    }
+    const bool is_uts = sysctl.name == "kernel.hostname" || sysctl.name == "kernel.domainname";
+    return is_uts ? namespaces.uts : namespaces.ipc;
+}
+
+enum class Sysctls : bool { Own, Others };
+
+// A user namespace may set those of its own namespaces alone.
+Result<void> set_sysctls(const ContainerSpec& spec, Sysctls which) {
     for (const SysctlSpec& sysctl : spec.sysctls) {
+        if (spec.namespaces.user && is_own(sysctl, spec.namespaces) != (which == Sysctls::Own)) {
+            continue;
+        }
         std::string path = "/proc/sys/" + sysctl.name;
         std::replace(path.begin() + 10, path.end(), '.', '/');
         TRY(write_file(path, sysctl.value), "sysctl '", sysctl.name, "'");
@@ -126,7 +141,7 @@ Result<void> set_up_outside(const ContainerSpec& spec, const Inherited& inherite
         TRY(raise_loopback());
     }
     TRY(set_names(spec));
-    TRY(set_sysctls(spec));
+    TRY(set_sysctls(spec, Sysctls::Own));
     // In a user namespace it is the parent's to set.
     return spec.namespaces.user ? Result<void>() : set_oom_score(spec.process);
 }
@@ -138,9 +153,12 @@ struct Staged {
     std::vector<Fd> mounts;
 };
 
-bool is_staged_sysfs(const ContainerSpec& spec, const MountSpec& mount) {
-    // A network that is not the user namespace's own is nothing that it may mount a view of.
-    return spec.namespaces.user && !spec.namespaces.network && mount.type == "sysfs";
+// A user namespace may not mount a view of a namespace that is not its own.
+bool is_staged_view(const ContainerSpec& spec, const MountSpec& mount) {
+    const NamespacesSpec& own = spec.namespaces;
+    return own.user &&
+           ((mount.type == "sysfs" && !own.network) || (mount.type == "proc" && !own.pid) ||
+            (mount.type == "mqueue" && !own.ipc && own.ipc_of.empty()));
 }
 
 Result<Fd> receive_mount(FdRef staged, FdRef control) {
@@ -156,6 +174,7 @@ Result<Fd> receive_mount(FdRef staged, FdRef control) {
                 return error_of(message);
             case Kind::Closed:
             case Kind::Working:
+            case Kind::Id:
             case Kind::ExecFailed:
             case Kind::Mapped:
             case Kind::Start:
@@ -172,18 +191,27 @@ Result<Staged> receive_staged(const ContainerSpec& spec, FdRef staged, FdRef con
     return out;
 }
 
+Result<Fd> mount_view(const MountSpec& mount, const RootMounts& root) {
+    const std::string place = root.staging_directory + "/" + mount.type;
+    (void)::mkdir(place.c_str(), 0700);
+    TRY(outcome(::mount(mount.type.c_str(), place.c_str(), mount.type.c_str(), 0, nullptr),
+                "mount " + mount.type));
+    const Fd view = TRY(open_file(place.c_str(), O_PATH | O_DIRECTORY));
+    Fd copy = TRY(copy_mount(view.ref(), mount_attributes(mount.options)));
+    // There may be one more to come.
+    TRY(outcome(::umount2(place.c_str(), MNT_DETACH), "unmount " + mount.type));
+    return copy;
+}
+
 Result<Staged> stage(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
+    TRY(set_sysctls(spec, Sysctls::Others));
     const std::string path = TRY(mount_root(root, control));
-    Staged out{.root = {}, .mounts = TRY(open_trees(spec.mounts))};
+    Staged out{.root = {}, .mounts = TRY(open_trees(root, spec.mounts))};
     const Fd top = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
     out.root = TRY(copy_mount(top.ref(), 0));
     for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
-        if (is_staged_sysfs(spec, spec.mounts[i])) {
-            const std::string place = root.staging_directory + "/sys";
-            (void)::mkdir(place.c_str(), 0700);
-            TRY(outcome(::mount("sysfs", place.c_str(), "sysfs", 0, nullptr), "mount sysfs"));
-            const Fd sys = TRY(open_file(place.c_str(), O_PATH | O_DIRECTORY));
-            out.mounts[i] = TRY(copy_mount(sys.ref(), mount_attributes(spec.mounts[i].options)));
+        if (is_staged_view(spec, spec.mounts[i])) {
+            out.mounts[i] = TRY(mount_view(spec.mounts[i], root));
         }
     }
     return out;
@@ -192,7 +220,7 @@ Result<Staged> stage(const ContainerSpec& spec, const RootMounts& root, FdRef co
 Result<void> mount_all(const ContainerSpec& spec, const std::vector<Fd>& trees) {
     for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
         MountSpec mount = spec.mounts[i];
-        if (is_staged_sysfs(spec, mount)) {
+        if (is_staged_view(spec, mount)) {
             mount.type = "bind";
         }
         TRY(mount_one(mount, trees[i]));
@@ -202,7 +230,7 @@ Result<void> mount_all(const ContainerSpec& spec, const std::vector<Fd>& trees) 
 
 Result<void> make_root(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
     const std::string path = TRY(mount_root(root, control));
-    const std::vector<Fd> trees = TRY(open_trees(spec.mounts));
+    const std::vector<Fd> trees = TRY(open_trees(root, spec.mounts));
     TRY(enter_root(path));
     TRY(mount_all(spec, trees));
     return make_devices(spec.devices, std::nullopt);
@@ -282,6 +310,16 @@ Result<void> become_mapped(FdRef control) {
     return become_inner_root();
 }
 
+// Who the process is to be, for those who ask.
+Result<void> send_ids(const ProcessSpec& spec, FdRef control) {
+    TRY(send_control(control, {.kind = Kind::Id, .value = spec.uid}));
+    TRY(send_control(control, {.kind = Kind::Id, .value = spec.gid}));
+    for (const std::uint32_t group : spec.additional_gids) {
+        TRY(send_control(control, {.kind = Kind::Id, .value = group}));
+    }
+    return {};
+}
+
 // Finds the user of `spec`, too, once the files are there that name it.
 Result<std::optional<Fd>> set_up(ContainerSpec& spec, const RootMounts& root,
                                  Inherited& inherited) {
@@ -296,6 +334,7 @@ Result<std::optional<Fd>> set_up(ContainerSpec& spec, const RootMounts& root,
             ? make_root_of_user_namespace(spec, root, inherited.staged.ref(), control)
             : make_root(spec, root, control));
     TRY(settle_user(spec.process));
+    TRY(send_ids(spec.process, control));
     std::optional<Fd> terminal =
         TRY(open_streams(spec.process, std::move(inherited.stdio), spare_null));
     if (terminal) {
@@ -384,7 +423,7 @@ void run_container(ContainerSpec spec, const RootMounts& root, Inherited inherit
 }
 
 void run_stager(const ContainerSpec& spec, const RootMounts& root, Fd control) {
-    close_all_but({control.ref()});
+    close_all_but({control.ref(), root.id_mapping});
     restore_signals();
     Result<Staged> staged = stage(spec, root, control.ref());
     if (!staged) {
@@ -407,6 +446,9 @@ void run_exec(const NamespacesSpec& namespaces, ProcessSpec spec, const Confinem
     restore_signals();
     // While /proc is still the caller's.
     Result<void> joined = set_oom_score(spec);
+    if (joined && namespaces.user) {
+        joined = raise_rlimits(spec.rlimits, 0);
+    }
     if (joined) {
         joined = hide();
     }

@@ -17,6 +17,7 @@ struct ControlMessage {
         Closed,      // sent by nobody: the other end was closed, and nothing more comes
         Claimed,     // child: the directory on the scratch disk is new, and so this container's
         Working,     // child: a hook runs still
+        Id,          // child: `value` is its user's uid, then gid, then one of the groups
         Ready,       // child: all is set up; `fd` is the terminal's master, where there is one
         Failed,      // child: `words` say what, `value` is the Code
         ExecFailed,  // child: `value` is the errno of execve(2), or of the search for a program

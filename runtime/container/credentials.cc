@@ -214,6 +214,19 @@ Result<void> apply_labels(const ProcessSpec& spec) {
 
 }  // namespace
 
+Result<void> raise_rlimits(const std::vector<Rlimit>& limits, pid_t pid) {
+    for (const Rlimit& limit : limits) {
+        const std::string doing = "raise " + rlimit_name(limit.resource);
+        rlimit64 value{};
+        TRY(outcome(::syscall(SYS_prlimit64, pid, limit.resource, nullptr, &value), doing));
+        if (limit.hard > value.rlim_max) {
+            value.rlim_max = limit.hard;
+            TRY(outcome(::syscall(SYS_prlimit64, pid, limit.resource, &value, nullptr), doing));
+        }
+    }
+    return {};
+}
+
 Result<void> apply_credentials(const ProcessSpec& spec, const Confinement& confinement) {
     const Capabilities sets = spec.capabilities.value_or(Capabilities());
     // As runc does: root may enter what the user may not, and failing that it is the other way

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -17,6 +20,10 @@ struct Confinement {
 inline Confinement confinement_of(const ContainerSpec& spec) {
     return {.seccomp = spec.seccomp, .personality = spec.personality};
 }
+
+/// Raises the hard limits of a process that are lower than `limits` has them; 0: the caller's own.
+/// Root of a user namespace may not.
+Result<void> raise_rlimits(const std::vector<Rlimit>& limits, pid_t pid);
 
 /// In the child, just before execve(2): working directory, security labels (Unsupported where this
 /// kernel lacks the module or the profile), personality, limits, scheduling, groups, user,

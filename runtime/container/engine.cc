@@ -25,6 +25,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/container.h"
 #include "runtime/container/cgroup.h"
 #include "runtime/container/cgroup_stats.h"
@@ -80,10 +81,22 @@ Result<FdRef> joined(const std::map<std::string, FdRef>& containers, const std::
 
 // Mounts the root of a container with a user namespace, outside of that. Its parent is gone at
 // once, so that it is reaped as any orphan.
-Result<Fd> start_stager(const ContainerSpec& spec, const RootMounts& root, const Cgroup* cgroup) {
+Result<Fd> start_stager(const ContainerSpec& spec, RootMounts root, const Cgroup* cgroup,
+                        FdRef pid_of) {
     ControlPair control = TRY(control_pair());
+    Fd id_mapping;
+    if (root.spec.maps_ids) {
+        id_mapping =
+            TRY(make_user_namespace(spec.namespaces.uid_mappings, spec.namespaces.gid_mappings));
+        root.id_mapping = id_mapping.ref();
+    }
+    NextChild next;
+    if (pid_of.number() >= 0) {
+        TRY(next.enter_pid_of(pid_of));
+    }
     const Forked parent = TRY(fork_into(0, nullptr));
     if (parent.pid == 0) {
+        next.forget();
         const Result<Forked> stager = fork_into(CLONE_NEWNS, cgroup);
         if (stager && stager->pid == 0) {
             run_stager(spec, root, std::move(control.child));
@@ -118,6 +131,9 @@ Result<void> give_streams(const ContainerSpec& spec, const Stdio& stdio) {
 // What the process of a new user namespace cannot do itself. It sends back what fails.
 void settle_user(const ContainerSpec& spec, pid_t pid, FdRef control) {
     Result<void> settled = map_ids(pid, spec.namespaces);
+    if (settled) {
+        settled = raise_rlimits(spec.process.rlimits, pid);
+    }
     if (const auto score = spec.process.oom_score_adj; settled && score) {
         settled =
             write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*score));
@@ -176,6 +192,10 @@ Result<void> check(const ContainerSpec& spec, const Container::Options& options)
         return Error(Code::Unsupported, "neither a pid namespace nor a cgroup");
     }
     TRY(check_root(spec.root));
+    if (spec.root.maps_ids && !(spec.namespaces.user && spec.root.disk)) {
+        return Error(Code::InvalidArgument,
+                     "mapped ids of a root need a disk and a user namespace");
+    }
     return check_process(spec.process);
 }
 
@@ -228,7 +248,8 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
     state->root = {.spec = spec.root,
                    .device = options.root_device,
                    .scratch_device = options.scratch_device,
-                   .staging_directory = options.staging_directory};
+                   .staging_directory = options.staging_directory,
+                   .image_devices = options.image_devices};
     if (!options.cgroup_directory.empty()) {
         state->cgroup =
             TRY(Cgroup::create(options.cgroup_directory + "/" + spec.id, spec.resources));
@@ -243,7 +264,8 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
                         .uts_of = uts_of};
     if (spec.namespaces.user) {
         TRY(give_streams(spec, inherited.stdio));
-        inherited.staged = TRY(start_stager(spec, state->root, state->cgroup.get()));
+        const FdRef pid_of = TRY(joined(options.joined, spec.namespaces.pid_of));
+        inherited.staged = TRY(start_stager(spec, state->root, state->cgroup.get(), pid_of));
     }
     Forked forked = TRY(fork_container(spec, options, state->cgroup.get()));
     if (forked.pid == 0) {

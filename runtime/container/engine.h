@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -48,6 +49,9 @@ public:
     /// Ends a process that is not started; one that runs goes on.
     void abandon();
 
+    /// Of a container's own process that is ready.
+    const UserIds& user() const { return user_; }
+
     /// The pty master, for a process with a terminal; once.
     std::optional<Fd> take_terminal() { return std::exchange(terminal_, std::nullopt); }
 
@@ -65,6 +69,7 @@ private:
           conversation_(loop, std::move(control)),
           program_(std::move(program)) {}
     Result<void> expect_ready();
+    Result<void> add_id(std::uint32_t id);
     Result<void> expect_start();
     Result<void> on_set_up(Result<ControlMessage> message);
     Result<std::uint32_t> on_started(Result<ControlMessage> message);
@@ -77,6 +82,8 @@ private:
     OnDone<std::uint32_t> on_start_;
     bool is_ready_ = false;
     bool has_claimed_ = false;
+    std::size_t ids_ = 0;  // how many have come of user_
+    UserIds user_;
     std::optional<Fd> terminal_;
 };
 
@@ -92,7 +99,10 @@ public:
         std::string staging_directory;  // each container mounts its root over it, unseen by others
         std::string cgroup_directory;   // a cgroup v2 directory; <dir>/<id> is made in it
         /// A process of each container whose namespaces spec.namespaces joins, by its id.
-        std::map<std::string, FdRef> joined = {};  // NOLINT(readability-redundant-member-init)
+        // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+        std::map<std::string, FdRef> joined = {};
+        std::map<std::string, std::string> image_devices = {};  // of mounts, by serial: EROFS
+        // NOLINTEND(readability-redundant-member-init)
     };
 
     /// Makes the cgroup and starts the container's process, which mounts the root and sets itself

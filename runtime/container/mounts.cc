@@ -28,8 +28,8 @@
 namespace pepita::runtime::container {
 namespace {
 
-constexpr std::array<std::string_view, 8> kTypes{"proc",   "sysfs",  "tmpfs",  "devpts",
-                                                 "volume", "mqueue", "cgroup", "bind"};
+constexpr auto kTypes = std::to_array<std::string_view>(
+    {"proc", "sysfs", "tmpfs", "devpts", "volume", "mqueue", "cgroup", "bind", MountSpec::kImage});
 
 struct Attribute {
     unsigned long flag;
@@ -86,7 +86,7 @@ Result<bool> is_directory(FdRef fd) {
 
 Result<void> attach_tree(const MountSpec& mount, const Fd& tree) {
     if (!tree) {
-        return Error(Code::Unsupported, "a bind mount of what is in no tree");
+        return Error(Code::Unsupported, "a mount of what is in no tree");
     }
     const Fd target = TRY(TRY(is_directory(tree.ref())) ? open_or_make_directory(mount.destination)
                                                         : open_or_make_file(mount.destination));
@@ -105,7 +105,7 @@ Result<void> attach_volume(const MountSpec& mount) {
 
 Result<void> mount_at_destination(const MountSpec& mount, const Fd& tree) {
     TRY(check_mount(mount));
-    if (mount.type == "bind") {
+    if (mount.type == "bind" || mount.type == MountSpec::kImage) {
         return attach_tree(mount, tree);
     }
     if (mount.type == "volume") {
@@ -190,6 +190,14 @@ Result<Fd> copy_mount(FdRef fd, std::uint64_t attributes) {
     TRY(outcome(::mount_setattr(copy.ref().number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
                 "set the attributes of a mount"));
     return copy;
+}
+
+Result<void> map_mount_ids(FdRef mount, FdRef user_namespace) {
+    mount_attr change{};
+    change.attr_set = MOUNT_ATTR_IDMAP;
+    change.userns_fd = static_cast<decltype(change.userns_fd)>(user_namespace.number());
+    return outcome(::mount_setattr(mount.number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
+                   "map the ids of a mount");
 }
 
 Result<void> attach_mount(FdRef mount, FdRef target, const std::string& doing) {

@@ -27,17 +27,21 @@ std::uint64_t mount_attributes(const std::vector<std::string>& options);
 /// attributes, mounted nowhere yet.
 Result<Fd> copy_mount(FdRef fd, std::uint64_t attributes);
 
+/// Has what copy_mount() gave show the ids inside of a user namespace as those outside.
+/// Errors: InvalidArgument where its file system cannot.
+Result<void> map_mount_ids(FdRef mount, FdRef user_namespace);
+
 /// Mounts what copy_mount() gave at `target`.
 Result<void> attach_mount(FdRef mount, FdRef target, const std::string& doing);
 
 /// The calls below run in the child, with the container's root as "/", and resolve paths as
 /// inside.h says: whatever symbolic links an image has, they lead nowhere else.
 
-/// Makes the mount point if need be and mounts; `tree` is what a bind mounts. A tmpfs that is to be
-/// read-only is writable until finish_mounts(), so that mount points and devices can be made in it.
-/// Errors: name the destination; Unsupported for a type that is not proc, sysfs, tmpfs, devpts,
-/// mqueue, cgroup (version 2) or bind. A proc or sysfs whose destination is a symbolic link is
-/// refused, because it would not be where others look for it.
+/// Makes the mount point if need be and mounts; `tree` is what a bind or an image mounts. A tmpfs
+/// that is to be read-only is writable until finish_mounts(), so that mount points and devices can
+/// be made in it. Errors: name the destination; Unsupported for a type that is not proc, sysfs,
+/// tmpfs, devpts, mqueue, cgroup (version 2), bind, image or volume. A proc or sysfs whose
+/// destination is a symbolic link is refused, because it would not be where others look for it.
 Result<void> mount_one(const MountSpec& mount, const Fd& tree);
 
 /// Makes every tmpfs read-only that is to be.

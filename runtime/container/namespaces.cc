@@ -23,23 +23,11 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/container.h"
 #include "runtime/container/outcome.h"
 
 namespace pepita::runtime::container {
-
-namespace {
-
-Result<void> write_map(pid_t pid, const char* file, const std::vector<IdMapping>& mappings) {
-    std::string text;
-    for (const IdMapping& mapping : mappings) {
-        text += std::to_string(mapping.container_id) + " " + std::to_string(mapping.host_id) + " " +
-                std::to_string(mapping.size) + "\n";
-    }
-    return write_file("/proc/" + std::to_string(pid) + "/" + file, text);
-}
-
-}  // namespace
 
 std::uint64_t clone_flags(const NamespacesSpec& namespaces) {
     std::uint64_t flags = 0;
@@ -104,8 +92,9 @@ Result<void> NextChild::enter_new_time(const NamespacesSpec& namespaces) {
 }
 
 Result<void> map_ids(pid_t pid, const NamespacesSpec& namespaces) {
-    TRY(write_map(pid, "uid_map", namespaces.uid_mappings), "map user ids");
-    TRY(write_map(pid, "gid_map", namespaces.gid_mappings), "map group ids");
+    const std::string process = "/proc/" + std::to_string(pid);
+    TRY(write_file(process + "/uid_map", to_map(namespaces.uid_mappings)), "map user ids");
+    TRY(write_file(process + "/gid_map", to_map(namespaces.gid_mappings)), "map group ids");
     return {};
 }
 

@@ -37,9 +37,17 @@ Result<std::unique_ptr<Process>> Process::create(EventLoop& loop, pid_t pid, Fd 
 Result<void> Process::expect_ready() {
     return conversation_.expect([this](Result<ControlMessage> message) {
         Result<void> ready;
-        if (message && (message->kind == Kind::Claimed || message->kind == Kind::Working)) {
+        const bool is_step =
+            message && (message->kind == Kind::Claimed || message->kind == Kind::Working ||
+                        message->kind == Kind::Id);
+        if (is_step) {
             has_claimed_ |= message->kind == Kind::Claimed;
-            ready = expect_ready();
+            if (message->kind == Kind::Id) {
+                ready = add_id(message->value);
+            }
+            if (ready) {
+                ready = expect_ready();
+            }
             if (ready) {
                 return;
             }
@@ -49,6 +57,21 @@ Result<void> Process::expect_ready() {
         OnDone<void> done = std::exchange(on_ready_, nullptr);
         done(std::move(ready));  // which may destroy the process
     });
+}
+
+Result<void> Process::add_id(std::uint32_t id) {
+    if (user_.groups.size() == UserIds::kGroupsMax) {
+        return Error(Code::DataLoss, "the process sent more groups than a user can have");
+    }
+    if (ids_ == 0) {
+        user_.uid = id;
+    } else if (ids_ == 1) {
+        user_.gid = id;
+    } else {
+        user_.groups.push_back(id);
+    }
+    ++ids_;
+    return {};
 }
 
 void Process::abandon() {
@@ -122,6 +145,7 @@ Result<std::uint32_t> Process::on_started(Result<ControlMessage> message) {
             return error_of(*message);
         case Kind::Claimed:
         case Kind::Working:
+        case Kind::Id:
         case Kind::Ready:
         case Kind::Mapped:
         case Kind::Start:

@@ -80,11 +80,44 @@ Result<Fd> copy_of_tree(const TreePath& tree, std::uint64_t attributes) {
     return copy_mount(found.ref(), attributes);
 }
 
+// Of what is written above it the ids need no mapping: they are stored as its writers have them.
+Result<void> map_ids_at(const RootMounts& root, const std::string& path) {
+    if (root.id_mapping.number() < 0) {
+        return {};
+    }
+    const Fd place = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
+    const Fd copy = TRY(copy_mount(place.ref(), 0));
+    TRY(map_mount_ids(copy.ref(), root.id_mapping));
+    return attach_mount(copy.ref(), place.ref(), "mount it on itself");
+}
+
+Result<Fd> copy_of_image(const RootMounts& root, const MountSpec& mount) {
+    const auto device = root.image_devices.find(mount.disk->serial);
+    if (device == root.image_devices.end()) {
+        return Error(Code::Internal, "disk '" + mount.disk->serial + "' is not there");
+    }
+    std::string place = TRY(make_place(root, "images"));
+    place += "/" + mount.disk->serial;
+    if (::mkdir(place.c_str(), 0700) == 0) {
+        TRY(mount_at(place, {.type = "erofs", .device = device->second, .flags = MS_RDONLY}));
+    } else if (errno != EEXIST) {
+        return Error::from_errno(errno, "make '" + place + "'");
+    }
+    const Fd top = TRY(open_file(place.c_str(), O_PATH | O_DIRECTORY));
+    const Fd found = TRY(open_in_tree(top.ref(), mount.source), "image");
+    Fd copy = TRY(copy_mount(found.ref(), mount_attributes(mount.options) | MOUNT_ATTR_RDONLY));
+    if (root.id_mapping.number() >= 0) {
+        TRY(map_mount_ids(copy.ref(), root.id_mapping));
+    }
+    return copy;
+}
+
 Result<std::string> mount_lower(const RootMounts& root) {
     std::string lower = TRY(make_place(root, "lower"));
     const std::optional<TreePath>& tree = root.spec.tree;
     if (!tree) {
         TRY(mount_at(lower, {.type = "erofs", .device = root.device, .flags = MS_RDONLY}));
+        TRY(map_ids_at(root, lower));
         return lower;
     }
     const bool is_written = root.spec.written_to == WrittenTo::InPlace;
@@ -169,12 +202,15 @@ Result<std::string> mount_root(const RootMounts& root, FdRef control) {
     return TRY(mount_all(root, control), "root file system");
 }
 
-Result<std::vector<Fd>> open_trees(const std::vector<MountSpec>& mounts) {
+Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts) {
     std::vector<Fd> trees(mounts.size());
     for (std::size_t i = 0; i < mounts.size(); ++i) {
-        if (const auto& tree = mounts[i].tree) {
-            trees[i] = TRY(copy_of_tree(*tree, mount_attributes(mounts[i].options)), "mount '",
-                           mounts[i].destination, "'");
+        const MountSpec& mount = mounts[i];
+        if (mount.disk) {
+            trees[i] = TRY(copy_of_image(root, mount), "mount '", mount.destination, "'");
+        } else if (mount.tree) {
+            trees[i] = TRY(copy_of_tree(*mount.tree, mount_attributes(mount.options)),
+                           "mount '", mount.destination, "'");
         }
     }
     return trees;

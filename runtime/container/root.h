@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct RootMounts {
     std::string device;          // of spec.disk
     std::string scratch_device;  // of spec.scratch_disk
     std::string staging_directory;
+    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+    std::map<std::string, std::string> image_devices = {};  // of mounts, by serial
+    FdRef id_mapping{-1};  // a user namespace whose ids the images have; -1: the caller's
 };
 
 /// Errors: InvalidArgument for a root that is neither or both, or cannot be written in that way.
@@ -30,9 +34,9 @@ Result<void> check_root(const RootSpec& spec);
 /// container's. Sends Claimed when it has made that.
 Result<std::string> mount_root(const RootMounts& root, FdRef control);
 
-/// Copies of the mounts that `mounts` names in trees, with their options, mounted nowhere yet; no
-/// descriptor for a mount of no tree. After mount_root().
-Result<std::vector<Fd>> open_trees(const std::vector<MountSpec>& mounts);
+/// Copies of the mounts that `mounts` names in trees and images, with their options, mounted
+/// nowhere yet; no descriptor for a mount of neither. After mount_root().
+Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts);
 
 /// Removes the container's directory on the scratch disk.
 Result<void> clean_scratch(const RootMounts& root);

@@ -28,7 +28,6 @@ namespace {
 
 constexpr std::size_t kDatabaseMax = std::size_t{1} << 20U;
 constexpr std::uint32_t kIdMax = 0xffff'fffe;  // -1 means "leave it" to the kernel
-constexpr std::size_t kGroupsMax = 65'536;     // NGROUPS_MAX
 constexpr const char* kPasswd = "/etc/passwd";
 constexpr const char* kGroup = "/etc/group";
 
@@ -107,7 +106,7 @@ bool is_member(std::string_view members, std::string_view name) {
 std::vector<std::uint32_t> groups_of(std::string_view name, std::string_view group) {
     std::set<std::uint32_t> found;
     find_entry(group, [&](const Entry& entry) {
-        if (is_member(entry[kLast], name) && found.size() < kGroupsMax) {
+        if (is_member(entry[kLast], name) && found.size() < UserIds::kGroupsMax) {
             found.insert(number_of(entry[kNumber]).value_or(0));
         }
         return false;  // all of them
@@ -176,7 +175,7 @@ Result<void> settle_user(ProcessSpec& spec) {
     std::set<std::uint32_t> groups(spec.additional_gids.begin(), spec.additional_gids.end());
     groups.insert(ids.gid);
     groups.insert(ids.groups.begin(), ids.groups.end());
-    if (groups.size() > kGroupsMax) {
+    if (groups.size() > UserIds::kGroupsMax) {
         return Error(Code::InvalidArgument, "the user is in " + std::to_string(groups.size()) +
                                                 " groups, at most 65536 are supported");
     }

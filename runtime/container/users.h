@@ -1,9 +1,7 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -18,17 +16,9 @@ std::string_view take_field(std::string_view& rest, char separator);
 /// Errors: of the file; FailedPrecondition for what is no plain file; over 1 MiB.
 Result<std::string> read_database(const std::string& path);
 
-struct UserIds {
-    std::uint32_t uid = 0;
-    std::uint32_t gid = 0;
-    std::vector<std::uint32_t> groups;  // in which /etc/group has the user; ascending
-
-    friend bool operator==(const UserIds&, const UserIds&) = default;
-};
-
 /// Whom a lookup means by the text of passwd(5) and of group(5). Any bytes will do: lines that are
 /// no entries are passed over, and of several entries the first counts. A number that passwd does
-/// not have is a user of group 0.
+/// not have is a user of group 0. Groups: those in which /etc/group has the user, ascending.
 /// Errors: NotFound for a name that is not there; InvalidArgument for a number that is no id.
 Result<UserIds> find_user(const UserLookup& lookup, std::string_view passwd,
                           std::string_view group);

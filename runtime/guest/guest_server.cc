@@ -103,6 +103,12 @@ Result<void> GuestServer::begin_create(ContainerSpec& spec) {
     if (spec.root.disk) {
         options.root_device = TRY(options_.find_disk(*spec.root.disk));
     }
+    for (const MountSpec& mount : spec.mounts) {
+        if (mount.disk) {
+            options.image_devices[mount.disk->serial] =
+                TRY(options_.find_disk(*mount.disk), "mount '", mount.destination, "'");
+        }
+    }
     if (spec.root.written_to == WrittenTo::ScratchDisk) {
         options.scratch_device = TRY(options_.find_disk(spec.root.scratch_disk));
     }
@@ -387,6 +393,17 @@ void GuestServer::adjust_clock(std::chrono::nanoseconds offset,
 
 void GuestServer::dial(std::uint16_t port, OnResult<std::uint64_t> done) {
     dialer_.dial(port, std::move(done));
+}
+
+void GuestServer::user(std::string container, OnResult<UserIds> done) {
+    Result<container::Container*> found = find_container(container);
+    if (!found) {
+        return done(std::move(found).error());
+    }
+    if (!(*found)->process().is_ready()) {
+        return done(Error(Code::FailedPrecondition, "it is being created"));
+    }
+    done(UserIds((*found)->process().user()));
 }
 
 }  // namespace pepita::runtime::guest

@@ -73,6 +73,7 @@ public:
     void adjust_clock(std::chrono::nanoseconds offset,
                       OnResult<std::chrono::nanoseconds> done) override;
     void dial(std::uint16_t port, OnResult<std::uint64_t> done) override;
+    void user(std::string container, OnResult<UserIds> done) override;
 
     /// A child was reaped: one of ours, or an orphan that only had to be.
     void on_exit(pid_t pid, const ChildExit& exit);

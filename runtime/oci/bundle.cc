@@ -174,6 +174,20 @@ Result<Bundle> load(const std::string& directory) {
 
 }  // namespace
 
+std::optional<ImagePath> image_path(std::string_view source) {
+    constexpr std::string_view prefix = "sha256:";
+    constexpr std::size_t digits = 64;
+    const std::string_view id = source.substr(0, prefix.size() + digits);
+    const std::string_view rest = source.substr(id.size());
+    const bool is_id =
+        id.size() == prefix.size() + digits && id.starts_with(prefix) &&
+        id.substr(prefix.size()).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+    if (!is_id || (!rest.empty() && !rest.starts_with('/'))) {
+        return std::nullopt;
+    }
+    return ImagePath{.id = std::string(id), .path = std::string(rest.substr(!rest.empty()))};
+}
+
 Result<Bundle> parse_config(std::string_view json, std::string_view directory) {
     const oci::Json document = TRY(oci::parse_json(json), "config.json");
     return TRY(read_config(document, directory), "config.json");

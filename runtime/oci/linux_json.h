@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/rpc/json.h"
@@ -15,6 +16,9 @@ Result<void> read_linux(const Object& linux, Bundle& bundle);
 
 /// Its "namespaces", with the mappings and offsets of new ones.
 Result<void> read_namespaces(const Object& linux, Bundle& bundle);
+
+/// A list of mappings by its name; empty where there is none.
+Result<std::vector<IdMapping>> read_mappings(const Object& parent, std::string_view name);
 
 /// Its "resources"; the cpuset is `bundle`'s.
 Result<ResourcesSpec> read_resources(const Object& resources, Bundle& bundle);

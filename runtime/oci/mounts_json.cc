@@ -16,8 +16,9 @@
 namespace pepita::runtime::oci {
 namespace {
 
-constexpr auto kTypes = std::to_array<std::string_view>(
-    {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind", "volume"});
+constexpr auto kTypes =
+    std::to_array<std::string_view>({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup",
+                                     "cgroup2", "bind", "volume", MountSpec::kImage});
 
 // The guest gives the container a mount namespace of its own that nothing reaches from outside, so
 // these ask for what is so anyway; but a slave bind of the host's files follows the host.
@@ -100,17 +101,34 @@ Result<std::string> read_type(const Object& mount) {
     return text == "cgroup2" ? "cgroup" : text;  // the guest has version 2 only
 }
 
+// With them the mount shows the ids inside of these mappings as those outside.
+Result<void> read_mount_ids(const Object& object, MountSpec& mount) {
+    if (mount.type != "bind") {
+        return object.refuse({"uidMappings", "gidMappings"});
+    }
+    mount.uid_mappings = TRY(read_mappings(object, "uidMappings"));
+    mount.gid_mappings = TRY(read_mappings(object, "gidMappings"));
+    if (mount.uid_mappings.empty() != mount.gid_mappings.empty()) {
+        return object.node().invalid("'uidMappings' and 'gidMappings' need each other");
+    }
+    return {};
+}
+
 Result<MountSpec> read_mount(const Node& node) {
     const Object object = TRY(node.object());
-    TRY(object.refuse({"uidMappings", "gidMappings"}));
     MountSpec mount;
     mount.destination = TRY(read_container_path(TRY(object.require("destination"))));
     mount.source = TRY(object.text_or_empty("source"));
     mount.type = TRY(read_type(object));
-    mount.options = TRY(read_options(object, mount.type == "bind"));
+    const bool is_image = mount.type == MountSpec::kImage;
+    mount.options = TRY(read_options(object, mount.type == "bind" || is_image));
     if (mount.type == "bind" && mount.source.empty()) {
         return node.invalid("a bind mount needs a source");
     }
+    if (is_image && !image_path(mount.source)) {
+        return node.invalid("an image needs a source 'sha256:DIGITS' or 'sha256:DIGITS/PATH'");
+    }
+    TRY(read_mount_ids(object, mount));
     return mount;
 }
 

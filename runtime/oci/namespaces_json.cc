@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/oci/linux_json.h"
@@ -50,29 +51,6 @@ Result<void> join(const Node& node, const std::string& type, std::string path, B
         return node.unsupported("a container cannot join a " + type + " namespace");
     }
     return {};
-}
-
-Result<std::vector<IdMapping>> read_mappings(const Object& linux, std::string_view name) {
-    std::vector<IdMapping> out;
-    const auto node = linux.find(name);
-    for (const Node& element : node ? TRY(node->elements()) : std::vector<Node>()) {
-        const Object object = TRY(element.object());
-        const Node size = TRY(object.require("size"));
-        const std::uint64_t container = TRY(TRY(object.require("containerID")).natural(kIdsMax));
-        const std::uint64_t host = TRY(TRY(object.require("hostID")).natural(kIdsMax));
-        const std::uint64_t count = TRY(size.natural(kIdsMax));
-        if (count == 0 || container + count > kIdsMax || host + count > kIdsMax) {
-            return size.invalid("must be at least 1, and end below 2^32 - 1");
-        }
-        out.push_back({.container_id = static_cast<std::uint32_t>(container),
-                       .host_id = static_cast<std::uint32_t>(host),
-                       .size = static_cast<std::uint32_t>(count)});
-    }
-    if (node && out.size() > IdMapping::kCountMax) {
-        return node->invalid("must have at most " + std::to_string(IdMapping::kCountMax) +
-                             " mappings");
-    }
-    return out;
 }
 
 Result<void> read_user(const Object& linux, NamespacesSpec& out) {
@@ -124,6 +102,29 @@ Result<void> read_offsets(const Object& linux, NamespacesSpec& out) {
 }
 
 }  // namespace
+
+Result<std::vector<IdMapping>> read_mappings(const Object& parent, std::string_view name) {
+    std::vector<IdMapping> out;
+    const auto node = parent.find(name);
+    for (const Node& element : node ? TRY(node->elements()) : std::vector<Node>()) {
+        const Object object = TRY(element.object());
+        const Node size = TRY(object.require("size"));
+        const std::uint64_t container = TRY(TRY(object.require("containerID")).natural(kIdsMax));
+        const std::uint64_t host = TRY(TRY(object.require("hostID")).natural(kIdsMax));
+        const std::uint64_t count = TRY(size.natural(kIdsMax));
+        if (count == 0 || container + count > kIdsMax || host + count > kIdsMax) {
+            return size.invalid("must be at least 1, and end below 2^32 - 1");
+        }
+        out.push_back({.container_id = static_cast<std::uint32_t>(container),
+                       .host_id = static_cast<std::uint32_t>(host),
+                       .size = static_cast<std::uint32_t>(count)});
+    }
+    if (node && out.size() > IdMapping::kCountMax) {
+        return node->invalid("must have at most " + std::to_string(IdMapping::kCountMax) +
+                             " mappings");
+    }
+    return out;
+}
 
 std::span<const NamespaceType> namespace_types() { return kNamespaceTypes; }
 

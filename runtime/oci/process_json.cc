@@ -23,7 +23,6 @@ namespace pepita::runtime::oci {
 namespace {
 
 constexpr std::uint64_t kIdMax = 0xffff'fffe;  // -1 means "leave it" to the kernel
-constexpr std::size_t kGroupsMax = 65536;      // NGROUPS_MAX
 constexpr std::uint64_t kConsoleMax = 0xffff;  // struct winsize has 16 bits
 
 struct NamedNumber {
@@ -101,8 +100,9 @@ Result<void> read_user(const Object& user, ProcessSpec& process) {
     }
     if (const auto groups = user.find("additionalGids")) {
         const std::vector<Node> elements = TRY(groups->elements());
-        if (elements.size() > kGroupsMax) {
-            return groups->invalid("must have at most " + std::to_string(kGroupsMax) + " groups");
+        if (elements.size() > UserIds::kGroupsMax) {
+            return groups->invalid("must have at most " + std::to_string(UserIds::kGroupsMax) +
+                                   " groups");
         }
         for (const Node& group : elements) {
             process.additional_gids.push_back(TRY(read_id(group)));

@@ -83,6 +83,17 @@ public:
         return {};
     }
 
+    // The pod API.
+
+    void user(std::string container, OnResult<UserIds> done) override {
+        const Task* task = find({.container = std::move(container), .exec = ""});
+        if (task == nullptr) {
+            return done(missing());
+        }
+        const ProcessSpec& spec = task->spec;
+        done(UserIds{.uid = spec.uid, .gid = spec.gid, .groups = spec.additional_gids});
+    }
+
     // The sandbox API.
 
     void create_sandbox(PodSpec spec, OnResult<void> done) override {

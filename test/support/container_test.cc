@@ -167,7 +167,8 @@ Container::Options ContainerTest::options() const {
             .scratch_device = scratch_device_,
             .staging_directory = staging_directory_,
             .cgroup_directory = cgroup_directory_,
-            .joined = joined_};
+            .joined = joined_,
+            .image_devices = image_devices_};
 }
 
 Result<std::unique_ptr<WaitedContainer>> ContainerTest::create(const ContainerSpec& spec,

@@ -78,7 +78,8 @@ protected:
     void use_bare_image();
 
     std::string cgroup_directory_;
-    std::map<std::string, FdRef> joined_;  // as Container::Options has it
+    std::map<std::string, FdRef> joined_;               // as Container::Options has it
+    std::map<std::string, std::string> image_devices_;  // likewise
 
 private:
     void use_folder(const std::function<void(const std::string&)>& fill);

@@ -145,6 +145,10 @@ public:
         }
         done({});
     }
+    void user(std::string container, runtime::OnResult<runtime::UserIds> done) override {
+        const std::uint32_t uid = specs.at(container).process.uid;
+        done(runtime::UserIds{.uid = uid, .gid = 100, .groups = {}});
+    }
     void stats(std::string /*container*/,
                runtime::OnResult<runtime::ContainerStats> done) override {
         done(stats_now);

@@ -6,6 +6,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
+#include "runtime/container.h"
 #include "runtime/pod_api.h"
 #include "runtime/rpc/on_result.h"
 #include "test/support/answering.h"
@@ -22,6 +23,10 @@ public:
     void attach(runtime::AttachRequest request, runtime::OnResult<void> done) override {
         attached = std::move(request);
         answer(std::move(done));
+    }
+    void user(std::string id, runtime::OnResult<runtime::UserIds> done) override {
+        container = std::move(id);
+        answer(std::move(done), {.uid = 1000, .gid = 100, .groups = {100, 50'000}});
     }
     void connect_port(std::uint16_t number, Fd fd, runtime::OnResult<void> done) override {
         port = number;

@@ -40,6 +40,7 @@ public:
     FdRef pidfd() const { return process_->pidfd(); }
     std::optional<Fd> take_terminal() { return process_->take_terminal(); }
     void abandon() { process_->abandon(); }
+    const runtime::UserIds& user() const { return process_->user(); }
     Result<std::uint32_t> start() {
         return wait_for<std::uint32_t>(*loop_,
                                        [this](auto done) { process_->start(std::move(done)); });

@@ -250,6 +250,13 @@ TEST_F(GuestApiTest, APortIsDialedAndItsStreamComesBack) {
               "port 65536 is none");
 }
 
+TEST_F(GuestApiTest, AUserIsItsNumbers) {
+    const auto user = answer<UserIds>([&](auto done) { client_.user("web-1", std::move(done)); });
+    EXPECT_EQ(user.value_or(UserIds{}),
+              (UserIds{.uid = 1000, .gid = 100, .groups = {100, 50'000}}));
+    EXPECT_EQ(service_.process_id.container, "web-1");
+}
+
 TEST_F(GuestApiTest, AValueThatATypeDoesNotHaveIsInvalidArgument) {
     // Create {root {written_to: 4}, process {args: "a"}}, then the same with 3: the last there is.
     const std::string process =
@@ -294,7 +301,7 @@ TEST_P(GuestApiMethod, GarbageIsInvalidArgumentAndReachesNoService) {
 INSTANTIATE_TEST_SUITE_P(WithARequest, GuestApiMethod,
                          testing::Values("Create", "Exec", "Start", "Signal", "Wait", "Resize",
                                          "CloseStdin", "Delete", "Release", "Stats", "Pause",
-                                         "Resume", "Update"),
+                                         "Resume", "Update", "User"),
                          [](const auto& method) { return std::string(method.param); });
 
 TEST_F(GuestApiTest, AProcessWithoutArgumentsIsInvalidArgument) {

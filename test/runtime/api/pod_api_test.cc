@@ -93,6 +93,14 @@ TEST_F(PodApiTest, ConnectSendsThePortAndTheSocket) {
     EXPECT_TRUE(is_device(service_.socket, "/dev/zero"));
 }
 
+TEST_F(PodApiTest, AUserIsItsNumbers) {
+    const auto user =
+        pair_.answer<UserIds>([&](auto done) { client_.user("web-1", std::move(done)); });
+    EXPECT_EQ(user.value_or(UserIds{}),
+              (UserIds{.uid = 1000, .gid = 100, .groups = {100, 50'000}}));
+    EXPECT_EQ(service_.container, "web-1");
+}
+
 TEST_F(PodApiTest, APortThatIsNoneIsRefused) {
     EXPECT_EQ(connect(0, "").error().message(), "port 0 is none");
     EXPECT_EQ(connect(65'536, "").error().message(), "port 65536 is none");

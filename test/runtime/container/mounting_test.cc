@@ -109,6 +109,26 @@ TEST_F(Mounts, AVolumeHasWhatTheImageHasAndCanBeWrittenToInAReadOnlyRoot) {
     EXPECT_EQ(refusal_of(spec), "mount '/data/file': the image's: Not a directory (ENOTDIR)");
 }
 
+TEST_F(Mounts, APartOfAnImageIsReadOnlyAndCanBeRun) {
+    image_devices_["data"] = image->device();
+    const auto add = [](ContainerSpec& spec, const std::string& path, const std::string& at) {
+        spec.mounts.push_back({.destination = at,
+                               .type = std::string(MountSpec::kImage),
+                               .source = path,
+                               .options = {},
+                               .disk = DiskId{.serial = "data"}});
+    };
+    ContainerSpec spec =
+        spec_of("cat /a/deep/file /b; touch /a/deep/more 2>&1; /all/bin/busybox echo run");
+    add(spec, "folder", "/a/deep");
+    add(spec, "secret", "/b");
+    add(spec, "", "/all");
+    EXPECT_EQ(output_of(spec), "file\nhidden\ntouch: /a/deep/more: Read-only file system\nrun\n");
+    add(spec, "../no/such", "/c");
+    EXPECT_EQ(refusal_of(spec),
+              "mount '/c': image: open '../no/such': No such file or directory (ENOENT)");
+}
+
 TEST_F(Mounts, R37_AMountPointBelowAReadOnlyDevIsMade) {
     ContainerSpec spec = spec_of(
         "grep -c ' /dev/deep/data ' /proc/mounts; touch /dev/x 2>&1; touch /dev/deep/data/x; "
@@ -209,7 +229,7 @@ TEST_F(MountedTrees, APathLeadsOutOfNoTreeAndAMissingOneIsNamed) {
     spec.mounts.back().tree->path = "absent";
     EXPECT_EQ(refusal_of(spec), "mount '/mnt': open 'absent': No such file or directory (ENOENT)");
     spec.mounts.back().tree.reset();
-    EXPECT_EQ(refusal_of(spec), "mount '/mnt': a bind mount of what is in no tree");
+    EXPECT_EQ(refusal_of(spec), "mount '/mnt': a mount of what is in no tree");
 }
 
 TEST_F(MountedTrees, ARootIsEitherADiskOrATreeAndAnImageIsNotWrittenInPlace) {

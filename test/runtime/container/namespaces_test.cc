@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <string>
@@ -108,6 +109,48 @@ TEST_F(ContainerNamespaces, AUserNamespaceOnTheNetworkOfItsParentSeesSys) {
     ContainerSpec spec = mapped("ls -d /sys/class; touch /sys/x 2>/dev/null || echo read-only");
     spec.namespaces.network = false;
     EXPECT_EQ(output_of(spec), "/sys/class\nread-only\n");
+}
+
+TEST_F(ContainerNamespaces, AUserNamespaceOnTheIpcOfItsParentSeesItsQueues) {
+    ContainerSpec spec = mapped("grep -c ' /tmp/[ab] mqueue ' /proc/mounts");
+    spec.mounts.push_back(mount_of("tmpfs", "/tmp", {}));
+    spec.mounts.push_back(mount_of("mqueue", "/tmp/a", {"nosuid", "noexec", "nodev"}));
+    spec.mounts.push_back(mount_of("mqueue", "/tmp/b", {"nosuid", "noexec", "nodev"}));
+    spec.namespaces.ipc = false;
+    EXPECT_EQ(output_of(spec), "2\n");
+}
+
+TEST_F(ContainerNamespaces, AnImageWithMappedIdsIsOfItsRoot) {
+    image_devices_["data"] = image->device();
+    ContainerSpec spec = mapped("stat -c %u:%g / /secret");
+    EXPECT_EQ(output_of(spec), "65534:65534\n65534:65534\n");
+    spec = mapped(
+        "stat -c %u:%g / /secret /data/file; echo more >> /secret && cat /secret; "
+        "touch /new && stat -c %u:%g /new");
+    spec.mounts.push_back({.destination = "/data",
+                           .type = std::string(MountSpec::kImage),
+                           .source = "folder",
+                           .options = {"ro"},
+                           .disk = DiskId{.serial = "data"}});
+    spec.root.maps_ids = true;
+    EXPECT_EQ(output_of(spec), "0:0\n0:0\n0:0\nhidden\nmore\n0:0\n");
+    spec.namespaces.user = false;
+    EXPECT_EQ(refusal_of(spec), "mapped ids of a root need a disk and a user namespace");
+}
+
+TEST_F(ContainerNamespaces, LimitsOfAUserNamespaceAreRaisedFromOutside) {
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit lower{.rlim_cur = before.rlim_max - 1, .rlim_max = before.rlim_max - 1};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &lower), 0);
+    if (::setrlimit(RLIMIT_NOFILE, &before) != 0) {
+        GTEST_SKIP() << "needs CAP_SYS_RESOURCE";
+    }
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &lower), 0);
+    ContainerSpec spec = mapped("ulimit -Hn; ulimit -n");
+    spec.process.rlimits = {{.resource = RLIMIT_NOFILE, .soft = 50, .hard = before.rlim_max}};
+    EXPECT_EQ(output_of(spec), std::to_string(before.rlim_max) + "\n50\n");
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST_F(ContainerNamespaces, AProcessIsExecutedInTheUserNamespace) {

@@ -124,6 +124,16 @@ TEST_F(ContainersUser, IsFoundInTheFilesOfItsImage) {
               "1000\n33\n33 1234\n");
 }
 
+TEST_F(ContainersUser, IsToldInNumbers) {
+    use_files();
+    auto container = create(spec_for({.user = "app", .group = "", .adds_groups = true}, "true"));
+    ASSERT_TRUE(container.has_value()) << container.error().message();
+    EXPECT_EQ((*container)->process().user(),
+              (UserIds{.uid = 1000, .gid = 1001, .groups = {4, 33, 1001, 1234}}));
+    EXPECT_TRUE((*container)->remove().has_value());
+    (void)reap_status((*container)->process().pid());
+}
+
 TEST_F(ContainersUser, MayWriteToItsStreamsByTheirNames) {
     use_files();
     EXPECT_EQ(output_of(spec_for({.user = "app"}, "echo out >/dev/stdout")), "out\n");

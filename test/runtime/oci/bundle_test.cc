@@ -379,6 +379,48 @@ TEST(ParseConfig, BindsAreKnownByTypeOrOption) {
     EXPECT_EQ(bundle->container.mounts, expected);
 }
 
+TEST(ParseConfig, IdsOfABindAreMappedBothOrNeither) {
+    const std::string ids = R"([{"containerID": 0, "hostID": 1000, "size": 10}])";
+    const auto with = [&](const std::string& more) {
+        return parse_config(config("AT_MOUNTS", R"({"destination": "/a", "type": "bind",
+            "source": "/x", "uidMappings": )" + ids +
+                                                    more + "}"),
+                            "/b");
+    };
+    const auto bundle = with(R"(, "gidMappings": [{"containerID": 1, "hostID": 2, "size": 3}])");
+    ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
+    const MountSpec& mount = bundle->container.mounts.front();
+    EXPECT_EQ(mount.uid_mappings,
+              (std::vector<IdMapping>{{.container_id = 0, .host_id = 1000, .size = 10}}));
+    EXPECT_EQ(mount.gid_mappings,
+              (std::vector<IdMapping>{{.container_id = 1, .host_id = 2, .size = 3}}));
+    EXPECT_EQ(with("").error().message(),
+              "config.json: mounts[0]: 'uidMappings' and 'gidMappings' need each other");
+}
+
+TEST(ParseConfig, AnImageIsNamedByItsIdAndThePathInIt) {
+    const std::string id = "sha256:" + std::string(64, 'a');
+    const auto with = [](const std::string& source) {
+        return parse_config(config("AT_MOUNTS", R"({"destination": "/m", "type": "image",
+            "source": ")" + source + R"(", "options": ["ro", "noexec"]})"),
+                            "/b");
+    };
+    const auto bundle = with(id + "/data/large");
+    ASSERT_TRUE(bundle.has_value()) << bundle.error().message();
+    EXPECT_EQ(bundle->container.mounts, (std::vector<MountSpec>{{.destination = "/m",
+                                                                 .type = "image",
+                                                                 .source = id + "/data/large",
+                                                                 .options = {"ro", "noexec"}}}));
+    EXPECT_EQ(image_path(id + "/data/large"), (ImagePath{.id = id, .path = "data/large"}));
+    EXPECT_EQ(image_path(id), (ImagePath{.id = id, .path = ""}));
+    for (const std::string& bad : {std::string(), std::string("nginx"), id + "a", "x" + id,
+                                   "sha256:" + std::string(64, 'G')}) {
+        EXPECT_EQ(with(bad).error().message(),
+                  "config.json: mounts[0]: an image needs a source 'sha256:DIGITS' or "
+                  "'sha256:DIGITS/PATH'");
+    }
+}
+
 TEST(ParseConfig, R15_WithoutLinuxHasAMountNamespaceAlone) {
     const auto bundle = parse_config(R"({"ociVersion": "1.0.0", "root": {"path": "rootfs"},
         "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}}})",
