@@ -72,8 +72,13 @@ void AttachedRoots::add(const RootSource& root, OnResult<RootDisks> done) {
     const std::uint64_t number = next_++;
     adding_[number] = {.root = root,
                        .serial = kRootDiskSerial + std::string("-") + std::to_string(number),
+                       .wanted = {root.volumes.rbegin(), root.volumes.rend()},
+                       .disks = {.scratch_serial = root.scratch ? kScratchDiskSerial : ""},
                        .packing = nullptr,
                        .done = std::move(done)};
+    if (root.image) {
+        adding_[number].wanted.push_back(*root.image);
+    }
     if (!root.scratch || scratch_ == Scratch::There) {
         return provide(number);
     }
@@ -119,10 +124,18 @@ void AttachedRoots::end_scratch(const Result<void>& made) {
 }
 
 void AttachedRoots::provide(std::uint64_t number) {
-    if (const auto& image = adding_.at(number).root.image) {
-        return use_image(number, runtime::ImageRoot(*image));
+    if (adding_.at(number).root.image) {
+        return use_next_image(number);
     }
     pack(number);
+}
+
+void AttachedRoots::use_next_image(std::uint64_t number) {
+    const Adding& adding = adding_.at(number);
+    if (adding.wanted.empty()) {
+        return end_add(number, {});
+    }
+    use_image(number, runtime::ImageRoot(adding.wanted.back()));
 }
 
 void AttachedRoots::use_image(std::uint64_t number, const runtime::ImageRoot& id) {
@@ -190,9 +203,21 @@ void AttachedRoots::give_image(const runtime::ImageRoot& id) {
     const std::vector<std::uint64_t> waiting = std::exchange(image.waiting, {});
     image.users += waiting.size();  // all of them before the first is answered
     for (const std::uint64_t number : waiting) {
-        adding_.at(number).serial = serial;
-        end_add(number, {});
+        take_image(number, id, serial);
     }
+}
+
+/// The root's is the first.
+void AttachedRoots::take_image(std::uint64_t number, const runtime::ImageRoot& id,
+                               const std::string& serial) {
+    Adding& adding = adding_.at(number);
+    if (adding.disks.root_serial.empty()) {
+        adding.disks.root_serial = serial;
+    } else {
+        adding.disks.volumes[id.id] = serial;
+    }
+    adding.wanted.pop_back();
+    use_next_image(number);
 }
 
 /// To those that wait for it. What is attached of it and has no user goes.
@@ -201,7 +226,7 @@ void AttachedRoots::refuse_image(const runtime::ImageRoot& id, const Error& why)
     auto refuse = [this, waiting = std::exchange(image.waiting, {}),
                    error = copy_of(why)](const Result<void>&) {
         for (const std::uint64_t number : waiting) {
-            end_add(number, copy_of(error));
+            fail_add(number, copy_of(error));
         }
     };
     if (image.state == Image::State::Coming) {
@@ -271,12 +296,21 @@ void AttachedRoots::attach(std::uint64_t number, Fd image) {
 void AttachedRoots::rescan(std::uint64_t number) {
     look([this, number](Result<void> found) {
         if (found) {
-            return end_add(number, {});
+            Adding& adding = adding_.at(number);
+            adding.disks.root_serial = adding.serial;
+            return use_next_image(number);
         }
         // The guest has nothing of it mounted, so it is free to go.
         remove({.root_serial = adding_.at(number).serial, .scratch_serial = ""},
                [this, number, why = std::move(found).error().within("find the root disk")](
                    const Result<void>&) mutable { end_add(number, std::move(why)); });
+    });
+}
+
+void AttachedRoots::fail_add(std::uint64_t number, Error why) {
+    const RootDisks had = adding_.at(number).disks;
+    remove(had, [this, number, why = std::move(why)](const Result<void>&) mutable {
+        end_add(number, std::move(why));
     });
 }
 
@@ -288,20 +322,45 @@ void AttachedRoots::end_add(std::uint64_t number, Result<void> added) {
     if (!added) {
         return adding.done(std::move(added).error());
     }
-    adding.done(RootDisks{.root_serial = adding.serial,
-                          .scratch_serial = adding.root.scratch ? kScratchDiskSerial : ""});
+    adding.done(std::move(adding.disks));
 }
 
 void AttachedRoots::remove(const RootDisks& disks, OnResult<void> done) {
-    const auto image = std::ranges::find(images_, disks.root_serial,
-                                         [](const auto& it) { return it.second.serial; });
+    std::vector<std::string> serials;
+    if (!disks.root_serial.empty()) {
+        serials.push_back(disks.root_serial);
+    }
+    for (const auto& [id, serial] : disks.volumes) {
+        serials.push_back(serial);
+    }
+    remove_all(std::move(serials), {}, std::move(done));
+}
+
+/// Those that follow one that stays, too.
+void AttachedRoots::remove_all(std::vector<std::string> serials, Result<void> so_far,
+                               OnResult<void> done) {
+    if (serials.empty()) {
+        return done(std::move(so_far));
+    }
+    const std::string serial = std::move(serials.back());
+    serials.pop_back();
+    remove_disk(serial, [this, serials = std::move(serials), so_far = std::move(so_far),
+                         done = std::move(done)](Result<void> removed) mutable {
+        remove_all(std::move(serials), so_far ? std::move(removed) : std::move(so_far),
+                   std::move(done));
+    });
+}
+
+void AttachedRoots::remove_disk(const std::string& serial, OnResult<void> done) {
+    const auto image =
+        std::ranges::find(images_, serial, [](const auto& it) { return it.second.serial; });
     if (image != images_.end()) {
         return leave_image(runtime::ImageRoot(image->first), std::move(done));
     }
-    if (disks.root_serial == kRootDiskSerial) {
+    if (serial == kRootDiskSerial) {
         return done({});
     }
-    take_away(disks.root_serial, std::move(done));
+    take_away(serial, std::move(done));
 }
 
 void AttachedRoots::take_away(const std::string& serial, OnResult<void> done) {

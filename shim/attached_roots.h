@@ -25,8 +25,9 @@
 namespace pepita::shim {
 
 /// The disks of containers that come and go while their guest runs: a read-only one of each
-/// container's packed root, one of each image that containers have, and the pod's one scratch disk
-/// for what all of them write. A step that fails undoes those before it. Thread: that of the loop.
+/// container's packed root, one of each image that containers have as their root or as a mount, and
+/// the pod's one scratch disk for what all of them write. A step that fails undoes those before it.
+/// Thread: that of the loop.
 class AttachedRoots {
 public:
     /// The ways to the machine and to its guest. They answer before this goes, or not at all.
@@ -55,16 +56,18 @@ public:
     /// What is under way when this goes is not answered.
     void add(const RootSource& root, runtime::OnResult<RootDisks> done);
 
-    /// Has the guest let go of the container's own disk, or its image's if no other container has
-    /// that, and detaches it. A disk that the machine was started with stays. Errors: the guest's
-    /// or the machine's; then the disk stays, too.
+    /// Has the guest let go of the container's own disk, and of those of its images that no other
+    /// container has, and detaches them. A disk that the machine was started with stays. Errors:
+    /// the guest's or the machine's; then the disk stays, too.
     void remove(const RootDisks& disks, runtime::OnResult<void> done);
 
 private:
     enum class Scratch : std::uint8_t { None, Making, There };
     struct Adding {
         RootSource root;
-        std::string serial;
+        std::string serial;                      // of a packed root
+        std::vector<runtime::ImageRoot> wanted;  // the last of them is next
+        RootDisks disks;                         // it has these
         std::unique_ptr<DiskImage> packing;
         runtime::OnResult<RootDisks> done;
     };
@@ -90,6 +93,7 @@ private:
     void end_scratch(const Result<void>& made);
     void provide(std::uint64_t number);
     void pack(std::uint64_t number);
+    void use_next_image(std::uint64_t number);
     void use_image(std::uint64_t number, const runtime::ImageRoot& id);
     void attach_image(const runtime::ImageRoot& id);
     void look(runtime::OnResult<void> done);
@@ -99,10 +103,15 @@ private:
     void leave_image(const runtime::ImageRoot& id, runtime::OnResult<void> done);
     void end_image(const runtime::ImageRoot& id, Result<void> removed,
                    runtime::OnResult<void> done);
+    void take_image(std::uint64_t number, const runtime::ImageRoot& id, const std::string& serial);
     void take_away(const std::string& serial, runtime::OnResult<void> done);
     void attach(std::uint64_t number, Fd image);
     void rescan(std::uint64_t number);
+    void fail_add(std::uint64_t number, Error why);
     void end_add(std::uint64_t number, Result<void> added);
+    void remove_all(std::vector<std::string> serials, Result<void> so_far,
+                    runtime::OnResult<void> done);
+    void remove_disk(const std::string& serial, runtime::OnResult<void> done);
     void release(std::uint64_t number);
     void detach(std::uint64_t number);
     void end_remove(std::uint64_t number, Result<void> removed);

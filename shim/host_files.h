@@ -11,6 +11,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/rpc/on_result.h"
 #include "shim/pod_directory.h"
 
@@ -30,6 +31,10 @@ struct SharedPath {
     Links links = Links::Followed;
     bool has_submounts = true;  // with what is mounted below it
     bool follows_host = false;  // what the host mounts and unmounts below it later, it has too
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::vector<IdMapping> uid_mappings = {};  // ids on the disk as the guest has them; none: as is
+    std::vector<IdMapping> gid_mappings = {};
+    // NOLINTEND(readability-redundant-member-init)
 };
 
 /// The files of the host that a pod's guest sees: one tree, and virtiofsd, which serves it. Each

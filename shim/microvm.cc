@@ -51,6 +51,7 @@
 #include "shim/machine_plan.h"
 #include "shim/network.h"
 #include "shim/pod_directory.h"
+#include "shim/submounts.h"
 #include "vmm/device_config.h"
 #include "vmm/host/kernel_cache.h"
 #include "vmm/machine_config.h"
@@ -612,6 +613,19 @@ void MachineMicrovm::connect_streams(const runtime::StreamNumbers& numbers,
 
 }  // namespace
 
+namespace {
+
+bool has_option(const runtime::MountSpec& mount, std::string_view option) {
+    return std::ranges::find(mount.options, option) != mount.options.end();
+}
+
+}  // namespace
+
+std::optional<runtime::ImagePath> image_of(const runtime::MountSpec& mount) {
+    return mount.type == runtime::MountSpec::kImage ? runtime::image_path(mount.source)
+                                                    : std::nullopt;
+}
+
 std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_disk) {
     std::vector<SharedPath> paths;
     if (!is_disk) {
@@ -626,8 +640,8 @@ std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_disk
         if (mounts[i].type != "bind") {
             continue;
         }
-        const auto has = [&options = mounts[i].options](std::string_view option) {
-            return std::ranges::find(options, option) != options.end();
+        const auto has = [&mount = mounts[i]](std::string_view option) {
+            return has_option(mount, option);
         };
         using Access = SharedPath::Access;
         paths.push_back({.name = std::to_string(i),
@@ -636,7 +650,9 @@ std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_disk
                                    : has("ro") ? Access::ReadOnly
                                                : Access::ReadWrite,
                          .has_submounts = has("rbind"),
-                         .follows_host = has("slave") || has("rslave")});
+                         .follows_host = has("slave") || has("rslave"),
+                         .uid_mappings = mounts[i].uid_mappings,
+                         .gid_mappings = mounts[i].gid_mappings});
     }
     return paths;
 }
@@ -657,9 +673,20 @@ void place_root(runtime::ContainerSpec& container, const RootDisks& disks) {
         root.scratch_disk.serial = disks.scratch_serial;
         root.scratch_directory = container.id;  // the disk is the pod's
     }
+    // What the host has mounted below a read-only bind is as it is there, but the guest would make
+    // it read-only with the bind. So that is left to the host.
+    const std::string mounted = read_file("/proc/self/mountinfo").value_or("");
     for (std::size_t i = 0; i < container.mounts.size(); ++i) {
-        if (container.mounts[i].type == "bind") {
-            container.mounts[i].tree = in_tree(std::to_string(i));
+        runtime::MountSpec& mount = container.mounts[i];
+        if (mount.type == "bind") {
+            mount.tree = in_tree(std::to_string(i));
+            const bool is_deep = has_option(mount, "rro");
+            if (!is_deep && (has_submounts(mounted, mount.source) || has_option(mount, "rslave"))) {
+                std::erase(mount.options, "ro");
+            }
+        } else if (const auto image = image_of(mount)) {
+            mount.disk = runtime::DiskId{.serial = disks.volumes.at(image->id)};
+            mount.source = image->path;
         }
     }
 }

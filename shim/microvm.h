@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@ struct RootSource {
     /// The root is a disk with that content; else the directory itself is shared, and written to.
     bool is_packed = false;
     std::optional<runtime::ImageRoot> image;  // the root is that image's disk, not the directory
+    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+    std::vector<runtime::ImageRoot> volumes = {};  // images that it has as mounts, each once
     std::optional<Bytes> scratch;    // size of the disk for what is written; nullopt: no such disk
     std::string container;           // its directory in the pod's shared tree
     std::vector<SharedPath> shared;  // what is in that directory; none: there is none
@@ -37,14 +40,18 @@ struct RootSource {
 /// How the guest finds all that.
 struct RootDisks {
     // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
-    std::string root_serial = {};     // empty: the root is in the tree
-    std::string scratch_serial = {};  // empty: no such disk
-    std::string tree = {};            // the container's directory in the shared tree; empty: none
+    std::string root_serial = {};                     // empty: the root is in the tree
+    std::map<std::string, std::string> volumes = {};  // serials by the image's id
+    std::string scratch_serial = {};                  // empty: no such disk
+    std::string tree = {};  // the container's directory in the shared tree; empty: none
     // NOLINTEND(readability-redundant-member-init)
 };
 
 /// A container's own: its root, if that is no disk, and its bind mounts.
 std::vector<SharedPath> shared_paths(const runtime::Bundle& bundle, bool is_disk);
+
+/// What of an image a mount is; nullopt: none.
+std::optional<runtime::ImagePath> image_of(const runtime::MountSpec& mount);
 
 /// The same as the guest is told.
 void place_root(runtime::ContainerSpec& container, const RootDisks& disks);

@@ -71,9 +71,18 @@ void log_failure(const Result<void>& result) {
 RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec,
                    std::optional<runtime::ImageRoot> image) {
     const bool is_image = image.has_value();
+    std::vector<runtime::ImageRoot> volumes;
+    for (const runtime::MountSpec& mount : bundle.container.mounts) {
+        if (const auto volume = image_of(mount); volume && image) {
+            volumes.push_back({.store = image->store, .id = volume->id});
+        }
+    }
+    std::ranges::sort(volumes);
+    volumes.erase(std::ranges::unique(volumes).begin(), volumes.end());
     RootSource root{.path = bundle.root_path,
                     .is_packed = spec.packs_roots && !is_image,
                     .image = std::move(image),
+                    .volumes = std::move(volumes),
                     .scratch = {},
                     .container = bundle.container.id,
                     .shared = shared_paths(bundle, spec.packs_roots || is_image)};
@@ -81,6 +90,11 @@ RootSource root_of(const runtime::Bundle& bundle, const runtime::PodSpec& spec,
         root.scratch = Bytes(spec.scratch_mib << 20U);
     }
     return root;
+}
+
+bool has_images(const runtime::Bundle& bundle) {
+    return std::ranges::any_of(bundle.container.mounts,
+                               [](const auto& mount) { return image_of(mount).has_value(); });
 }
 
 bool is_same_file(const std::string& left, const std::string& right) {
@@ -238,6 +252,12 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
         network_ = bundle.network_namespace;
     }
     TRY(find_joined(bundle));
+    // Only an image's ids are known to be those of its containers.
+    bundle.container.root.maps_ids = request.image && bundle.container.namespaces.user;
+    if ((begins_pod || !request.image) && has_images(bundle)) {
+        return Error(Code::Unsupported,
+                     "mounts: an image needs a container of an image, in a pod that is there");
+    }
     Entry& entry = entries_[request.id];
     entry.cgroups = std::move(request.cgroups);
     runtime::ContainerState state = describe(bundle, entry.cgroups);

@@ -23,6 +23,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "shim/host_files.h"
 
 namespace pepita::shim::shared_tree {
@@ -141,6 +142,16 @@ Result<Fd> open_source(const SharedPath& path) {
     return file;
 }
 
+// Of this mount alone, as runc does: what is mounted below may not be able to.
+Result<void> map_ids(FdRef mount, const SharedPath& path) {
+    const Fd ids = TRY(make_user_namespace(path.uid_mappings, path.gid_mappings));
+    mount_attr change{};
+    change.attr_set = MOUNT_ATTR_IDMAP;
+    change.userns_fd = static_cast<decltype(change.userns_fd)>(ids.ref().number());
+    return outcome(::mount_setattr(mount.number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
+                   "map ids, which its file system may not support");
+}
+
 Result<Copied> copy_source(const SharedPath& path) {
     const Fd file = TRY(open_source(path));
     struct stat about{};
@@ -157,6 +168,9 @@ Result<Copied> copy_source(const SharedPath& path) {
     TRY(set_attributes(mount, {.set = kRestricted,
                                .propagation = path.follows_host ? kSlave : kPrivate,
                                .flags = AT_RECURSIVE}));
+    if (!path.uid_mappings.empty()) {
+        TRY(map_ids(mount, path));
+    }
     if (path.access != SharedPath::Access::ReadWrite) {
         const bool is_deep = path.access == SharedPath::Access::ReadOnlyBelow;
         TRY(set_attributes(mount, {.set = MOUNT_ATTR_RDONLY, .flags = is_deep ? AT_RECURSIVE : 0}));

@@ -118,8 +118,11 @@ protected:
     }
     Result<RootDisks> add(const RootSource& root) { return wait<RootDisks>(begin(root)); }
     Result<void> remove(const std::string& serial) {
+        return remove(RootDisks{.root_serial = serial});
+    }
+    Result<void> remove(const RootDisks& disks) {
         auto answer = std::make_shared<std::optional<Result<void>>>();
-        roots_->remove({.root_serial = serial, .scratch_serial = ""},
+        roots_->remove(disks,
                        [answer](Result<void> removed) { answer->emplace(std::move(removed)); });
         for (int round = 0; round < 3000 && !answer->has_value(); ++round) {
             EXPECT_TRUE(pair_.loop->run_once(std::chrono::milliseconds(1)).has_value());
@@ -285,6 +288,34 @@ TEST_F(AttachedRootsTest, ContainersOfAnImageShareItsDisk) {
     ASSERT_TRUE(again.has_value());
     EXPECT_NE(again->root_serial, one->root_serial);
     EXPECT_EQ(opened_.size(), 3U);
+}
+
+TEST_F(AttachedRootsTest, ImagesAsMountsComeAfterTheRootAndGoWithIt) {
+    RootSource source = image("a");
+    source.volumes = {{.store = "/images", .id = "a"}, {.store = "/images", .id = "b"}};
+    const Result<RootDisks> added = add(source);
+    ASSERT_TRUE(added.has_value()) << added.error().message();
+    EXPECT_EQ(opened_, (std::vector<std::string>{"a", "b"})) << "the root's disk serves twice";
+    EXPECT_EQ(added->volumes.at("a"), added->root_serial);
+    EXPECT_EQ(present_, (std::vector<std::string>{added->root_serial, added->volumes.at("b")}));
+    const Result<RootDisks> other = add(image("b"));
+    ASSERT_TRUE(other.has_value());
+    EXPECT_EQ(other->root_serial, added->volumes.at("b"));
+
+    ASSERT_TRUE(remove(*added).has_value());
+    EXPECT_EQ(present_, std::vector{other->root_serial}) << "another container has it";
+    ASSERT_TRUE(remove(*other).has_value());
+    EXPECT_TRUE(present_.empty());
+}
+
+TEST_F(AttachedRootsTest, AnImageThatIsMissingTakesTheOthersWithIt) {
+    RootSource source = image("a");
+    source.volumes = {{.store = "/images", .id = "b"}, {.store = "/images", .id = "none"}};
+    const Result<RootDisks> refused = add(source);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().message(), "there is no image none");
+    EXPECT_TRUE(present_.empty());
+    EXPECT_EQ(guest_.released.size(), 2U);
 }
 
 TEST_F(AttachedRootsTest, AnImageThatCannotBeOpenedOrAttachedSaysWhyToAll) {

@@ -152,6 +152,20 @@ TEST_F(HostFilesTest, NoMountHasDevicesOrSetUserIdProgramsForTheHost) {
     EXPECT_EQ(about.f_flag & all, all);
 }
 
+TEST_F(HostFilesTest, IdsAreMappedForTheServer) {
+    SharedPath mapped = data("mapped");
+    mapped.uid_mappings = {{.container_id = 0, .host_id = 1000, .size = 10}};
+    mapped.gid_mappings = {{.container_id = 0, .host_id = 2000, .size = 10}};
+    ASSERT_TRUE(attach("c", {data("plain"), mapped}).has_value());
+    wait_for_server();
+    struct stat about{};
+    ASSERT_EQ(::stat(seen("c/mapped/file").c_str(), &about), 0);
+    EXPECT_EQ(about.st_uid, 1000U);
+    EXPECT_EQ(about.st_gid, 2000U);
+    ASSERT_EQ(::stat(seen("c/plain/file").c_str(), &about), 0);
+    EXPECT_EQ(about.st_uid, 0U);
+}
+
 TEST_F(HostFilesTest, TheServersOwnDirectoriesAreReadOnly) {
     ASSERT_TRUE(attach("c", {data("root")}).has_value());
     wait_for_server();
