@@ -91,13 +91,14 @@ Result<void> map_ids_at(const RootMounts& root, const std::string& path) {
     return attach_mount(copy.ref(), place.ref(), "mount it on itself");
 }
 
-Result<Fd> copy_of_image(const RootMounts& root, const MountSpec& mount) {
-    const auto device = root.image_devices.find(mount.disk->serial);
+Result<Fd> copy_of_image(const RootMounts& root, const MountSpec& mount,
+                         const std::string& serial) {
+    const auto device = root.image_devices.find(serial);
     if (device == root.image_devices.end()) {
-        return Error(Code::Internal, "disk '" + mount.disk->serial + "' is not there");
+        return Error(Code::Internal, "disk '" + serial + "' is not there");
     }
     std::string place = TRY(make_place(root, "images"));
-    place += "/" + mount.disk->serial;
+    place += "/" + serial;
     if (::mkdir(place.c_str(), 0700) == 0) {
         TRY(mount_at(place, {.type = "erofs", .device = device->second, .flags = MS_RDONLY}));
     } else if (errno != EEXIST) {
@@ -206,8 +207,9 @@ Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<Mou
     std::vector<Fd> trees(mounts.size());
     for (std::size_t i = 0; i < mounts.size(); ++i) {
         const MountSpec& mount = mounts[i];
-        if (mount.disk) {
-            trees[i] = TRY(copy_of_image(root, mount), "mount '", mount.destination, "'");
+        if (const auto& disk = mount.disk) {
+            trees[i] =
+                TRY(copy_of_image(root, mount, disk->serial), "mount '", mount.destination, "'");
         } else if (mount.tree) {
             trees[i] = TRY(copy_of_tree(*mount.tree, mount_attributes(mount.options)),
                            "mount '", mount.destination, "'");
