@@ -56,6 +56,19 @@ Result<void> refuse_devices(const v1::ContainerConfig& container) {
     return {};
 }
 
+// The network is not the user namespace's own, so its root would be nobody there: what needs a
+// capability of the network else is open to all.
+std::map<std::string, std::string> sysctls_of(const v1::PodSandboxConfig& pod,
+                                              bool has_user_namespace) {
+    std::map<std::string, std::string> out(pod.linux().sysctls().begin(),
+                                           pod.linux().sysctls().end());
+    if (has_user_namespace) {
+        out.emplace("net.ipv4.ip_unprivileged_port_start", "0");
+        out.emplace("net.ipv4.ping_group_range", "0 2147483647");
+    }
+    return out;
+}
+
 Result<OrderedJson> linux_json(const v1::PodSandboxConfig& pod,
                                const v1::ContainerConfig& container, const ContainerPlace& place,
                                const std::set<std::string>& capabilities) {
@@ -68,9 +81,8 @@ Result<OrderedJson> linux_json(const v1::PodSandboxConfig& pod,
     if (!place.cgroups_path.empty()) {
         out["cgroupsPath"] = place.cgroups_path;
     }
-    if (!pod.linux().sysctls().empty()) {
-        out["sysctl"] = std::map<std::string, std::string>(pod.linux().sysctls().begin(),
-                                                           pod.linux().sysctls().end());
+    if (auto sysctls = sysctls_of(pod, out.contains("uidMappings")); !sysctls.empty()) {
+        out["sysctl"] = std::move(sysctls);
     }
     if (!container.linux().has_security_context()) {
         out["maskedPaths"] = kMaskedPaths;

@@ -42,7 +42,8 @@ struct ContainerPlace {
 };
 
 /// The config.json of a container, for the shim's Create: root.path is "rootfs".
-/// The caller has resolved links in `mounts` and made the directories that are missing.
+/// The caller has resolved links in `mounts`, made the directories that are missing, and written
+/// the ids of images into their image_ref.
 /// Errors: name the member of CRI's ContainerConfig (or the pod's) and the reason: InvalidArgument
 /// for what is wrong; Unsupported for what would be the host's, which a microVM has not.
 Result<std::string> oci_config(const v1::PodSandboxConfig& pod,

@@ -22,12 +22,14 @@
 #include "cri/resources.h"
 #include "cri/runtime_service.h"
 #include "cri/selectors.h"
+#include "cri/spec/mounts.h"
 #include "cri/stop_signal.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_api.h"
 #include "runtime/task_api.h"
@@ -65,6 +67,22 @@ Result<void> check_config(const v1::ContainerConfig& config) {
     return {};
 }
 
+Result<void> find_mounted_images(storage::ImageStore& images, v1::ContainerConfig& config) {
+    for (v1::Mount& mount : *config.mutable_mounts()) {
+        if (!mount.has_image()) {
+            continue;
+        }
+        const std::string& name = mount.image().image();
+        const auto image = TRY(find_image(images, name));
+        if (!image) {
+            return Error(Code::NotFound,
+                         "ImageVolumeMountFailed: config.mounts: image '" + name + "' is not here");
+        }
+        mount.mutable_image()->set_image_ref(image->id.text());
+    }
+    return {};
+}
+
 /// Where the mounts of the host begin: as the kubelet means them, which makes what is missing.
 Result<void> resolve_mounts(v1::ContainerConfig& config) {
     for (v1::Mount& mount : *config.mutable_mounts()) {
@@ -84,6 +102,18 @@ Result<void> resolve_mounts(v1::ContainerConfig& config) {
         }
     }
     return {};
+}
+
+/// The kubelet looks for its own word where an image could not be mounted.
+Error refusal_of(const v1::ContainerConfig& config, Error error) {
+    for (const v1::Mount& mount : config.mounts()) {
+        if (mount.has_image() &&
+            error.message().contains("mount '" + normal_path(mount.container_path()) + "'")) {
+            error = std::move(error).within("ImageVolumeMountFailed");
+            break;
+        }
+    }
+    return std::move(error).within("container '" + config.metadata().name() + "'");
 }
 
 Result<std::string> first_line(const std::string& path) {
@@ -141,6 +171,7 @@ Result<void> RuntimeService::make_bundle(const Pod& pod, Container& container,
     const ImageConfig image_config = TRY(parse_image_config(image.config), "image '", name, "'");
     container.record.set_stop_signal(
         static_cast<std::uint32_t>(TRY(stop_signal_of(container.record.config(), image_config))));
+    TRY(find_mounted_images(images_, *container.record.mutable_config()));
     v1::ContainerConfig resolved = container.record.config();
     TRY(resolve_mounts(resolved));
     const std::string files = place(pod);
@@ -199,18 +230,38 @@ void RuntimeService::create_container(const v1::CreateContainerRequest& request,
         std::move(create),
         while_here<std::uint32_t>([this, container, pod = pod_of(*container),
                                    done = std::move(done)](Result<std::uint32_t> created) mutable {
-            const std::string id = container->record.id();
             if (!created) {
                 forget(container);
-                return done(std::move(created).error().within(
-                    "container '" + container->record.config().metadata().name() + "'"));
+                return done(refusal_of(container->record.config(), std::move(created).error()));
             }
-            container->record.set_state(v1::CONTAINER_CREATED);
-            save(*container);
-            tell(*container, v1::CONTAINER_CREATED_EVENT);
-            v1::CreateContainerResponse response;
-            response.set_container_id(id);
-            done(std::move(response));
+            look_up_user(container, [this, container, done = std::move(done)]() mutable {
+                container->record.set_state(v1::CONTAINER_CREATED);
+                save(*container);
+                tell(*container, v1::CONTAINER_CREATED_EVENT);
+                v1::CreateContainerResponse response;
+                response.set_container_id(container->record.id());
+                done(std::move(response));
+            });
+        }));
+}
+
+void RuntimeService::look_up_user(const ContainerRef& container,
+                                  std::move_only_function<void()> done) {
+    if (!container->pod->shim) {
+        return done();
+    }
+    container->pod->shim->pod().user(
+        container->record.id(),
+        while_here<runtime::UserIds>([container, pod = pod_of(*container), done = std::move(done)](
+                                         const Result<runtime::UserIds>& user) mutable {
+            // A shim that was started by an older server may not know.
+            if (user) {
+                v1::LinuxContainerUser& out = *container->record.mutable_user();
+                out.set_uid(user->uid);
+                out.set_gid(user->gid);
+                out.mutable_supplemental_groups()->Add(user->groups.begin(), user->groups.end());
+            }
+            done();
         }));
 }
 
@@ -432,6 +483,9 @@ v1::ContainerStatus RuntimeService::status_of(const Container& container) const 
         *status.mutable_resources()->mutable_linux() = config.linux().resources();
     }
     status.set_stop_signal(to_signal(static_cast<int>(record.stop_signal())));
+    if (record.has_user()) {
+        *status.mutable_user()->mutable_linux() = record.user();
+    }
     return status;
 }
 

@@ -48,7 +48,10 @@ void RuntimeService::status(const v1::StatusRequest& request, Done<v1::StatusRes
             v1::RuntimeHandler& item = *response.add_runtime_handlers();
             item.set_name(std::string(handler.name));
             item.mutable_features()->set_recursive_read_only_mounts(true);
+            item.mutable_features()->set_user_namespaces(true);
         }
+        response.mutable_features()->set_supplemental_groups_policy(true);
+        response.mutable_features()->set_mount_options(true);
         if (is_verbose) {
             (*response.mutable_info())["version"] = in_json(options_.version);
             (*response.mutable_info())["root"] = in_json(options_.root);

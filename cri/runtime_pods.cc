@@ -27,6 +27,7 @@
 #include "cri/resources.h"
 #include "cri/runtime_service.h"
 #include "cri/selectors.h"
+#include "cri/spec/namespaces.h"
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
@@ -73,6 +74,31 @@ Result<void> check_namespaces(const v1::PodSandboxConfig& config) {
     }
     if (options.ipc() == v1::NODE) {
         return refuse("ipc");
+    }
+    TRY(has_user_namespace(options, "linux.security_context.namespace_options."));
+    return {};
+}
+
+/// Whom files for the pod's containers belong to: their root user.
+struct Owner {
+    uid_t user = 0;
+    gid_t group = 0;
+};
+
+Owner owner_of(const v1::PodSandboxConfig& config) {
+    const v1::UserNamespace& user =
+        config.linux().security_context().namespace_options().userns_options();
+    if (user.uids().empty() || user.gids().empty()) {
+        return {};
+    }
+    return {.user = user.uids(0).host_id(), .group = user.gids(0).host_id()};
+}
+
+Result<void> write_for(const Owner& owner, const std::string& path, const std::string& text) {
+    constexpr mode_t mode = 0644;
+    TRY(replace_file(FdRef(AT_FDCWD), path, text, mode));
+    if (::chown(path.c_str(), owner.user, owner.group) != 0) {
+        return Error::from_errno(errno, "chown '" + path + "'");
     }
     return {};
 }
@@ -261,12 +287,10 @@ Result<void> RuntimeService::write_network_files(const Pod& pod) const {
     for (const std::string& address : pod.record.ips()) {
         hosts.append(address).append("\t").append(name).append("\n");
     }
-    constexpr mode_t mode = 0644;
-    const FdRef here(AT_FDCWD);
-    TRY(replace_file(here, place(pod) + "/hosts", hosts, mode));
-    TRY(replace_file(here, place(pod) + "/hostname", name + "\n", mode));
-    return replace_file(here, place(pod) + "/resolv.conf", TRY(resolv_conf(config.dns_config())),
-                        mode);
+    const Owner owner = owner_of(config);
+    TRY(write_for(owner, place(pod) + "/hosts", hosts));
+    TRY(write_for(owner, place(pod) + "/hostname", name + "\n"));
+    return write_for(owner, place(pod) + "/resolv.conf", TRY(resolv_conf(config.dns_config())));
 }
 
 void RuntimeService::run_pod_sandbox(const v1::RunPodSandboxRequest& request,

@@ -204,6 +204,7 @@ private:
     std::string bundle(const Container& container) const {
         return options_.state + "/bundles/" + container.record.id();
     }
+    void look_up_user(const ContainerRef& container, std::move_only_function<void()> done);
     void watch_exit(const ContainerRef& container);
     void lose(const ContainerRef& container, std::string why);
     void end_exit(const ContainerRef& container, const runtime::TaskExit& exit, bool is_oom);

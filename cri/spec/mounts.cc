@@ -14,7 +14,9 @@
 #include "cri/api/cri.h"
 #include "cri/container_spec.h"
 #include "cri/spec/member.h"
+#include "cri/spec/namespaces.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
 #include "runtime/rpc/json.h"
 
 namespace pepita::cri {
@@ -23,11 +25,17 @@ namespace {
 using runtime::oci::in_quotes;
 using runtime::oci::OrderedJson;
 
+using IdMappings = google::protobuf::RepeatedPtrField<v1::IDMapping>;
+
 struct Entry {
     std::string destination;
     std::string type;
     std::string source;
     std::vector<std::string> options;
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    IdMappings uid_mappings = {};
+    IdMappings gid_mappings = {};
+    // NOLINTEND(readability-redundant-member-init)
 };
 
 constexpr auto kMountOptions =
@@ -68,14 +76,6 @@ std::vector<Entry> usual_mounts(const v1::LinuxContainerSecurityContext& securit
              .options = {"nosuid", "noexec", "nodev", "relatime", access}}};
 }
 
-std::string normal(std::string_view path) {
-    std::string out = std::filesystem::path(path).lexically_normal().string();
-    while (out.size() > 1 && out.ends_with('/')) {
-        out.pop_back();
-    }
-    return out;
-}
-
 Result<std::string> access_of(const v1::Mount& mount, const std::string& member) {
     if (!mount.recursive_read_only()) {
         return std::string(mount.readonly() ? "ro" : "rw");
@@ -100,27 +100,56 @@ Result<std::string> propagation_of(const v1::Mount& mount, const std::string& me
     return std::string(mount.propagation() == v1::PROPAGATION_PRIVATE ? "rprivate" : "rslave");
 }
 
-Result<Entry> bind_of(const v1::Mount& mount, const std::string& member) {
-    if (mount.has_image() || !mount.image_sub_path().empty()) {
-        return unsupported(member + ".image", "images as volumes are not supported");
+/// The image's disk has nothing of the host's, so there is nothing that could propagate.
+Result<Entry> image_of(const v1::Mount& mount, const std::string& member) {
+    if (!mount.readonly()) {
+        return invalid(member + ".readonly", "an image can only be mounted read-only");
     }
-    if (mount.uidmappings_size() != 0 || mount.gidmappings_size() != 0) {
-        return unsupported(member + ".uidMappings", "mounts with mapped ids are not supported");
+    if (!mount.host_path().empty()) {
+        return invalid(member + ".host_path", "must be empty beside an image");
     }
-    TRY(check_container_path(member + ".container_path", mount.container_path()));
+    if (mount.propagation() != v1::PROPAGATION_PRIVATE) {
+        return invalid(member + ".propagation", "an image needs private propagation");
+    }
+    const std::string& path = mount.image_sub_path();
+    TRY(check_text(member + ".image_sub_path", path));
+    if (path.starts_with('/') || std::ranges::count(std::filesystem::path(path), "..") != 0) {
+        return invalid(member + ".image_sub_path", "must be relative and must not contain '..'");
+    }
+    const std::string& id = mount.image().image_ref();
+    return Entry{.destination = "",
+                 .type = std::string(runtime::MountSpec::kImage),
+                 .source = path.empty() ? id : id + "/" + path,
+                 .options = {"ro"}};
+}
+
+Result<Entry> host_path_of(const v1::Mount& mount, const std::string& member) {
+    if (!mount.image_sub_path().empty()) {
+        return invalid(member + ".image_sub_path", "needs an image");
+    }
+    if (mount.uidmappings().empty() != mount.gidmappings().empty()) {
+        return invalid(member + ".uidMappings", "needs gidMappings, and the other way round");
+    }
     if (!mount.host_path().starts_with('/')) {
         return invalid(member + ".host_path", "must be an absolute path");
     }
     TRY(check_text(member + ".host_path", mount.host_path()));
-    Entry out{.destination = normal(mount.container_path()),
-              .type = "bind",
-              .source = mount.host_path(),
-              .options = {"rbind"}};
+    return Entry{
+        .destination = "",
+        .type = "bind",
+        .source = mount.host_path(),
+        .options = {"rbind", TRY(access_of(mount, member)), TRY(propagation_of(mount, member))},
+        .uid_mappings = mount.uidmappings(),
+        .gid_mappings = mount.gidmappings()};
+}
+
+Result<Entry> own_mount(const v1::Mount& mount, const std::string& member) {
+    TRY(check_container_path(member + ".container_path", mount.container_path()));
+    Entry out = TRY(mount.has_image() ? image_of(mount, member) : host_path_of(mount, member));
+    out.destination = normal_path(mount.container_path());
     if (out.destination == "/") {
         return invalid(member + ".container_path", "must not be the container's root");
     }
-    out.options.push_back(TRY(access_of(mount, member)));
-    out.options.push_back(TRY(propagation_of(mount, member)));
     for (std::size_t i = 0; const std::string& option : mount.mount_options()) {
         if (std::ranges::find(kMountOptions, option) == kMountOptions.end()) {
             return unsupported(element(member + ".mount_options", i),
@@ -156,7 +185,7 @@ Result<void> add_volumes(const ImageConfig& image, std::vector<Entry>& entries) 
     for (const std::string& volume : image.volumes) {
         const std::string member = "image config: config.Volumes[" + in_quotes(volume) + "]";
         TRY(check_container_path(member, volume));
-        const std::string destination = normal(volume);
+        const std::string destination = normal_path(volume);
         if (destination != "/" && !has(entries, destination)) {
             entries.push_back(
                 {.destination = destination, .type = "volume", .source = "", .options = {}});
@@ -167,12 +196,20 @@ Result<void> add_volumes(const ImageConfig& image, std::vector<Entry>& entries) 
 
 }  // namespace
 
+std::string normal_path(std::string_view path) {
+    std::string out = std::filesystem::path(path).lexically_normal().string();
+    while (out.size() > 1 && out.ends_with('/')) {
+        out.pop_back();
+    }
+    return out;
+}
+
 Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const ImageConfig& image,
                                 const ContainerPlace& place) {
     const v1::LinuxContainerSecurityContext& security = container.linux().security_context();
     std::vector<Entry> own;
     for (std::size_t i = 0; const v1::Mount& mount : container.mounts()) {
-        own.push_back(TRY(bind_of(mount, element("mounts", i++))));
+        own.push_back(TRY(own_mount(mount, element("mounts", i++))));
     }
     add_files(place, security.readonly_rootfs(), own);
     if (security.readonly_rootfs()) {
@@ -192,10 +229,14 @@ Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const Imag
     all.insert(all.end(), own.begin(), own.end());
     OrderedJson out = OrderedJson::array();
     for (const Entry& entry : all) {
-        out.push_back({{"destination", entry.destination},
-                       {"type", entry.type},
-                       {"source", entry.source},
-                       {"options", entry.options}});
+        OrderedJson& mount = out.emplace_back(OrderedJson{{"destination", entry.destination},
+                                                          {"type", entry.type},
+                                                          {"source", entry.source},
+                                                          {"options", entry.options}});
+        if (!entry.uid_mappings.empty()) {
+            mount["uidMappings"] = id_mappings_json(entry.uid_mappings);
+            mount["gidMappings"] = id_mappings_json(entry.gid_mappings);
+        }
     }
     return out;
 }

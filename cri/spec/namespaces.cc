@@ -1,6 +1,8 @@
 #include "cri/spec/namespaces.h"
 
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "cri/api/cri.h"
 #include "cri/container_spec.h"
@@ -64,10 +66,19 @@ Result<void> add_network(const v1::NamespaceOption& options, const ContainerPlac
     return {};
 }
 
-Result<void> check_user(const v1::NamespaceOption& options) {
-    if (options.has_userns_options() && options.userns_options().mode() != v1::NODE) {
-        return unsupported(std::string(kMember) + "userns_options",
-                           "user namespaces are not supported");
+using IdMappings = google::protobuf::RepeatedPtrField<v1::IDMapping>;
+
+// As the kubelet gives it: one range, with the root user in it.
+Result<void> check_mappings(const IdMappings& mappings, const std::string& member) {
+    if (mappings.size() != 1) {
+        return invalid(member, "must be one mapping");
+    }
+    const v1::IDMapping& mapping = mappings.Get(0);
+    if (mapping.container_id() != 0) {
+        return invalid(member, "must map the container's id 0");
+    }
+    if (mapping.length() == 0 || mapping.host_id() > UINT32_MAX - mapping.length()) {
+        return invalid(member, "must have a length, and end below 2^32 - 1");
     }
     return {};
 }
@@ -82,8 +93,39 @@ Result<OrderedJson> namespaces_json(const v1::LinuxContainerSecurityContext& sec
     TRY(add_pid(options, namespaces));
     TRY(add_ipc(options, namespaces));
     TRY(add_network(options, place, namespaces));
-    TRY(check_user(options));
-    return OrderedJson{{"namespaces", namespaces}};
+    OrderedJson out;
+    if (TRY(has_user_namespace(options, kMember))) {
+        namespaces.push_back({{"type", "user"}});
+        out["uidMappings"] = id_mappings_json(options.userns_options().uids());
+        out["gidMappings"] = id_mappings_json(options.userns_options().gids());
+    }
+    out["namespaces"] = std::move(namespaces);
+    return out;
+}
+
+Result<bool> has_user_namespace(const v1::NamespaceOption& options, const std::string& member) {
+    const std::string name = member + "userns_options";
+    const v1::UserNamespace& user = options.userns_options();
+    if (!options.has_userns_options() || (user.mode() == v1::NODE && user.uids().empty())) {
+        return false;
+    }
+    if (user.mode() != v1::POD) {
+        return invalid(name, user.mode() == v1::NODE ? "NODE has no mappings"
+                                                     : "is no mode of this namespace");
+    }
+    TRY(check_mappings(user.uids(), name + ".uids"));
+    TRY(check_mappings(user.gids(), name + ".gids"));
+    return true;
+}
+
+OrderedJson id_mappings_json(const IdMappings& mappings) {
+    OrderedJson out = OrderedJson::array();
+    for (const v1::IDMapping& mapping : mappings) {
+        out.push_back({{"containerID", mapping.container_id()},
+                       {"hostID", mapping.host_id()},
+                       {"size", mapping.length()}});
+    }
+    return out;
 }
 
 }  // namespace pepita::cri

@@ -293,6 +293,35 @@ class Pods(WithNode):
             forward.communicate(timeout=30)
         self.remove_pod(pod)
 
+    def test_users_are_mapped_for_all_that_a_container_has(self):
+        self.crictl("pull", NGINX)
+        mapping = [{"container_id": 0, "host_id": 100_000, "length": 65_536}]
+        security = {"security_context": {"namespace_options": {"userns_options": {"uids": mapping, "gids": mapping}}}}
+        data = self.folder / "data"
+        data.mkdir()
+        (data / "file").touch()
+        pod = self.run_pod("mapped", linux=security)
+        container = self.start(pod, "nginx", image=NGINX, linux=security, mounts=[
+            {"container_path": "/data", "host_path": str(data), "uidMappings": mapping, "gidMappings": mapping},
+            {"container_path": "/image", "image": {"image": BUSYBOX}, "image_sub_path": "etc", "readonly": True}])
+        wait_until(lambda: "serving port 80" in self.crictl("logs", container), "the server's start")
+        address = self.json("inspectp", pod[0])["status"]["network"]["ip"]
+        with urllib.request.urlopen(f"http://{address}/", timeout=30) as page:  # a low port of a network that is not its own
+            self.assertEqual(page.read(), b"Welcome to nginx!\n")
+        self.assertEqual(self.exec_sync(container, "cat", "/proc/self/uid_map").split(), ["0", "100000", "65536"])
+        owners = self.exec_sync(container, "stat", "-c", "%u:%g", "/", "/bin/sh", "/data/file", "/image/passwd", "/etc/hosts")
+        self.assertEqual(owners.split(), ["0:0"] * 5)
+        self.exec_sync(container, "sh", "-c", "echo mine > /data/new && echo mine > /new && chown 7 /data/new")
+        self.assertEqual((data / "new").stat().st_uid, 7)
+        self.assertIn("Read-only", self.refused("exec", "-s", container, "touch", "/image/new"))
+        status = self.status(container)
+        self.assertEqual((status["user"]["linux"]["uid"], status["mounts"][1]["image"]["imageRef"]),
+                         ("0", self.node.registry.images["e2e-test-images/busybox:1.29-2"].id))
+        config = self.write("bad.json", metadata={"name": "bad"}, image={"image": BUSYBOX}, linux=security, mounts=[
+            {"container_path": "/image", "image": {"image": BUSYBOX}, "image_sub_path": "no/such", "readonly": True}])
+        self.assertIn("ImageVolumeMountFailed: mount '/image': image: open 'no/such'", self.refused("create", pod[0], config, pod[1]))
+        self.remove_pod(pod)
+
     def test_attach_reaches_the_first_process(self):
         pod = self.run_pod("attached")
         container = self.start(pod, "main", "sh", "-c", "read line; echo got $line; exit 4", stdin=True, stdin_once=True)

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """critest, unmodified, against pepita-cri; what it may fail, and why, is in critest.md.
 
-Usage: critest.py BUILD [FOCUS]     FOCUS: a regular expression of specs' names (default: Conformance; ".": all)
+Usage: critest.py BUILD [FOCUS [OPTION...]]
+    FOCUS: a regular expression of specs' names (default: Conformance; ".": all)
+    OPTION: critest's own, "-websocket-exec" say
 
 Environment: as crictl_test.py's. Exit status 0 where nothing failed but what critest.md names.
 """
@@ -30,7 +32,7 @@ def main() -> int:
     program = go_programs.critest()
     with cri_host.start(build, data, os.environ.get("PEPITA_ISOLATION", "tcg")) as node:
         done = subprocess.run([program, "-runtime-endpoint", node.endpoint, "-image-endpoint", node.endpoint,
-                               "-ginkgo.no-color", f"-ginkgo.focus={focus}", "-ginkgo.timeout=3h"],
+                               "-ginkgo.no-color", f"-ginkgo.focus={focus}", "-ginkgo.timeout=3h", *sys.argv[3:]],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         print(done.stdout)
     failed = set(re.findall(r"^  \[FAIL\] (.*)$", done.stdout, re.MULTILINE))

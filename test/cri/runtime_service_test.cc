@@ -390,6 +390,59 @@ TEST_F(RuntimeServiceTest, AContainerGoesThroughItsStates) {
     EXPECT_EQ(ask(&RuntimeService::container_status, request).error().code(), Code::NotFound);
 }
 
+TEST_F(RuntimeServiceTest, AContainersUserAndItsMountedImagesAreTold) {
+    v1::CreateContainerRequest request;
+    request.set_pod_sandbox_id(run_pod());
+    v1::ContainerConfig& config = *request.mutable_config();
+    config.mutable_metadata()->set_name("one");
+    config.mutable_image()->set_image(kImage);
+    auto& security = *config.mutable_linux()->mutable_security_context();
+    security.mutable_run_as_user()->set_value(1000);
+    security.mutable_run_as_group()->set_value(77);
+    security.add_supplemental_groups(5);
+    auto& mount = *config.add_mounts();
+    mount.set_container_path("/data");
+    mount.set_readonly(true);
+    mount.mutable_image()->set_image("other:1");
+    const auto missing = ask(&RuntimeService::create_container, request);
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().code(), Code::NotFound);
+    EXPECT_EQ(missing.error().message(),
+              "ImageVolumeMountFailed: config.mounts: image 'other:1' is not here");
+    mount.mutable_image()->set_image(kImage);
+    const auto created = ask(&RuntimeService::create_container, request);
+    ASSERT_TRUE(created) << created.error().message();
+    const v1::ContainerStatus told = status(created->container_id());
+    EXPECT_EQ(told.mounts(0).image().image_ref(), image_id_);
+    EXPECT_EQ(told.user().linux().uid(), 1000);
+    EXPECT_EQ(told.user().linux().gid(), 77);
+    ASSERT_EQ(told.user().linux().supplemental_groups_size(), 2);
+    EXPECT_EQ(told.user().linux().supplemental_groups(0), 5);
+    EXPECT_EQ(told.user().linux().supplemental_groups(1), 77);
+}
+
+TEST_F(RuntimeServiceTest, FilesOfAPodBelongToItsRootUser) {
+    v1::RunPodSandboxRequest request = pod_request("web");
+    auto& user = *request.mutable_config()
+                      ->mutable_linux()
+                      ->mutable_security_context()
+                      ->mutable_namespace_options()
+                      ->mutable_userns_options();
+    EXPECT_EQ(ask(&RuntimeService::run_pod_sandbox, request).error().message(),
+              "linux.security_context.namespace_options.userns_options.uids: must be one mapping");
+    for (auto* mapping : {user.add_uids(), user.add_gids()}) {
+        mapping->set_host_id(65'536);
+        mapping->set_length(65'536);
+    }
+    const auto started = ask(&RuntimeService::run_pod_sandbox, request);
+    ASSERT_TRUE(started) << started.error().message();
+    struct stat about{};
+    const std::string hosts = root_ + "/state/run/" + started->pod_sandbox_id() + "/hosts";
+    ASSERT_EQ(::stat(hosts.c_str(), &about), 0);
+    EXPECT_EQ(about.st_uid, 65'536U);
+    EXPECT_EQ(about.st_gid, 65'536U);
+}
+
 TEST_F(RuntimeServiceTest, AnEndHasItsReason) {
     const std::string pod = run_pod();
     const std::string fine = run_container(pod, "fine", {"exit:0"});

@@ -84,6 +84,29 @@ TEST_F(PodTest, ARootMayBeAnImage) {
     EXPECT_FALSE(exists("c"));
 }
 
+TEST_F(PodTest, ImagesAsMountsAreDisksOfAContainerThatIsAnImage) {
+    const std::string id = "sha256:" + std::string(64, 'a');
+    std::string config(kPodTestConfig);
+    config.insert(1, R"("mounts": [{"destination": "/one", "type": "image", "source": ")" + id +
+                         R"(/sub"}, {"destination": "/two", "type": "image", "source": ")" + id +
+                         R"("}],)");
+    std::filesystem::create_directories(scratch_ + "/mounts/rootfs");
+    std::ofstream(scratch_ + "/mounts/config.json") << config;
+    run("a");
+    const std::string refused =
+        "mounts: an image needs a container of an image, in a pod that is there";
+    EXPECT_EQ(create("b", {}, "/mounts")->value().error().message(), refused);
+
+    const runtime::ImageRoot root{.store = "/images", .id = "sha256:1"};
+    ASSERT_TRUE(create("b", {}, "/mounts", root)->value().has_value());
+    EXPECT_EQ(machine_.added_roots.at(0).volumes,
+              (std::vector<runtime::ImageRoot>{{.store = "/images", .id = id}}));
+    const std::vector<runtime::MountSpec>& mounts = machine_.guest.specs.at("b").mounts;
+    EXPECT_EQ(mounts.at(0).disk, (runtime::DiskId{.serial = "volume0"}));
+    EXPECT_EQ(mounts.at(0).source, "sub");
+    EXPECT_EQ(mounts.at(1).source, "");
+}
+
 TEST_F(PodTest, R2_AContainerIsCreatingFromTheFirstMoment) {
     (void)create("a");
     EXPECT_EQ(status_on_disk("a"), ContainerStatus::Creating);

@@ -322,8 +322,11 @@ public:
         if (machine_.add_root_error) {
             return done(Error(Code::ResourceExhausted, *machine_.add_root_error));
         }
-        done(shim::RootDisks{.root_serial = "root" + std::to_string(machine_.added_roots.size()),
-                             .scratch_serial = ""});
+        shim::RootDisks disks{.root_serial = "root" + std::to_string(machine_.added_roots.size())};
+        for (const runtime::ImageRoot& volume : root.volumes) {
+            disks.volumes[volume.id] = "volume" + std::to_string(disks.volumes.size());
+        }
+        done(std::move(disks));
     }
     void remove_root(const shim::RootDisks& disks, runtime::OnResult<void> done) override {
         machine_.removed_roots.push_back(disks.root_serial);

@@ -11,6 +11,7 @@
 
 #include "cri/api/cri.h"
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/container.h"
 #include "test/cri/spec/spec_fixture.h"
 
@@ -134,17 +135,45 @@ TEST_F(MountsOfContainer, BidirectionalPropagationIsRefused) {
                                              "microVM's guest do not reach the host"}));
 }
 
-TEST_F(MountsOfContainer, ImagesAndMappedIdsAreRefused) {
-    auto& mount = add("", "/data");
+TEST_F(MountsOfContainer, AnImageIsReadOnlyAndNamedByItsId) {
+    const std::string id = "sha256:" + std::string(64, '1');
+    auto& mount = add("", "/data/");
     mount.mutable_image()->set_image("models:1");
-    EXPECT_EQ(refusal(), (Refusal{.code = Code::Unsupported,
-                                  .message = "mounts[0].image: images as volumes are not "
-                                             "supported"}));
+    mount.mutable_image()->set_image_ref(id);
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::InvalidArgument,
+                                  .message = "mounts[0].readonly: an image can only be mounted "
+                                             "read-only"}));
+    mount.set_readonly(true);
+    EXPECT_EQ(mount_at("/data"),
+              (runtime::MountSpec{
+                  .destination = "/data", .type = "image", .source = id, .options = {"ro"}}));
+    mount.set_image_sub_path("large/v1");
+    mount.add_mount_options("noexec");
+    EXPECT_EQ(mount_at("/data")->source, id + "/large/v1");
+    EXPECT_THAT(mount_at("/data")->options, ElementsAre("ro", "noexec"));
+    for (const char* path : {"/large", "large/../..", ".."}) {
+        mount.set_image_sub_path(path);
+        EXPECT_EQ(refusal().message,
+                  "mounts[0].image_sub_path: must be relative and must not contain '..'");
+    }
+    mount.set_host_path("/host");
+    EXPECT_EQ(refusal().message, "mounts[0].host_path: must be empty beside an image");
     mount.clear_image();
-    mount.add_uidmappings()->set_length(1);
-    EXPECT_EQ(refusal(), (Refusal{.code = Code::Unsupported,
-                                  .message = "mounts[0].uidMappings: mounts with mapped ids are "
-                                             "not supported"}));
+    EXPECT_EQ(refusal().message, "mounts[0].image_sub_path: needs an image");
+}
+
+TEST_F(MountsOfContainer, IdsAreMappedByTheHost) {
+    auto& mount = add("/host", "/data");
+    auto& uids = *mount.add_uidmappings();
+    uids.set_container_id(0);
+    uids.set_host_id(65'536);
+    uids.set_length(1000);
+    EXPECT_EQ(refusal().message,
+              "mounts[0].uidMappings: needs gidMappings, and the other way round");
+    *mount.add_gidmappings() = uids;
+    const std::vector<IdMapping> expected{{.container_id = 0, .host_id = 65'536, .size = 1000}};
+    EXPECT_EQ(mount_at("/data")->uid_mappings, expected);
+    EXPECT_EQ(mount_at("/data")->gid_mappings, expected);
 }
 
 TEST_F(MountsOfContainer, PathsAndOptionsAreChecked) {

@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "cri/api/cri.h"
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/user_namespace.h"
 #include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "test/cri/spec/spec_fixture.h"
@@ -59,6 +63,48 @@ TEST_F(NamespacesOfContainer, ParametersOfThePodAreOnesOfItsNamespaces) {
 TEST_F(NamespacesOfContainer, ProcessesAreSeparateWhereAsked) {
     options().set_pid(NamespaceMode::CONTAINER);
     EXPECT_TRUE(bundle().container.namespaces.pid);
+}
+
+TEST_F(NamespacesOfContainer, UsersAreTheNodesUnlessMapped) {
+    options().mutable_userns_options()->set_mode(NamespaceMode::NODE);
+    EXPECT_FALSE(bundle().container.namespaces.user);
+    options().mutable_userns_options()->set_mode(NamespaceMode::POD);
+    for (auto* mapping : {options().mutable_userns_options()->add_uids(),
+                          options().mutable_userns_options()->add_gids()}) {
+        mapping->set_host_id(1000);
+        mapping->set_length(100'000);
+    }
+    const std::vector<IdMapping> expected{{.container_id = 0, .host_id = 1000, .size = 100'000}};
+    const runtime::ContainerSpec mapped = bundle().container;
+    EXPECT_TRUE(mapped.namespaces.user);
+    EXPECT_EQ(mapped.namespaces.uid_mappings, expected);
+    EXPECT_EQ(mapped.namespaces.gid_mappings, expected);
+    // What its root could do on a network of its own.
+    EXPECT_THAT(
+        mapped.sysctls,
+        UnorderedElementsAre(
+            runtime::SysctlSpec{.name = "net.ipv4.ip_unprivileged_port_start", .value = "0"},
+            runtime::SysctlSpec{.name = "net.ipv4.ping_group_range", .value = "0 2147483647"}));
+}
+
+TEST_F(NamespacesOfContainer, MappingsOfUsersAreOneRangeFromRoot) {
+    auto& user = *options().mutable_userns_options();
+    const std::string member = "linux.security_context.namespace_options.userns_options";
+    EXPECT_EQ(refusal(), (Refusal{.code = Code::InvalidArgument,
+                                  .message = member + ".uids: must be one mapping"}));
+    user.add_uids()->set_container_id(1);
+    EXPECT_EQ(refusal().message, member + ".uids: must map the container's id 0");
+    user.mutable_uids(0)->set_container_id(0);
+    EXPECT_EQ(refusal().message, member + ".uids: must have a length, and end below 2^32 - 1");
+    user.mutable_uids(0)->set_length(10);
+    user.mutable_uids(0)->set_host_id(0xffff'fff6);
+    EXPECT_EQ(refusal().message, member + ".uids: must have a length, and end below 2^32 - 1");
+    user.mutable_uids(0)->set_host_id(0xffff'fff5);
+    EXPECT_EQ(refusal().message, member + ".gids: must be one mapping");
+    user.set_mode(NamespaceMode::NODE);
+    EXPECT_EQ(refusal().message, member + ": NODE has no mappings");
+    user.set_mode(NamespaceMode::CONTAINER);
+    EXPECT_EQ(refusal().message, member + ": is no mode of this namespace");
 }
 
 TEST_F(NamespacesOfContainer, ThoseOfTheHostAreRefusedByName) {
