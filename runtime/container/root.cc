@@ -211,8 +211,8 @@ Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<Mou
             trees[i] =
                 TRY(copy_of_image(root, mount, disk->serial), "mount '", mount.destination, "'");
         } else if (mount.tree) {
-            trees[i] = TRY(copy_of_tree(*mount.tree, mount_attributes(mount.options)),
-                           "mount '", mount.destination, "'");
+            trees[i] = TRY(copy_of_tree(*mount.tree, mount_attributes(mount.options)), "mount '",
+                           mount.destination, "'");
         }
     }
     return trees;
