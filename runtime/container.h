@@ -194,6 +194,9 @@ struct ClockOffset {
     friend bool operator==(const ClockOffset&, const ClockOffset&) = default;
 };
 
+/// Names the namespaces that the containers of a pod share with each other and not with the host.
+inline constexpr const char* kNamespacesOfPod = "pod:";
+
 /// Which namespaces are new; the container shares the rest with pepita-init, but those that are
 /// another container's.
 struct NamespacesSpec {
@@ -206,7 +209,8 @@ struct NamespacesSpec {
     bool user = false;
     bool time = false;
     // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
-    // Ids of containers whose namespaces are joined; then it is not new.
+    // Ids of containers whose namespaces are joined; then it is not new. Where there is no guest,
+    // also kNamespacesOfPod, or a namespace's path.
     std::string pid_of = {};
     std::string ipc_of = {};
     std::string uts_of = {};

@@ -11,9 +11,14 @@
 namespace pepita::runtime {
 
 /// What an operator may ask a pod to run in.
-enum class IsolationChoice : std::uint8_t { Auto, Kvm, Tcg };
+enum class IsolationChoice : std::uint8_t {
+    Auto,
+    Kvm,
+    Tcg,
+    Process,  // no microVM: the containers share the host's kernel
+};
 
-/// "auto", "kvm" or "tcg"; nullopt for another word.
+/// "auto", "kvm", "tcg" or "process"; nullopt for another word.
 std::optional<IsolationChoice> isolation_choice(std::string_view name);
 
 enum class LogFormat : std::uint8_t { Text, Json };
@@ -51,7 +56,8 @@ struct PodSpec {
     bool packs_roots = false;
     std::string network_namespace;  // whose interfaces the guest has; empty: the first container's
     /// The host's cgroup of the shim and all that it starts, spelled as linux.cgroupsPath. Made
-    /// where it is missing, and then removed when the microVM has ended. Empty: the shim's own.
+    /// where it is missing, and then removed when the microVM has ended. Empty: the shim's own; with
+    /// IsolationChoice::Process one of the pod's name.
     std::string cgroup;
 
     friend bool operator==(const PodSpec&, const PodSpec&) = default;

@@ -117,7 +117,7 @@ void Container::enter_as_pod(Microvm& microvm) {
 void Container::enter(Microvm& microvm, const RootDisks& disks, OnResult<void> done) {
     microvm_ = &microvm;
     is_in_guest_ = true;
-    place_root(bundle_.container, disks);
+    microvm.place(bundle_, disks);
     microvm.guest().create(bundle_.container, [weak = weak_from_this(), done = std::move(done)](
                                                   Result<runtime::StreamNumbers> numbers) mutable {
         const auto self = weak.lock();
@@ -282,6 +282,12 @@ Result<runtime::TaskState> Container::state(const std::string& exec) const {
 
 std::vector<runtime::TaskProcess> Container::pids() const {
     std::vector<runtime::TaskProcess> found;
+    if (const auto own = microvm_ != nullptr && is_in_guest_ ? microvm_->pids(id()) : std::nullopt) {
+        for (const std::uint32_t pid : *own) {
+            found.push_back({.pid = pid, .exec = ""});
+        }
+        return found;
+    }
     for (const auto& [exec, process] : processes_) {
         if (process->status() != TaskStatus::Stopped && process->proxy_pid() != 0) {
             found.push_back({.pid = process->proxy_pid(), .exec = exec});

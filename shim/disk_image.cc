@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
@@ -61,6 +63,23 @@ Result<Fd> unnamed_file(const std::string& directory) {
     return fd;
 }
 
+// Shares the blocks where the file system can.
+Result<void> copy(FdRef from, FdRef to) {
+    off_t at = 0;
+    const auto end = static_cast<off_t>(TRY(file_size(from)).value());
+    while (at < end) {
+        const auto left = static_cast<std::size_t>(end - at);
+        ssize_t moved = ::copy_file_range(from.number(), &at, to.number(), nullptr, left, 0);
+        if (moved < 0 && errno == EXDEV) {
+            moved = ::sendfile(to.number(), from.number(), &at, left);
+        }
+        if (moved == 0 || (moved < 0 && errno != EINTR)) {
+            return Error::from_errno(moved == 0 ? EIO : errno, "copy a part of the image");
+        }
+    }
+    return {};
+}
+
 // mkfs programs report a full disk in many ways; the file system says it in one.
 bool is_full(FdRef file) {
     struct statvfs room{};
@@ -68,12 +87,6 @@ bool is_full(FdRef file) {
 }
 
 }  // namespace
-
-struct DiskImage::Program {
-    std::string path;
-    std::string name;
-    std::vector<std::string> arguments;
-};
 
 DiskImage::DiskImage(std::string name, Fd image, Fd messages, Child child, OnMade on_made)
     : name_(std::move(name)),
@@ -84,11 +97,32 @@ DiskImage::DiskImage(std::string name, Fd image, Fd messages, Child child, OnMad
 
 Result<std::unique_ptr<DiskImage>> DiskImage::pack(EventLoop& loop, const std::string& directory,
                                                    const std::string& place, OnMade on_made) {
-    return start(loop,
-                 {.path = "/usr/bin/mkfs.erofs",
-                  .name = "mkfs.erofs",
-                  .arguments = {image_path(), directory}},
-                 TRY(unnamed_file(place)), std::move(on_made));
+    SpawnOptions options;
+    options.path = "/usr/bin/mkfs.erofs";
+    options.arguments = {"mkfs.erofs", image_path(), directory};
+    return start(loop, std::move(options), TRY(unnamed_file(place)), std::move(on_made));
+}
+
+// TODO(perf): where the file system shares no blocks, each pod has a copy of its image.
+Result<std::unique_ptr<DiskImage>> DiskImage::concatenate(EventLoop& loop,
+                                                          const std::vector<Fd>& parts,
+                                                          const std::string& place,
+                                                          OnMade on_made) {
+    SpawnOptions options;
+    options.arguments = {"copy"};
+    int number = kImageNumber;
+    for (const Fd& part : parts) {
+        options.fds.push_back({.fd = part.ref(), .number = ++number});
+    }
+    options.instead_of_exec = [last = number] {
+        for (int part = kImageNumber + 1; part <= last; ++part) {
+            if (const Result<void> copied = copy(FdRef(part), FdRef(kImageNumber)); !copied) {
+                (void)write_all(FdRef(STDERR_FILENO), copied.error().message(), "messages");
+                ::_exit(1);
+            }
+        }
+    };
+    return start(loop, std::move(options), TRY(unnamed_file(place)), std::move(on_made));
 }
 
 Result<std::unique_ptr<DiskImage>> DiskImage::format(EventLoop& loop, Bytes size,
@@ -98,34 +132,31 @@ Result<std::unique_ptr<DiskImage>> DiskImage::format(EventLoop& loop, Bytes size
         return Error::from_errno(errno, "make a disk of " + std::to_string(size.value() >> 20U) +
                                             " MiB in '" + place + "'");
     }
-    std::vector<std::string> arguments{"-q", "-F"};
+    SpawnOptions options;
+    options.path = "/usr/sbin/mkfs.ext4";
+    options.arguments = {"mkfs.ext4", "-q", "-F"};
     for (const auto& [option, value] : kExt4) {
-        arguments.insert(arguments.end(), {option, value});
+        options.arguments.insert(options.arguments.end(), {option, value});
     }
-    arguments.insert(arguments.end(),
-                     {image_path(), std::to_string(size.value() / kExt4Block.value())});
-    return start(
-        loop,
-        {.path = "/usr/sbin/mkfs.ext4", .name = "mkfs.ext4", .arguments = std::move(arguments)},
-        std::move(image), std::move(on_made));
+    options.arguments.insert(options.arguments.end(),
+                             {image_path(), std::to_string(size.value() / kExt4Block.value())});
+    return start(loop, std::move(options), std::move(image), std::move(on_made));
 }
 
-Result<std::unique_ptr<DiskImage>> DiskImage::start(EventLoop& loop, Program program, Fd image,
+Result<std::unique_ptr<DiskImage>> DiskImage::start(EventLoop& loop, SpawnOptions options, Fd image,
                                                     OnMade on_made) {
-    Fd messages(::memfd_create(program.name.c_str(), MFD_CLOEXEC));
+    std::string name = options.arguments.front();
+    Fd messages(::memfd_create(name.c_str(), MFD_CLOEXEC));
     if (!messages) {
         return Error::from_errno(errno, "memfd_create");
     }
-    SpawnOptions options;
-    options.path = program.path;
-    options.arguments = std::move(program.arguments);
-    options.arguments.insert(options.arguments.begin(), program.name);
     options.environment = {"PATH=/usr/bin:/bin", "LC_ALL=C", "MKE2FS_CONFIG=/dev/null"};
-    options.fds = {{.fd = messages.ref(), .number = 1},
-                   {.fd = messages.ref(), .number = 2},
-                   {.fd = image.ref(), .number = kImageNumber}};
+    for (const int number : {STDOUT_FILENO, STDERR_FILENO}) {
+        options.fds.push_back({.fd = messages.ref(), .number = number});
+    }
+    options.fds.push_back({.fd = image.ref(), .number = kImageNumber});
     Child child = TRY(spawn(std::move(options)));
-    std::unique_ptr<DiskImage> making(new DiskImage(std::move(program.name), std::move(image),
+    std::unique_ptr<DiskImage> making(new DiskImage(std::move(name), std::move(image),
                                                     std::move(messages), std::move(child),
                                                     std::move(on_made)));
     DiskImage* self = making.get();

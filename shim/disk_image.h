@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
@@ -12,7 +13,7 @@
 
 namespace pepita::shim {
 
-/// Makes the image of a disk with a mkfs program, while the loop goes on.
+/// Makes the image of a disk by another process, a mkfs program as a rule, while the loop goes on.
 ///
 /// The image has no name from its first byte on (O_TMPFILE): whoever dies when, it goes with its
 /// last descriptor.
@@ -31,10 +32,14 @@ public:
     static Result<std::unique_ptr<DiskImage>> format(EventLoop& loop, Bytes size,
                                                      const std::string& place, OnMade on_made);
 
+    /// Files one after the other in one. The rest as above.
+    static Result<std::unique_ptr<DiskImage>> concatenate(EventLoop& loop,
+                                                          const std::vector<Fd>& parts,
+                                                          const std::string& place, OnMade on_made);
+
 private:
-    struct Program;
     DiskImage(std::string name, Fd image, Fd messages, Child child, OnMade on_made);
-    static Result<std::unique_ptr<DiskImage>> start(EventLoop& loop, Program program, Fd image,
+    static Result<std::unique_ptr<DiskImage>> start(EventLoop& loop, SpawnOptions options, Fd image,
                                                     OnMade on_made);
     void finish();
     std::string last_words() const;

@@ -16,6 +16,8 @@ std::string_view to_string(Isolation isolation) {
             return "kvm";
         case Isolation::Tcg:
             return "tcg";
+        case Isolation::Process:
+            return "process";
     }
     std::unreachable();
 }
@@ -27,6 +29,8 @@ ChosenIsolation choose_isolation(runtime::IsolationChoice choice) {
             return {.isolation = Isolation::Kvm, .reason = "asked for"};
         case IsolationChoice::Tcg:
             return {.isolation = Isolation::Tcg, .reason = "asked for"};
+        case IsolationChoice::Process:
+            return {.isolation = Isolation::Process, .reason = "asked for"};
         case IsolationChoice::Auto:
             break;
     }

@@ -9,7 +9,7 @@
 namespace pepita::shim {
 
 /// What a pod runs in.
-enum class Isolation : std::uint8_t { Kvm, Tcg };
+enum class Isolation : std::uint8_t { Kvm, Tcg, Process };
 
 std::string_view to_string(Isolation isolation);
 
@@ -20,7 +20,7 @@ struct ChosenIsolation {
 };
 
 /// What is asked for by name is taken as it is. Auto asks /dev/kvm itself, never CPUID, whether it
-/// runs guest kernels at full speed.
+/// runs guest kernels at full speed; it never takes Process.
 ChosenIsolation choose_isolation(runtime::IsolationChoice choice);
 
 }  // namespace pepita::shim

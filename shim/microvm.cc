@@ -43,6 +43,7 @@
 #include "shim/disk_image.h"
 #include "shim/guest_link.h"
 #include "shim/host_files.h"
+#include "shim/host_machine.h"
 #include "shim/image_parts.h"
 #include "shim/isolation.h"
 #include "shim/jail.h"
@@ -699,6 +700,9 @@ RootDisks first_root_disks(const RootSource& root) {
 
 Result<std::unique_ptr<Microvm>> start_microvm(EventLoop& loop, const MicrovmConfig& config,
                                                Microvm::Callbacks callbacks) {
+    if (config.isolation == Isolation::Process) {
+        return start_host_machine(loop, config, std::move(callbacks));
+    }
     auto microvm = std::make_unique<MachineMicrovm>(loop, config, std::move(callbacks));
     TRY(microvm->prepare(config.root));
     return microvm;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -94,6 +95,16 @@ public:
     /// Detaches what add_root() attached for a container that the guest has deleted. Disks that the
     /// machine was started with stay. Errors: why a disk stays, too.
     virtual void remove_root(const RootDisks& disks, runtime::OnResult<void> done) = 0;
+
+    /// Completes what the guest is told of a container, with what it has from add_root().
+    virtual void place(runtime::Bundle& bundle, const RootDisks& disks) {
+        place_root(bundle.container, disks);
+    }
+
+    /// All processes of a container, where they are the host's.
+    virtual std::optional<std::vector<std::uint32_t>> pids(const std::string& /*container*/) const {
+        return std::nullopt;
+    }
 
     /// The process whose death is the guest's; 0 before it is started.
     virtual int pid() const = 0;

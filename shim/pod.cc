@@ -123,8 +123,21 @@ Result<void> Pod::begin_pod(runtime::PodSpec spec) {
     callbacks_.on_begin(spec_);
     isolation_ = choose_isolation(spec_.isolation);
     network_ = spec_.network_namespace;
-    if (!spec_.cgroup.empty()) {
-        cgroup_ = TRY(runtime::PodCgroup::enter(spec_.cgroup), "cgroup '", spec_.cgroup, "'");
+    return enter_cgroup();
+}
+
+Result<void> Pod::enter_cgroup() {
+    std::string place = spec_.cgroup;
+    if (is_on_host()) {
+        // Who started us may have made its groups already.
+        if (place.empty() && runtime::is_in_runtime_group()) {
+            return {};
+        }
+        place = (place.empty() ? "/pepita-" + spec_.name : place);
+        place += runtime::kRuntimeGroup;
+    }
+    if (!place.empty()) {
+        cgroup_ = TRY(runtime::PodCgroup::enter(place), "cgroup '", place, "'");
     }
     return {};
 }
@@ -213,7 +226,11 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
     }
     runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
     for (const runtime::NamespacePath& joined : bundle.joined) {
+        std::string& member = joined.type == "pid"   ? namespaces.pid_of
+                              : joined.type == "ipc" ? namespaces.ipc_of
+                                                     : namespaces.uts_of;
         if (joined.path == runtime::NamespacePath::kOfPod) {
+            member = is_on_host() ? runtime::kNamespacesOfPod : "";  // else the guest's own
             continue;
         }
         const auto found = std::ranges::find_if(entries_, [&](const auto& other) {
@@ -222,6 +239,10 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
                    is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
         });
         const bool is_pods = found != entries_.end() && found->second.container->is_pod();
+        if (is_on_host() && joined.path.starts_with('/') && (found == entries_.end() || is_pods)) {
+            member = joined.path;
+            continue;
+        }
         if (found == entries_.end() || (is_pods && joined.type == "pid")) {
             return Error(Code::Unsupported,
                          "linux.namespaces: '" + joined.path + "' is not the " + joined.type +
@@ -230,9 +251,7 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
         if (is_pods) {
             continue;  // the guest's own, which a container without a new one has
         }
-        (joined.type == "pid"   ? namespaces.pid_of
-         : joined.type == "ipc" ? namespaces.ipc_of
-                                : namespaces.uts_of) = found->first;
+        member = found->first;
     }
     return {};
 }
@@ -250,6 +269,12 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     set_container_id(bundle, request.id);
     if (begins_pod && network_.empty()) {
         network_ = bundle.network_namespace;
+    }
+    bool& has_new_network = bundle.container.namespaces.network;
+    if (begins_pod && is_on_host() && has_new_network && request.io.proxy_pid != 0) {
+        // Whoever prepares the network has found that of the stand-in.
+        network_ = "/proc/" + std::to_string(request.io.proxy_pid) + "/ns/net";
+        has_new_network = false;
     }
     TRY(find_joined(bundle));
     // Only an image's ids are known to be those of its containers.
@@ -281,8 +306,10 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
         entry.root = root_of(entry.container->bundle(), spec_, std::move(request.image));
     }
     if (begins_pod) {
-        booted_with_ = entry.root ? request.id : "";
-        TRY(boot(entry.root));
+        // A machine has the disks of its first container from the start.
+        const bool has_root = entry.root && !is_on_host();
+        booted_with_ = has_root ? request.id : "";
+        TRY(boot(has_root ? entry.root : std::nullopt));
     }
     return {};
 }
@@ -303,12 +330,9 @@ void Pod::on_up() {
     }
     deadline_.reset();
     phase_ = Phase::Live;
-    guest_clock_ = GuestClock::create(clock_, microvm_->guest(), host_time);
-    if (const Result<void> watched = guest_clock_->watch_host(loop_); !watched) {
-        log::warn("a change of the host's clock is not noticed",
-                  {{"error", watched.error().message()}});
+    if (!is_on_host()) {
+        keep_clock();
     }
-    guest_clock_->compare();
     if (OnResult<void> done = std::exchange(on_begun_, nullptr)) {
         done({});
     }
@@ -320,6 +344,15 @@ void Pod::on_up() {
     for (const std::string& id : waiting) {
         admit(id);
     }
+}
+
+void Pod::keep_clock() {
+    guest_clock_ = GuestClock::create(clock_, microvm_->guest(), host_time);
+    if (const Result<void> watched = guest_clock_->watch_host(loop_); !watched) {
+        log::warn("a change of the host's clock is not noticed",
+                  {{"error", watched.error().message()}});
+    }
+    guest_clock_->compare();
 }
 
 void Pod::admit(const std::string& id) {

@@ -123,12 +123,16 @@ private:
         runtime::OnResult<runtime::TaskExit> on_removed;
     };
 
+    /// It has no microVM.
+    bool is_on_host() const { return isolation_.isolation == Isolation::Process; }
     Result<void> begin_pod(runtime::PodSpec spec);
+    Result<void> enter_cgroup();
     Result<void> make_directory(std::optional<runtime::ContainerState> state);
     Result<void> boot(std::optional<RootSource> root);
     Result<std::unique_ptr<Listener>> listen(PodDirectory& directory);
     void on_boot();
     void on_up();
+    void keep_clock();
     void on_down(const std::string& reason);
     void on_change(const std::string& id);
     static constexpr std::chrono::seconds kPowerOffDeadline{10};

@@ -125,6 +125,9 @@ std::optional<IsolationChoice> isolation_choice(std::string_view name) {
     if (name == "tcg") {
         return IsolationChoice::Tcg;
     }
+    if (name == "process") {
+        return IsolationChoice::Process;
+    }
     return std::nullopt;
 }
 

@@ -29,6 +29,7 @@
 #include "runtime/oci/hooks.h"
 #include "runtime/oci/host_cgroup.h"
 #include "runtime/oci/store.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_role.h"
 #include "runtime/pod_spec.h"
 #include "runtime/state.h"
@@ -45,6 +46,15 @@ PodSpec pod_spec_of(const Command& command) {
     spec.name = command.id;
     spec.root = command.root;
     return spec;
+}
+
+Result<std::string> cgroups_path_of(const Command& command, const Bundle& bundle) {
+    if (command.pod.isolation != IsolationChoice::Process) {
+        return bundle.cgroups_path;
+    }
+    std::string path = TRY(oci::cgroup_place(
+        bundle.cgroups_path.empty() ? "/pepita-" + command.id : bundle.cgroups_path));
+    return path.append(kRuntimeGroup);
 }
 
 /// Whether a process is over, at the latest after `limit`.
@@ -64,7 +74,7 @@ Result<std::unique_ptr<Launch>> Launch::begin(EventLoop& loop, const Command& co
     auto foreground = TRY(Foreground::create(loop, {.container = command.id, .exec = ""},
                                              bundle.container.process.terminal));
     std::unique_ptr<Launch> out(
-        new Launch(command, bundle, TRY(oci::make_cgroups(bundle.cgroups_path))));
+        new Launch(command, bundle, TRY(oci::make_cgroups(TRY(cgroups_path_of(command, bundle))))));
     out->foreground_ = std::move(foreground);
     TRY(out->start());
     out->link_ = TRY(ShimLink::create(loop, std::move(out->socket_)));

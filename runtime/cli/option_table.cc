@@ -32,13 +32,13 @@ struct Isolation {
     static Result<void> parse(IsolationChoice& into, std::string_view text) {
         const auto choice = isolation_choice(text);
         if (!choice) {
-            return usage_error("must be kvm, tcg or auto");
+            return usage_error("must be kvm, tcg, process or auto");
         }
         into = *choice;
         return {};
     }
     static void print(IsolationChoice from, std::vector<std::string>& values) {
-        for (const std::string_view name : {"kvm", "tcg", "auto"}) {
+        for (const std::string_view name : {"kvm", "tcg", "process", "auto"}) {
             if (isolation_choice(name) == from) {
                 values.emplace_back(name);
             }
@@ -257,7 +257,7 @@ constexpr auto kOptions = std::to_array<OptionRule>({
          .verbs = kGlobal}),
     option<OfPod<&PodSpec::isolation>, Isolation>({.name = "isolation",
                                                    .value_name = "MODE",
-                                                   .help = "kvm, tcg or auto (default: auto)",
+                                                   .help = "kvm, tcg, process or auto (default: auto)",
                                                    .verbs = kGlobal}),
     option<&Command::shim, Text>(
         {.name = "shim",

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -37,7 +38,9 @@ constexpr std::uint64_t kWeightMin = 1;
 constexpr std::uint64_t kWeightMax = 10'000;
 constexpr std::uint64_t kDefaultPeriodUs = 100'000;
 constexpr std::size_t kProcsMax = std::size_t{64} << 20U;  // beyond any pid_max
-constexpr std::size_t kEventsMax = 256;                    // "populated 1\nfrozen 0\n"
+constexpr int kEndWaits = 50;
+constexpr int kEndWaitMs = 100;
+constexpr std::size_t kEventsMax = 256;  // "populated 1\nfrozen 0\n"
 
 std::string limit_text(std::int64_t value) { return value < 0 ? "max" : std::to_string(value); }
 
@@ -260,6 +263,17 @@ bool Cgroup::is_frozen(FdRef events) { return has_event(events, "frozen 1"); }
 
 Result<void> Cgroup::set_frozen(bool frozen) const {
     return write_file(directory_ + "/cgroup.freeze", frozen ? "1" : "0");
+}
+
+Result<void> Cgroup::end(const std::string& directory) {
+    Cgroup left(directory, TRY(open_file(directory.c_str(), O_RDONLY | O_DIRECTORY)));
+    TRY(left.signal_all(SIGKILL));
+    const Fd events = TRY(left.open_events());
+    for (int waits = 0; !is_empty(events.ref()) && waits < kEndWaits; ++waits) {
+        pollfd changed{.fd = events.ref().number(), .events = POLLPRI, .revents = 0};
+        (void)::poll(&changed, 1, kEndWaitMs);
+    }
+    return left.remove();
 }
 
 Result<void> Cgroup::remove() {

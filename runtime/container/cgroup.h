@@ -57,6 +57,10 @@ public:
     /// Removes the directory with those that the container has made in it. Once it is empty.
     Result<void> remove();
 
+    /// Of a group that another process has left: kills what is in it, waits for the end of that,
+    /// a few seconds at most, and removes it.
+    static Result<void> end(const std::string& directory);
+
 private:
     Cgroup(std::string directory, Fd fd) : directory_(std::move(directory)), fd_(std::move(fd)) {}
     Result<void> limit(const ResourcesSpec& resources) const;

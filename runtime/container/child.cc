@@ -205,9 +205,9 @@ Result<Fd> mount_view(const MountSpec& mount, const RootMounts& root) {
 
 Result<Staged> stage(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
     TRY(set_sysctls(spec, Sysctls::Others));
-    const std::string path = TRY(mount_root(root, control));
-    Staged out{.root = {}, .mounts = TRY(open_trees(root, spec.mounts))};
-    const Fd top = TRY(open_file(path.c_str(), O_PATH | O_DIRECTORY));
+    MountedRoot mounted = TRY(mount_root(root, spec.mounts, control));
+    Staged out{.root = {}, .mounts = std::move(mounted.trees)};
+    const Fd top = TRY(open_file(mounted.path.c_str(), O_PATH | O_DIRECTORY));
     out.root = TRY(copy_mount(top.ref(), 0));
     for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
         if (is_staged_view(spec, spec.mounts[i])) {
@@ -229,10 +229,9 @@ Result<void> mount_all(const ContainerSpec& spec, const std::vector<Fd>& trees) 
 }
 
 Result<void> make_root(const ContainerSpec& spec, const RootMounts& root, FdRef control) {
-    const std::string path = TRY(mount_root(root, control));
-    const std::vector<Fd> trees = TRY(open_trees(root, spec.mounts));
-    TRY(enter_root(path));
-    TRY(mount_all(spec, trees));
+    const MountedRoot mounted = TRY(mount_root(root, spec.mounts, control));
+    TRY(enter_root(mounted.path));
+    TRY(mount_all(spec, mounted.trees));
     return make_devices(spec.devices, std::nullopt);
 }
 

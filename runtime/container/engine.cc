@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -66,13 +67,14 @@ Result<Forked> fork_into(std::uint64_t flags, const Cgroup* cgroup) {
     return Forked{.pid = static_cast<pid_t>(pid), .pidfd = pid > 0 ? Fd(pidfd) : Fd()};
 }
 
-// The process of the container whose namespace is joined; -1: none is.
+// The process of the container whose namespace is joined, or the namespace; -1: none is.
 Result<FdRef> joined(const std::map<std::string, FdRef>& containers, const std::string& id) {
     if (id.empty()) {
         return FdRef(-1);
     }
     const auto found = containers.find(id);
-    if (found == containers.end() || has_exited(found->second)) {
+    const bool is_path = id.starts_with('/');
+    if (found == containers.end() || (!is_path && has_exited(found->second))) {
         return Error(Code::FailedPrecondition,
                      "container '" + id + "', whose namespace is to be joined, is not running");
     }
@@ -158,6 +160,16 @@ Result<Forked> fork_container(const ContainerSpec& spec, const Container::Option
         next.forget();
     }
     return forked;
+}
+
+// Whether devices in its root are none of its own: it has a /dev apart from that, and may not use
+// all that there is.
+bool has_no_devices(const ContainerSpec& spec) {
+    const bool has_dev =
+        std::ranges::find(spec.mounts, "/dev", &MountSpec::destination) != spec.mounts.end();
+    const std::vector<DeviceRule>& rules = spec.resources.devices;
+    const bool has_all = !rules.empty() && rules.back().allow && rules.back().type == 'a';
+    return has_dev && !has_all;
 }
 
 bool wants_cgroup(const ResourcesSpec& resources) { return resources != ResourcesSpec(); }
@@ -249,6 +261,9 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
                    .device = options.root_device,
                    .scratch_device = options.scratch_device,
                    .staging_directory = options.staging_directory,
+                   .trees = options.trees,
+                   .shared_mounts = options.shared_mounts,
+                   .has_no_devices = options.trees == Trees::Directories && has_no_devices(spec),
                    .image_devices = options.image_devices};
     if (!options.cgroup_directory.empty()) {
         state->cgroup =

@@ -87,6 +87,12 @@ private:
     std::optional<Fd> terminal_;
 };
 
+/// How the trees of a container's specification (TreePath), which are directories, got there.
+enum class Trees : bool {
+    VirtioFs,     // from the host: what is mounted below them stays there
+    Directories,  // they are this kernel's: a bind may bring mounts along, and share them
+};
+
 /// One container: namespaces, root file system, cgroup. It knows nothing of microVMs: the trees of
 /// its specification (TreePath) are directories. No call waits for a child. Its mounts are in its
 /// own mount namespace and are released with its last process.
@@ -98,8 +104,13 @@ public:
         std::string scratch_device;     // of spec.root.scratch_disk: with an ext4
         std::string staging_directory;  // each container mounts its root over it, unseen by others
         std::string cgroup_directory;   // a cgroup v2 directory; <dir>/<id> is made in it
-        /// A process of each container whose namespaces spec.namespaces joins, by its id.
+        Trees trees = Trees::VirtioFs;
         // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+        /// With Trees::Directories: the mount namespace in which a tree is that shares its mounts
+        /// with the container's, by its path in /proc; "": there are none.
+        std::string shared_mounts = {};
+        /// A process of each container whose namespaces spec.namespaces joins, by its id; or a
+        /// namespace, by its path.
         std::map<std::string, FdRef> joined = {};
         std::map<std::string, std::string> image_devices = {};  // of mounts, by serial: EROFS
         // NOLINTEND(readability-redundant-member-init)

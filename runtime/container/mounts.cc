@@ -44,6 +44,17 @@ constexpr std::array kAttributes{
     Attribute{.flag = MS_NODIRATIME, .attribute = MOUNT_ATTR_NODIRATIME},
     Attribute{.flag = MS_NOSYMFOLLOW, .attribute = MOUNT_ATTR_NOSYMFOLLOW}};
 
+bool has_option(const std::vector<std::string>& options, std::string_view name) {
+    return std::ranges::find(options, name) != options.end();
+}
+
+std::uint64_t propagation_of(const std::vector<std::string>& options) {
+    if (shares_mounts(options)) {
+        return MS_SHARED;
+    }
+    return has_option(options, "slave") || has_option(options, "rslave") ? MS_SLAVE : MS_PRIVATE;
+}
+
 bool is_absent(int sys_errno) { return sys_errno == ENOENT || sys_errno == ENOTDIR; }
 
 void append_option(std::string& data, std::string_view option) {
@@ -198,6 +209,37 @@ Result<void> map_mount_ids(FdRef mount, FdRef user_namespace) {
     change.userns_fd = static_cast<decltype(change.userns_fd)>(user_namespace.number());
     return outcome(::mount_setattr(mount.number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
                    "map the ids of a mount");
+}
+
+bool shares_mounts(const std::vector<std::string>& options) {
+    return has_option(options, "shared") || has_option(options, "rshared");
+}
+
+Result<Fd> copy_host_mount(FdRef fd, const std::vector<std::string>& options) {
+    const unsigned below = has_option(options, "rbind") ? AT_RECURSIVE : 0U;
+    Fd copy(
+        ::open_tree(fd.number(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | below));
+    TRY(outcome(copy ? 0 : -1, "copy a mount"));
+    mount_attr change{};
+    change.propagation = propagation_of(options);
+    TRY(outcome(::mount_setattr(copy.ref().number(), "", AT_EMPTY_PATH | AT_RECURSIVE, &change,
+                                sizeof(change)),
+                "set the propagation of a mount"));
+    std::vector<std::string> recursive;
+    for (const std::string& option : options) {
+        if (option.starts_with('r')) {
+            recursive.push_back(option.substr(1));
+        }
+    }
+    change = {};
+    change.attr_set = mount_attributes(recursive);
+    TRY(outcome(::mount_setattr(copy.ref().number(), "", AT_EMPTY_PATH | AT_RECURSIVE, &change,
+                                sizeof(change)),
+                "set the attributes of mounts"));
+    change.attr_set = mount_attributes(options);
+    TRY(outcome(::mount_setattr(copy.ref().number(), "", AT_EMPTY_PATH, &change, sizeof(change)),
+                "set the attributes of a mount"));
+    return copy;
 }
 
 Result<void> attach_mount(FdRef mount, FdRef target, const std::string& doing) {

@@ -31,6 +31,13 @@ Result<Fd> copy_mount(FdRef fd, std::uint64_t attributes);
 /// Errors: InvalidArgument where its file system cannot.
 Result<void> map_mount_ids(FdRef mount, FdRef user_namespace);
 
+/// The same of a mount of the host, by the options of a bind: "rbind" brings what is mounted below,
+/// a flag after "r" is for that, too; it is private unless they say how mounts go to and fro.
+Result<Fd> copy_host_mount(FdRef fd, const std::vector<std::string>& options);
+
+/// Whether mounts that are made in a bind with these options are to appear where it comes from.
+bool shares_mounts(const std::vector<std::string>& options);
+
 /// Mounts what copy_mount() gave at `target`.
 Result<void> attach_mount(FdRef mount, FdRef target, const std::string& doing);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -74,10 +75,9 @@ Result<Fd> open_in_tree(FdRef top, const std::string& path) {
     return Error::from_errno(errno, "open '" + path + "'");
 }
 
-Result<Fd> copy_of_tree(const TreePath& tree, std::uint64_t attributes) {
+Result<Fd> find_in_tree(const TreePath& tree) {
     const Fd top = TRY(open_file(tree.tag.c_str(), O_PATH | O_DIRECTORY));
-    const Fd found = TRY(open_in_tree(top.ref(), tree.path));
-    return copy_mount(found.ref(), attributes);
+    return open_in_tree(top.ref(), tree.path);
 }
 
 // Of what is written above it the ids need no mapping: they are stored as its writers have them.
@@ -113,17 +113,70 @@ Result<Fd> copy_of_image(const RootMounts& root, const MountSpec& mount,
     return copy;
 }
 
+Result<void> enter_mounts(FdRef mounts) {
+    return outcome(::setns(mounts.number(), CLONE_NEWNS), "enter a mount namespace");
+}
+
+// Of the namespace whose mounts are shared: a copy in ours would share with nobody.
+Result<Fd> copy_shared(const RootMounts& root, const MountSpec& mount) {
+    const Fd own = TRY(open_file("/proc/self/ns/mnt", O_RDONLY));
+    const Fd theirs = TRY(open_file(root.shared_mounts.c_str(), O_RDONLY));
+    TRY(enter_mounts(theirs.ref()));
+    const Fd found = TRY(find_in_tree(*mount.tree));
+    Fd copy = TRY(copy_host_mount(found.ref(), mount.options));
+    TRY(enter_mounts(own.ref()));
+    return copy;
+}
+
+Result<Fd> copy_of_tree(const RootMounts& root, const MountSpec& mount) {
+    if (!root.shared_mounts.empty() && shares_mounts(mount.options)) {
+        return copy_shared(root, mount);
+    }
+    const Fd found = TRY(find_in_tree(*mount.tree));
+    return root.trees == Trees::Directories
+               ? copy_host_mount(found.ref(), mount.options)
+               : copy_mount(found.ref(), mount_attributes(mount.options));
+}
+
+Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts) {
+    std::vector<Fd> trees(mounts.size());
+    for (std::size_t i = 0; i < mounts.size(); ++i) {
+        if (mounts[i].tree) {
+            trees[i] = TRY(copy_of_tree(root, mounts[i]), "mount '", mounts[i].destination, "'");
+        }
+    }
+    return trees;
+}
+
+// In the staging directory's tmpfs.
+Result<void> open_images(const RootMounts& root, const std::vector<MountSpec>& mounts,
+                         std::vector<Fd>& opened) {
+    for (std::size_t i = 0; i < mounts.size(); ++i) {
+        const MountSpec& mount = mounts[i];
+        if (const auto& disk = mount.disk) {
+            opened[i] =
+                TRY(copy_of_image(root, mount, disk->serial), "mount '", mount.destination, "'");
+        }
+    }
+    return {};
+}
+
+unsigned long device_flags(const RootMounts& root) { return root.has_no_devices ? MS_NODEV : 0; }
+
 Result<std::string> mount_lower(const RootMounts& root) {
     std::string lower = TRY(make_place(root, "lower"));
     const std::optional<TreePath>& tree = root.spec.tree;
     if (!tree) {
-        TRY(mount_at(lower, {.type = "erofs", .device = root.device, .flags = MS_RDONLY}));
+        TRY(mount_at(
+            lower,
+            {.type = "erofs", .device = root.device, .flags = MS_RDONLY | device_flags(root)}));
         TRY(map_ids_at(root, lower));
         return lower;
     }
     const bool is_written = root.spec.written_to == WrittenTo::InPlace;
+    const Fd found = TRY(find_in_tree(*tree), "tree '", tree->tag, "'");
     const Fd copy =
-        TRY(copy_of_tree(*tree, is_written ? 0 : MOUNT_ATTR_RDONLY), "tree '", tree->tag, "'");
+        TRY(copy_mount(found.ref(), is_written ? 0 : MOUNT_ATTR_RDONLY), "tree '", tree->tag, "'");
     const Fd target = TRY(open_file(lower.c_str(), O_PATH | O_DIRECTORY));
     TRY(attach_mount(copy.ref(), target.ref(), "mount the tree"));
     return lower;
@@ -161,7 +214,8 @@ Result<std::string> mount_overlay(const RootMounts& root, const std::string& low
     TRY(mount_at(merged, {.type = "overlay",
                           .device = "overlay",
                           .data = "lowerdir=" + lower + ",upperdir=" + writable +
-                                  "/upper,workdir=" + writable + "/work"}));
+                                  "/upper,workdir=" + writable + "/work",
+                          .flags = device_flags(root)}));
     return merged;
 }
 
@@ -196,26 +250,22 @@ Result<void> check_root(const RootSpec& spec) {
     return {};
 }
 
-Result<std::string> mount_root(const RootMounts& root, FdRef control) {
+Result<MountedRoot> mount_root(const RootMounts& root, const std::vector<MountSpec>& mounts,
+                               FdRef control) {
+    MountedRoot mounted;
+    // Before the mounts here become private: a copy follows what it is a copy of.
+    if (root.trees == Trees::Directories) {
+        mounted.trees = TRY(open_trees(root, mounts));
+    }
     // Nothing that is mounted here may reach the parent's namespace.
     TRY(outcome(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr),
                 "make the mounts private"));
-    return TRY(mount_all(root, control), "root file system");
-}
-
-Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts) {
-    std::vector<Fd> trees(mounts.size());
-    for (std::size_t i = 0; i < mounts.size(); ++i) {
-        const MountSpec& mount = mounts[i];
-        if (const auto& disk = mount.disk) {
-            trees[i] =
-                TRY(copy_of_image(root, mount, disk->serial), "mount '", mount.destination, "'");
-        } else if (mount.tree) {
-            trees[i] = TRY(copy_of_tree(*mount.tree, mount_attributes(mount.options)), "mount '",
-                           mount.destination, "'");
-        }
+    mounted.path = TRY(mount_all(root, control), "root file system");
+    if (root.trees == Trees::VirtioFs) {
+        mounted.trees = TRY(open_trees(root, mounts));
     }
-    return trees;
+    TRY(open_images(root, mounts, mounted.trees));
+    return mounted;
 }
 
 Result<void> clean_scratch(const RootMounts& root) {

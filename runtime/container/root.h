@@ -19,8 +19,12 @@ struct RootMounts {
     std::string device;          // of spec.disk
     std::string scratch_device;  // of spec.scratch_disk
     std::string staging_directory;
-    // NOLINTNEXTLINE(readability-redundant-member-init): may be left out.
+    Trees trees = Trees::VirtioFs;
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    std::string shared_mounts = {};  // as of Container::Options
+    bool has_no_devices = false;     // device nodes of an image are none of the container's
     std::map<std::string, std::string> image_devices = {};  // of mounts, by serial
+    // NOLINTEND(readability-redundant-member-init)
     FdRef id_mapping{-1};  // a user namespace whose ids the images have; -1: the caller's
 };
 
@@ -29,14 +33,17 @@ Result<void> check_root(const RootSpec& spec);
 
 /// The calls below run in the child, in a mount namespace of its own.
 
-/// Mounts the image or the tree, and over it what takes the writes. Gives the path of the root.
+struct MountedRoot {
+    std::string path;
+    /// Copies of the mounts that are in trees and images, with their options, mounted nowhere yet;
+    /// no descriptor for a mount of neither.
+    std::vector<Fd> trees;
+};
+/// Mounts the image or the tree, and over it what takes the writes.
 /// Errors: name the mount; AlreadyExists where the directory on the scratch disk has been another
 /// container's. Sends Claimed when it has made that.
-Result<std::string> mount_root(const RootMounts& root, FdRef control);
-
-/// Copies of the mounts that `mounts` names in trees and images, with their options, mounted
-/// nowhere yet; no descriptor for a mount of neither. After mount_root().
-Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts);
+Result<MountedRoot> mount_root(const RootMounts& root, const std::vector<MountSpec>& mounts,
+                               FdRef control);
 
 /// Removes the container's directory on the scratch disk.
 Result<void> clean_scratch(const RootMounts& root);

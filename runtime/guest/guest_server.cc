@@ -1,5 +1,6 @@
 #include "runtime/guest/guest_server.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/types.h>
 #include <sys/utsname.h>
@@ -7,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,11 +16,11 @@
 #include <vector>
 
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/container/engine.h"
-#include "runtime/guest/clock.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest/shared_mounts.h"
 #include "runtime/guest_api.h"
@@ -86,6 +88,23 @@ Result<std::unique_ptr<ProcessStreams>> GuestServer::make_streams(const ProcessS
     return streams;
 }
 
+Result<std::map<std::string, FdRef>> GuestServer::find_joined(const NamespacesSpec& namespaces,
+                                                              std::vector<Fd>& opened) {
+    std::map<std::string, FdRef> joined;
+    for (const std::string& id : {namespaces.pid_of, namespaces.ipc_of, namespaces.uts_of}) {
+        // The engine names one that is not there.
+        if (const auto found = containers_.find(id); found != containers_.end() && found->second) {
+            joined.emplace(id, found->second->process().pidfd());
+        } else if (id == kNamespacesOfPod && options_.pod_namespaces) {
+            joined.emplace(id, TRY(options_.pod_namespaces()));
+        } else if (id.starts_with('/') && options_.pod_namespaces) {
+            opened.push_back(TRY(open_file(id.c_str(), O_RDONLY), "join the namespace '", id, "'"));
+            joined.emplace(id, opened.back().ref());
+        }
+    }
+    return joined;
+}
+
 Result<void> GuestServer::begin_create(ContainerSpec& spec) {
     TRY(check_name(spec.id));
     if (containers_.contains(spec.id)) {
@@ -99,7 +118,9 @@ Result<void> GuestServer::begin_create(ContainerSpec& spec) {
     container::Container::Options options{.root_device = {},
                                           .scratch_device = {},
                                           .staging_directory = options_.staging_directory,
-                                          .cgroup_directory = options_.cgroup_directory};
+                                          .cgroup_directory = options_.cgroup_directory,
+                                          .trees = options_.trees,
+                                          .shared_mounts = options_.shared_mounts};
     if (spec.root.disk) {
         options.root_device = TRY(options_.find_disk(*spec.root.disk));
     }
@@ -112,13 +133,8 @@ Result<void> GuestServer::begin_create(ContainerSpec& spec) {
     if (spec.root.written_to == WrittenTo::ScratchDisk) {
         options.scratch_device = TRY(options_.find_disk(spec.root.scratch_disk));
     }
-    for (const std::string& id :
-         {spec.namespaces.pid_of, spec.namespaces.ipc_of, spec.namespaces.uts_of}) {
-        // The engine names one that is not there.
-        if (const auto found = containers_.find(id); found != containers_.end() && found->second) {
-            options.joined.emplace(id, found->second->process().pidfd());
-        }
-    }
+    std::vector<Fd> opened;
+    options.joined = TRY(find_joined(spec.namespaces, opened));
     TRY(share_mounts(spec, options_.shared_directory));
     container::Stdio stdio;
     auto streams = TRY(make_streams(spec.process, stdio));
@@ -388,7 +404,7 @@ void GuestServer::configure_network(NetworkConfig config, OnResult<void> done) {
 
 void GuestServer::adjust_clock(std::chrono::nanoseconds offset,
                                OnResult<std::chrono::nanoseconds> done) {
-    done(step_clock(offset));
+    done(options_.adjust_clock(offset));
 }
 
 void GuestServer::dial(std::uint16_t port, OnResult<std::uint64_t> done) {

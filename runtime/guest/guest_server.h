@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
@@ -40,10 +41,16 @@ public:
         std::string staging_directory;  // exists; containers mount their roots over it
         std::string shared_directory;   // is made; what containers share by "pod:NAME"
         std::string cgroup_directory;   // "": containers have no cgroup
+        container::Trees trees = container::Trees::VirtioFs;
+        std::string shared_mounts = {};  // as of container::Container::Options
+        /// A process in the namespaces that containers share by "pod:"; null: they have none, and
+        /// namespaces are joined by ids of containers alone.
+        std::function<Result<FdRef>()> pod_namespaces = {};
         std::function<Result<std::string>(const DiskId& disk)> find_disk;
         std::function<Result<void>()> rescan;                     // called in a child process
         std::function<Result<void>(const DiskId& disk)> release;  // the same
         std::function<Result<void>(const NetworkConfig& config)> configure_network;
+        std::function<Result<std::chrono::nanoseconds>(std::chrono::nanoseconds offset)> adjust_clock;
         std::function<void()> power_off;
     };
     GuestServer(EventLoop& loop, StreamServer& streams, Options options)
@@ -89,6 +96,9 @@ private:
     };
 
     Result<void> begin_create(ContainerSpec& spec);
+    /// What a new container joins; `opened` holds what it needs open.
+    Result<std::map<std::string, FdRef>> find_joined(const NamespacesSpec& namespaces,
+                                                     std::vector<Fd>& opened);
     Result<void> begin_exec(const ProcessId& id, const ProcessSpec& spec);
     Result<container::Process*> begin_start(const ProcessId& id);
     void on_made(const ProcessId& id, Result<void> made);

@@ -21,6 +21,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/guest/clock.h"
 #include "runtime/guest/guest_server.h"
 #include "runtime/guest/machine_setup.h"
 #include "runtime/guest/pci_devices.h"
@@ -96,6 +97,7 @@ Result<void> serve() {
              auto netlink = TRY(pepita::Netlink::open());
              return configure_network(netlink, config);
          },
+         .adjust_clock = guest::step_clock,
          .power_off = power_off});
     const auto reaper = TRY(guest::Reaper::create(
         *loop, [&server](pid_t pid, const pepita::ChildExit& exit) { server.on_exit(pid, exit); }));

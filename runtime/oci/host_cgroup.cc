@@ -17,6 +17,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/pod_cgroup.h"
 
 namespace pepita::runtime::oci {
 namespace {
@@ -218,7 +219,14 @@ Result<void> enter_cgroups(std::span<const std::string> directories) {
 }
 
 void remove_cgroups(std::span<const std::string> directories) {
+    std::vector<std::string> all;
     for (const std::string& directory : directories) {
+        all.push_back(directory);
+        if (directory.ends_with(kRuntimeGroup)) {
+            all.push_back(directory.substr(0, directory.size() - kRuntimeGroup.size()));
+        }
+    }
+    for (const std::string& directory : all) {
         for (int attempt = 0; attempt < kRemoveAttempts; ++attempt) {
             if (::rmdir(directory.c_str()) == 0 || errno != EBUSY) {
                 break;

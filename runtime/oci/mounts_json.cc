@@ -53,15 +53,13 @@ Result<std::vector<Node>> option_nodes(const Object& mount) {
     return options ? options->elements() : Result<std::vector<Node>>(std::vector<Node>());
 }
 
-// The guest's kernel gives what is mounted below a bind the flags of the bind, so a recursive flag
-// is the plain one there. Of "rro" the host has to know, too.
+// A guest's kernel gives what is mounted below a bind the flags of the bind, so a recursive flag is
+// the plain one there. The host has to know of both.
 void add_bind_option(std::string option, std::vector<std::string>& out) {
     if (is_recursive(option)) {
         out.push_back(option.substr(1));
     }
-    if (!is_recursive(option) || option == "rro") {
-        out.push_back(std::move(option));
-    }
+    out.push_back(std::move(option));
 }
 
 Result<std::vector<std::string>> read_options(const Object& mount, bool is_bind) {

@@ -27,6 +27,33 @@ Result<std::string> read_text(const char* path) {
     return read_all(file.ref(), kTextMax, path);
 }
 
+/// The calling process's, in v2.
+struct OwnGroup {
+    std::string mount;
+    std::string directory;
+};
+Result<OwnGroup> own_group() {
+    std::vector<oci::CgroupMount> mounts =
+        oci::cgroup_mounts(TRY(read_text("/proc/self/mountinfo")));
+    std::erase_if(mounts, [](const oci::CgroupMount& mount) { return !mount.options.empty(); });
+    const auto groups = oci::cgroups_of(mounts, TRY(read_text("/proc/self/cgroup")));
+    if (groups.empty()) {
+        return Error(Code::Unsupported,
+                     "containers without a microVM need cgroup v2, which is not mounted");
+    }
+    return OwnGroup{.mount = mounts.front().path, .directory = groups.front()};
+}
+
+/// For the groups below it. Where it has processes of its own, they get none.
+void enable_controllers(const std::string& group) {
+    std::string rest = read_file(group + "/cgroup.controllers").value_or("");
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find_first_of(" \n"), rest.size());
+        (void)write_file(group + "/cgroup.subtree_control", "+" + rest.substr(0, end)).has_value();
+        rest.erase(0, end + 1);
+    }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PodCgroup>> PodCgroup::enter(std::string_view place) {
@@ -41,6 +68,26 @@ Result<std::unique_ptr<PodCgroup>> PodCgroup::enter(std::string_view place) {
     cgroup->made_ = std::move(made.made);
     TRY(oci::enter_cgroups(made.groups));
     return cgroup;
+}
+
+bool is_in_runtime_group() {
+    const auto own = own_group();
+    return own && own->directory.ends_with(kRuntimeGroup);
+}
+
+Result<std::string> open_container_groups() {
+    const OwnGroup own = TRY(own_group());
+    if (!own.directory.ends_with(kRuntimeGroup)) {
+        return Error(Code::FailedPrecondition,
+                     "cgroup '" + own.directory + "' is not for the runtime alone");
+    }
+    std::string group = own.directory.substr(0, own.directory.size() - kRuntimeGroup.size());
+    for (std::size_t end = own.mount.size(); end != std::string::npos;
+         end = group.find('/', end + 1)) {
+        enable_controllers(group.substr(0, end));
+    }
+    enable_controllers(group);
+    return group;
 }
 
 PodCgroup::~PodCgroup() {
