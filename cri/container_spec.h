@@ -39,6 +39,7 @@ struct ContainerPlace {
     std::string hostname_file;
     std::string cgroups_path;     // of the container
     std::string default_seccomp;  // the file of the profile RuntimeDefault
+    bool is_on_host = false;      // it has no microVM: what it asks for of the host, it gets
 };
 
 /// The config.json of a container, for the shim's Create: root.path is "rootfs".

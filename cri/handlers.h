@@ -14,11 +14,12 @@ struct Handler {
     std::optional<runtime::IsolationChoice> isolation;  // none: the configured one
 };
 
-inline constexpr std::array<Handler, 4> kHandlers{{
+inline constexpr std::array<Handler, 5> kHandlers{{
     {.name = "", .isolation = std::nullopt},
     {.name = "pepita", .isolation = std::nullopt},
     {.name = "pepita-kvm", .isolation = runtime::IsolationChoice::Kvm},
     {.name = "pepita-tcg", .isolation = runtime::IsolationChoice::Tcg},
+    {.name = "pepita-process", .isolation = runtime::IsolationChoice::Process},
 }};
 
 }  // namespace pepita::cri

@@ -36,9 +36,13 @@ using OfRuntime = Member<&Options::runtime, Pointer>;
 
 constexpr std::array kLogFormats{Named{.name = "text", .value = false},
                                  Named{.name = "json", .value = true}};
-constexpr std::array kIsolations{Named{.name = "auto", .value = runtime::IsolationChoice::Auto},
-                                 Named{.name = "kvm", .value = runtime::IsolationChoice::Kvm},
-                                 Named{.name = "tcg", .value = runtime::IsolationChoice::Tcg}};
+constexpr std::array kIsolations{
+    Named{.name = "auto", .value = runtime::IsolationChoice::Auto},
+    Named{.name = "kvm", .value = runtime::IsolationChoice::Kvm},
+    Named{.name = "tcg", .value = runtime::IsolationChoice::Tcg},
+    Named{.name = "process", .value = runtime::IsolationChoice::Process}};
+constexpr std::array kHostNamespaces{Named{.name = "refuse", .value = false},
+                                     Named{.name = "process", .value = true}};
 
 template <Options::Action Action>
 Result<void> set_action(Options& options, std::string_view /*value*/) {
@@ -88,7 +92,12 @@ constexpr auto kOptions = std::to_array<Rule>({
     option<OfRuntime<&Runtime::isolation>, Choice<kIsolations>>(
         {.name = "isolation",
          .value_name = "MODE",
-         .help = "auto, kvm or tcg, for pods whose handler names none (default: auto)"}),
+         .help = "auto, kvm, tcg or process, for pods whose handler names none (default: auto)"}),
+    option<OfRuntime<&Runtime::serves_host_namespaces>, Choice<kHostNamespaces>>(
+        {.name = "host-namespaces",
+         .value_name = "MODE",
+         .help = "pods that ask for namespaces of the host: refuse, or process, without a microVM "
+                 "(default: refuse)"}),
     option<OfRuntime<&Runtime::memory_mib>, Number<PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax>>(
         {.name = "memory", .value_name = "MIB", .help = "of a pod without limits (default: 512)"}),
     option<OfRuntime<&Runtime::vcpus>, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(

@@ -183,7 +183,8 @@ Result<void> RuntimeService::make_bundle(const Pod& pod, Container& container,
                                .hosts = files + "/hosts",
                                .hostname_file = files + "/hostname",
                                .cgroups_path = "",
-                               .default_seccomp = options_.seccomp};
+                               .default_seccomp = options_.seccomp,
+                               .is_on_host = pod.record.is_on_host()};
     const std::string text = TRY(oci_config(config, resolved, image_config, where));
     TRY(make_directories(bundle(container) + "/rootfs"));
     constexpr mode_t mode = 0600;

@@ -41,6 +41,7 @@
 namespace pepita::cri {
 namespace {
 
+using runtime::IsolationChoice;
 using runtime::OnResult;
 using runtime::PodSpec;
 
@@ -53,30 +54,19 @@ Result<Handler> handler(const std::string& name) {
     const auto* found = std::ranges::find(kHandlers, name, &Handler::name);
     if (found == kHandlers.end()) {
         return Error(Code::InvalidArgument,
-                     "runtime_handler: '" + name + "' is none of pepita, pepita-kvm, pepita-tcg");
+                     "runtime_handler: '" + name +
+                         "' is none of pepita, pepita-kvm, pepita-tcg, pepita-process");
     }
     return *found;
 }
 
-// A microVM shares nothing of the host.
-Result<void> check_namespaces(const v1::PodSandboxConfig& config) {
+/// The first namespace of the host's that it asks for; "": none.
+std::string_view host_namespace(const v1::PodSandboxConfig& config) {
     const auto& options = config.linux().security_context().namespace_options();
-    const auto refuse = [](std::string_view which) {
-        return Error(Code::Unsupported,
-                     "linux.security_context.namespace_options." + std::string(which) +
-                         ": a microVM cannot be in a namespace of the host (NODE)");
-    };
-    if (options.network() == v1::NODE) {
-        return refuse("network");
-    }
-    if (options.pid() == v1::NODE) {
-        return refuse("pid");
-    }
-    if (options.ipc() == v1::NODE) {
-        return refuse("ipc");
-    }
-    TRY(has_user_namespace(options, "linux.security_context.namespace_options."));
-    return {};
+    return options.network() == v1::NODE ? "network"
+           : options.pid() == v1::NODE   ? "pid"
+           : options.ipc() == v1::NODE   ? "ipc"
+                                         : "";
 }
 
 /// Whom files for the pod's containers belong to: their root user.
@@ -116,7 +106,9 @@ Result<void> check_config(const v1::PodSandboxConfig& config) {
     if (!config.log_directory().empty() && !config.log_directory().starts_with('/')) {
         return Error(Code::InvalidArgument, "config.log_directory: must be absolute");
     }
-    return check_namespaces(config);
+    TRY(has_user_namespace(config.linux().security_context().namespace_options(),
+                           "linux.security_context.namespace_options."));
+    return {};
 }
 
 bool is_same(const v1::PodSandboxMetadata& left, const v1::PodSandboxMetadata& right) {
@@ -194,6 +186,22 @@ Error copy_of(const Error& error) { return {error.code(), error.message()}; }
 
 }  // namespace
 
+// A microVM shares nothing of the host.
+Result<IsolationChoice> RuntimeService::isolation(const PodRecord& record) const {
+    const auto named = TRY(handler(record.runtime_handler())).isolation;
+    const std::string_view shared = host_namespace(record.config());
+    const IsolationChoice choice = named.value_or(options_.isolation);
+    if (shared.empty() || choice == IsolationChoice::Process) {
+        return choice;
+    }
+    if (!named && options_.serves_host_namespaces) {
+        return IsolationChoice::Process;
+    }
+    return Error(Code::Unsupported, "linux.security_context.namespace_options." +
+                                        std::string(shared) +
+                                        ": a microVM cannot be in a namespace of the host (NODE)");
+}
+
 Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     const v1::PodSandboxConfig& config = pod.record.config();
     PodSpec spec;
@@ -202,8 +210,7 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.data = options_.data;
     spec.vmm = options_.vmm;
     spec.qemu = options_.qemu;
-    spec.isolation =
-        TRY(handler(pod.record.runtime_handler())).isolation.value_or(options_.isolation);
+    spec.isolation = TRY(isolation(pod.record));
     spec.scratch_mib = options_.scratch_mib;
     spec.boot_deadline = options_.boot_deadline;
     spec.end = runtime::PodEnd::WhenStopped;
@@ -266,7 +273,7 @@ Result<RuntimeService::PodRef> RuntimeService::admit(const v1::RunPodSandboxRequ
     *pod->record.mutable_config() = config;
     pod->record.set_runtime_handler(request.runtime_handler());
     pod->record.set_created_at_ns(now_ns());
-    TRY(pod_spec(*pod));
+    pod->record.set_is_on_host(TRY(pod_spec(*pod)).isolation == IsolationChoice::Process);
     TRY(resolv_conf(config.dns_config()));
     pods_[pod->record.id()] = pod;
     return pod;
@@ -277,7 +284,7 @@ Result<void> RuntimeService::make_place(const Pod& pod) const {
     if (const std::string& logs = pod.record.config().log_directory(); !logs.empty()) {
         TRY(make_directories(logs));
     }
-    return make_network_namespace(namespace_path(pod));
+    return shares_network(pod) ? Result<void>() : make_network_namespace(namespace_path(pod));
 }
 
 Result<void> RuntimeService::write_network_files(const Pod& pod) const {
@@ -303,6 +310,9 @@ void RuntimeService::run_pod_sandbox(const v1::RunPodSandboxRequest& request,
     save(*pod);
     if (Result<void> made = make_place(*pod); !made) {
         return end_start(pod, std::move(made), std::move(done));
+    }
+    if (shares_network(*pod)) {
+        return start_shim(pod, std::move(done));
     }
     pod->record.set_is_attached(true);  // some of it may be, from here on
     save(*pod);
@@ -421,7 +431,7 @@ void RuntimeService::take_down(const PodRef& pod, OnResult<void> done) {
     auto finish = [this, pod, detach,
                    done = std::move(done)](const Result<void>& /*gone*/) mutable {
         detach([this, pod, done = std::move(done)](Result<void> detached) mutable {
-            if (detached) {
+            if (detached && !shares_network(*pod)) {
                 pod->record.set_is_attached(false);
                 detached = remove_network_namespace(namespace_path(*pod));
             }

@@ -43,6 +43,9 @@ public:
         std::string seccomp;  // the profile "runtime/default", a file; "": there is none
         std::string network_namespaces = "/run/netns";
         runtime::IsolationChoice isolation = runtime::IsolationChoice::Auto;
+        /// Pods without a handler that names an isolation run without a microVM where they ask for
+        /// a namespace of the host's; else they are refused.
+        bool serves_host_namespaces = false;
         std::uint64_t memory_mib = 512;  // of a pod without limits
         std::uint64_t vcpus = 1;         // likewise
         std::uint64_t scratch_mib = 4096;
@@ -177,6 +180,7 @@ private:
 
     // Pods.
     Result<PodRef> admit(const v1::RunPodSandboxRequest& request);
+    Result<runtime::IsolationChoice> isolation(const PodRecord& record) const;
     Result<runtime::PodSpec> pod_spec(const Pod& pod) const;
     CniAttachment attachment(const Pod& pod) const;
     Result<void> make_place(const Pod& pod) const;
@@ -192,8 +196,14 @@ private:
     void end_stop(const PodRef& pod, const Result<void>& stopped);
     void erase(const PodRef& pod);
     std::string place(const Pod& pod) const { return options_.state + "/run/" + pod.record.id(); }
+    /// Whether its network is the host's.
+    static bool shares_network(const Pod& pod) {
+        return pod.record.config().linux().security_context().namespace_options().network() ==
+               v1::NODE;
+    }
     std::string namespace_path(const Pod& pod) const {
-        return options_.network_namespaces + "/pepita-" + pod.record.id();
+        return shares_network(pod) ? ""
+                                   : options_.network_namespaces + "/pepita-" + pod.record.id();
     }
     v1::PodSandboxStatus status_of(const Pod& pod) const;
 

@@ -15,7 +15,7 @@ inline constexpr int kAgentApiNumber = 3;
 inline constexpr int kAgentStreamNumber = 4;
 
 struct HostAgentOptions {
-    std::string place;          // a directory of the pod's own, that others do not look into
+    std::string place;          // a directory, for its mounts
     std::string cgroups;        // open_container_groups()
     std::string network;        // the path of the pod's network namespace; "": the host's
     std::string shared_mounts;  // the path of the host's mount namespace, in /proc

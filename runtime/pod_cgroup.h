@@ -40,9 +40,9 @@ inline constexpr std::string_view kRuntimeGroup = "/shim~";
 /// Whether the calling process is in one, in v2.
 bool is_in_runtime_group();
 
-/// The directory of v2 in which the groups of such a pod's containers are made, with all controllers
-/// that it can have. Errors: FailedPrecondition where the calling process is in no kRuntimeGroup of
-/// v2; Unsupported where v2 is not mounted.
+/// The directory of v2 in which the groups of such a pod's containers are made, with all
+/// controllers that it can have. Errors: FailedPrecondition where the calling process is in no
+/// kRuntimeGroup of v2; Unsupported where v2 is not mounted.
 Result<std::string> open_container_groups();
 
 }  // namespace pepita::runtime

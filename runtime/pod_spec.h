@@ -56,8 +56,8 @@ struct PodSpec {
     bool packs_roots = false;
     std::string network_namespace;  // whose interfaces the guest has; empty: the first container's
     /// The host's cgroup of the shim and all that it starts, spelled as linux.cgroupsPath. Made
-    /// where it is missing, and then removed when the microVM has ended. Empty: the shim's own; with
-    /// IsolationChoice::Process one of the pod's name.
+    /// where it is missing, and then removed when the microVM has ended. Empty: the shim's own;
+    /// with IsolationChoice::Process one of the pod's name.
     std::string cgroup;
 
     friend bool operator==(const PodSpec&, const PodSpec&) = default;

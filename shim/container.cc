@@ -282,7 +282,8 @@ Result<runtime::TaskState> Container::state(const std::string& exec) const {
 
 std::vector<runtime::TaskProcess> Container::pids() const {
     std::vector<runtime::TaskProcess> found;
-    if (const auto own = microvm_ != nullptr && is_in_guest_ ? microvm_->pids(id()) : std::nullopt) {
+    if (const auto own =
+            microvm_ != nullptr && is_in_guest_ ? microvm_->pids(id()) : std::nullopt) {
         for (const std::uint32_t pid : *own) {
             found.push_back({.pid = pid, .exec = ""});
         }

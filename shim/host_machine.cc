@@ -55,6 +55,8 @@ using runtime::OnResult;
 using std::chrono::seconds;
 
 constexpr seconds kAnswerDeadline{10};
+// Each agent has a file system of its own there; who is root of a user namespace has to reach it.
+constexpr const char* kAgentPlace = "/run/pepita-agent";
 
 /// Takes the limits away that need a controller which `has` says is missing; gives their names.
 std::string take_missing_limits(runtime::ResourcesSpec& limits,
@@ -84,6 +86,14 @@ std::string take_missing_limits(runtime::ResourcesSpec& limits,
     if (!has("io")) {
         take("blockIO.weight", limits.block_io_weight);
     }
+    std::erase_if(limits.unified, [&](const runtime::UnifiedLimit& limit) {
+        const std::string controller = limit.file.substr(0, limit.file.find('.'));
+        const bool is_missing = controller != "cgroup" && !has(controller);
+        if (is_missing) {
+            names.append(names.empty() ? "" : ", ").append(limit.file);
+        }
+        return is_missing;
+    });
     if (!has("hugetlb") && !limits.hugepage_limits.empty()) {
         names.append(names.empty() ? "" : ", ").append("hugepageLimits");
         limits.hugepage_limits.clear();
@@ -107,7 +117,6 @@ class HostMachine final : public Microvm {
 public:
     HostMachine(EventLoop& loop, const MicrovmConfig& config, Callbacks callbacks)
         : loop_(loop),
-          place_(config.directory.machine_path()),
           image_place_(config.spec.data + "/tmp"),
           network_(config.network),
           callbacks_(std::move(callbacks)) {}
@@ -152,7 +161,6 @@ private:
     void limit(runtime::Bundle& bundle) const;
 
     EventLoop& loop_;
-    std::string place_;
     std::string image_place_;
     std::string network_;
     Callbacks callbacks_;
@@ -171,7 +179,11 @@ private:
 };
 
 Result<void> HostMachine::prepare() {
+    if (!network_.empty()) {
+        (void)TRY(open_file(network_.c_str(), O_RDONLY), "network namespace");
+    }
     TRY(make_directory(image_place_, 0700));
+    TRY(make_directory(kAgentPlace, 0755));
     groups_ = TRY(runtime::open_container_groups());
     // Later: the owner does not hold us yet.
     pause_ = loop_.after(seconds(0), [this] {
@@ -193,17 +205,17 @@ Result<void> HostMachine::start() {
     // It notices our end by its sockets, and ends the containers.
     options.lifetime = Lifetime::OutlivesUs;
     options.namespaces = CLONE_NEWNS;
-    options.instead_of_exec = [agent = runtime::HostAgentOptions{
-                                   .place = place_,
-                                   .cgroups = groups_,
-                                   .network = network_,
-                                   .shared_mounts =
-                                       "/proc/" + std::to_string(::getpid()) + "/ns/mnt"}] {
-        if (const Result<void> served = runtime::run_host_agent(agent); !served) {
-            log::error("the container engine gave up", {{"error", served.error().message()}});
-            ::_exit(1);
-        }
-    };
+    options.instead_of_exec =
+        [agent = runtime::HostAgentOptions{
+             .place = kAgentPlace,
+             .cgroups = groups_,
+             .network = network_,
+             .shared_mounts = "/proc/" + std::to_string(::getpid()) + "/ns/mnt"}] {
+            if (const Result<void> served = runtime::run_host_agent(agent); !served) {
+                log::error("the container engine gave up", {{"error", served.error().message()}});
+                ::_exit(1);
+            }
+        };
     agent_ = TRY(spawn(std::move(options)));
     agent_watch_ =
         TRY(loop_.watch(agent_->pidfd(), EPOLLIN, [this](std::uint32_t) { on_agent_end(); }));

@@ -256,6 +256,19 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
     return {};
 }
 
+Result<void> Pod::check_mounts(const runtime::Bundle& bundle) const {
+    for (const runtime::MountSpec& mount : bundle.container.mounts) {
+        for (const std::string& option : mount.options) {
+            if (!is_on_host() && (option == "shared" || option == "rshared")) {
+                return Error(Code::Unsupported,
+                             "mount '" + mount.destination + "': option '" + option +
+                                 "': mounts of a microVM's guest do not reach the host");
+            }
+        }
+    }
+    return {};
+}
+
 Result<void> Pod::begin_create(runtime::TaskCreate request) {
     const bool begins_pod = phase_ == Phase::Empty;
     if (begins_pod && !request.pod) {
@@ -276,6 +289,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
         network_ = "/proc/" + std::to_string(request.io.proxy_pid) + "/ns/net";
         has_new_network = false;
     }
+    TRY(check_mounts(bundle));
     TRY(find_joined(bundle));
     // Only an image's ids are known to be those of its containers.
     bundle.container.root.maps_ids = request.image && bundle.container.namespaces.user;

@@ -143,6 +143,7 @@ private:
     void end_pod();
     void finish_end();
 
+    Result<void> check_mounts(const runtime::Bundle& bundle) const;
     Result<void> find_joined(runtime::Bundle& bundle) const;
     Result<void> begin_create(runtime::TaskCreate request);
     /// The guest is up: what the container needs there.

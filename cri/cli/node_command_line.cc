@@ -85,7 +85,7 @@ constexpr auto kOptions = std::to_array<Rule>({
     option<&NodeCommand::handler, Text>(
         {.name = "handler",
          .value_name = "NAME",
-         .help = "of a pod that is made: pepita, pepita-kvm or pepita-tcg",
+         .help = "of a pod that is made: pepita, pepita-kvm, pepita-tcg or pepita-process",
          .verbs = bit(NodeVerb::Run)}),
     option<&NodeCommand::logs, Text>({.name = "logs",
                                       .value_name = "DIRECTORY",

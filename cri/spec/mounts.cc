@@ -41,39 +41,49 @@ struct Entry {
 constexpr auto kMountOptions =
     std::to_array<std::string_view>({"nodev", "noexec", "nosuid", "dev", "exec", "suid"});
 
+constexpr std::ptrdiff_t kShmPlace = 4;  // after the other mounts in /dev
+
 /// What every container has; /sys and its cgroups can be written to by a privileged one.
 std::vector<Entry> usual_mounts(const v1::LinuxContainerSecurityContext& security) {
     const std::string access = security.privileged() ? "rw" : "ro";
+    const v1::NamespaceMode ipc = security.namespace_options().ipc();
+    std::vector<Entry> mounts{
+        {.destination = "/proc",
+         .type = "proc",
+         .source = "proc",
+         .options = {"nosuid", "noexec", "nodev"}},
+        {.destination = "/dev",
+         .type = "tmpfs",
+         .source = "tmpfs",
+         .options = {"nosuid", "strictatime", "mode=755", "size=65536k"}},
+        {.destination = "/dev/pts",
+         .type = "devpts",
+         .source = "devpts",
+         .options = {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+        {.destination = "/dev/mqueue",
+         .type = "mqueue",
+         .source = "mqueue",
+         .options = {"nosuid", "noexec", "nodev"}},
+        {.destination = "/sys",
+         .type = "sysfs",
+         .source = "sysfs",
+         .options = {"nosuid", "noexec", "nodev", access}},
+        {.destination = "/sys/fs/cgroup",
+         .type = "cgroup",
+         .source = "cgroup",
+         .options = {"nosuid", "noexec", "nodev", "relatime", access}}};
     // Shared memory by name goes with that by number.
-    const bool has_own_ipc = security.namespace_options().ipc() == v1::CONTAINER;
-    return {{.destination = "/proc",
-             .type = "proc",
-             .source = "proc",
-             .options = {"nosuid", "noexec", "nodev"}},
-            {.destination = "/dev",
-             .type = "tmpfs",
-             .source = "tmpfs",
-             .options = {"nosuid", "strictatime", "mode=755", "size=65536k"}},
-            {.destination = "/dev/pts",
-             .type = "devpts",
-             .source = "devpts",
-             .options = {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-            {.destination = "/dev/mqueue",
-             .type = "mqueue",
-             .source = "mqueue",
-             .options = {"nosuid", "noexec", "nodev"}},
-            {.destination = "/dev/shm",
-             .type = "tmpfs",
-             .source = has_own_ipc ? "shm" : "pod:shm",
-             .options = {"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
-            {.destination = "/sys",
-             .type = "sysfs",
-             .source = "sysfs",
-             .options = {"nosuid", "noexec", "nodev", access}},
-            {.destination = "/sys/fs/cgroup",
-             .type = "cgroup",
-             .source = "cgroup",
-             .options = {"nosuid", "noexec", "nodev", "relatime", access}}};
+    mounts.insert(mounts.begin() + kShmPlace,
+                  ipc == v1::NODE ? Entry{.destination = "/dev/shm",
+                                          .type = "bind",
+                                          .source = "/dev/shm",
+                                          .options = {"rbind", "nosuid", "noexec", "nodev"}}
+                                  : Entry{.destination = "/dev/shm",
+                                          .type = "tmpfs",
+                                          .source = ipc == v1::CONTAINER ? "shm" : "pod:shm",
+                                          .options = {"nosuid", "noexec", "nodev", "mode=1777",
+                                                      "size=65536k"}});
+    return mounts;
 }
 
 Result<std::string> access_of(const v1::Mount& mount, const std::string& member) {
@@ -89,8 +99,12 @@ Result<std::string> access_of(const v1::Mount& mount, const std::string& member)
     return std::string("rro");
 }
 
-Result<std::string> propagation_of(const v1::Mount& mount, const std::string& member) {
+Result<std::string> propagation_of(const v1::Mount& mount, const std::string& member,
+                                   bool is_on_host) {
     if (mount.propagation() == v1::PROPAGATION_BIDIRECTIONAL) {
+        if (is_on_host) {
+            return std::string("rshared");
+        }
         return unsupported(member + ".propagation",
                            "bidirectional: mounts of a microVM's guest do not reach the host");
     }
@@ -101,7 +115,10 @@ Result<std::string> propagation_of(const v1::Mount& mount, const std::string& me
 }
 
 /// The image's disk has nothing of the host's, so there is nothing that could propagate.
-Result<Entry> image_of(const v1::Mount& mount, const std::string& member) {
+Result<Entry> image_of(const v1::Mount& mount, const std::string& member, bool is_on_host) {
+    if (is_on_host) {
+        return unsupported(member + ".image", "a pod on the host has no images as volumes");
+    }
     if (!mount.readonly()) {
         return invalid(member + ".readonly", "an image can only be mounted read-only");
     }
@@ -123,29 +140,33 @@ Result<Entry> image_of(const v1::Mount& mount, const std::string& member) {
                  .options = {"ro"}};
 }
 
-Result<Entry> host_path_of(const v1::Mount& mount, const std::string& member) {
+Result<Entry> host_path_of(const v1::Mount& mount, const std::string& member, bool is_on_host) {
     if (!mount.image_sub_path().empty()) {
         return invalid(member + ".image_sub_path", "needs an image");
     }
     if (mount.uidmappings().empty() != mount.gidmappings().empty()) {
         return invalid(member + ".uidMappings", "needs gidMappings, and the other way round");
     }
+    if (is_on_host && !mount.uidmappings().empty()) {
+        return unsupported(member + ".uidMappings", "a pod on the host has no user namespace");
+    }
     if (!mount.host_path().starts_with('/')) {
         return invalid(member + ".host_path", "must be an absolute path");
     }
     TRY(check_text(member + ".host_path", mount.host_path()));
-    return Entry{
-        .destination = "",
-        .type = "bind",
-        .source = mount.host_path(),
-        .options = {"rbind", TRY(access_of(mount, member)), TRY(propagation_of(mount, member))},
-        .uid_mappings = mount.uidmappings(),
-        .gid_mappings = mount.gidmappings()};
+    return Entry{.destination = "",
+                 .type = "bind",
+                 .source = mount.host_path(),
+                 .options = {"rbind", TRY(access_of(mount, member)),
+                             TRY(propagation_of(mount, member, is_on_host))},
+                 .uid_mappings = mount.uidmappings(),
+                 .gid_mappings = mount.gidmappings()};
 }
 
-Result<Entry> own_mount(const v1::Mount& mount, const std::string& member) {
+Result<Entry> own_mount(const v1::Mount& mount, const std::string& member, bool is_on_host) {
     TRY(check_container_path(member + ".container_path", mount.container_path()));
-    Entry out = TRY(mount.has_image() ? image_of(mount, member) : host_path_of(mount, member));
+    Entry out = TRY(mount.has_image() ? image_of(mount, member, is_on_host)
+                                      : host_path_of(mount, member, is_on_host));
     out.destination = normal_path(mount.container_path());
     if (out.destination == "/") {
         return invalid(member + ".container_path", "must not be the container's root");
@@ -209,7 +230,7 @@ Result<OrderedJson> mounts_json(const v1::ContainerConfig& container, const Imag
     const v1::LinuxContainerSecurityContext& security = container.linux().security_context();
     std::vector<Entry> own;
     for (std::size_t i = 0; const v1::Mount& mount : container.mounts()) {
-        own.push_back(TRY(own_mount(mount, element("mounts", i++))));
+        own.push_back(TRY(own_mount(mount, element("mounts", i++), place.is_on_host)));
     }
     add_files(place, security.readonly_rootfs(), own);
     if (security.readonly_rootfs()) {

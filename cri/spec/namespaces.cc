@@ -25,8 +25,9 @@ Error refusal_of(const char* name, v1::NamespaceMode mode) {
                             : invalid(std::string(kMember) + name, "is no mode of this namespace");
 }
 
-// That of the pod is its guest's own, which a container has that asks for none.
-Result<void> add_pid(const v1::NamespaceOption& options, OrderedJson& out) {
+// What a container asks for by no name is its guest's, or the host's.
+Result<void> add_pid(const v1::NamespaceOption& options, const ContainerPlace& place,
+                     OrderedJson& out) {
     const v1::NamespaceMode mode = options.pid();
     if (mode == v1::CONTAINER) {
         out.push_back({{"type", "pid"}});
@@ -36,20 +37,25 @@ Result<void> add_pid(const v1::NamespaceOption& options, OrderedJson& out) {
             return invalid(std::string(kMember) + "target_id", checked.error().message());
         }
         out.push_back({{"type", "pid"}, {"path", path}});
-    } else if (mode != v1::POD) {
+    } else if (mode == v1::POD) {
+        if (place.is_on_host) {
+            out.push_back({{"type", "pid"}, {"path", NamespacePath::kOfPod}});
+        }
+    } else if (mode != v1::NODE || !place.is_on_host) {
         return refusal_of("pid", mode);
     }
     return {};
 }
 
 // Said by name, because parameters of the kernel belong to it.
-Result<void> add_ipc(const v1::NamespaceOption& options, OrderedJson& out) {
+Result<void> add_ipc(const v1::NamespaceOption& options, const ContainerPlace& place,
+                     OrderedJson& out) {
     const v1::NamespaceMode mode = options.ipc();
     if (mode == v1::CONTAINER) {
         out.push_back({{"type", "ipc"}});
     } else if (mode == v1::POD) {
         out.push_back({{"type", "ipc"}, {"path", NamespacePath::kOfPod}});
-    } else {
+    } else if (mode != v1::NODE || !place.is_on_host) {
         return refusal_of("ipc", mode);
     }
     return {};
@@ -57,6 +63,9 @@ Result<void> add_ipc(const v1::NamespaceOption& options, OrderedJson& out) {
 
 Result<void> add_network(const v1::NamespaceOption& options, const ContainerPlace& place,
                          OrderedJson& out) {
+    if (options.network() == v1::NODE && place.is_on_host) {
+        return {};
+    }
     if (options.network() != v1::POD) {
         return refusal_of("network", options.network());
     }
@@ -90,8 +99,8 @@ Result<OrderedJson> namespaces_json(const v1::LinuxContainerSecurityContext& sec
     const v1::NamespaceOption& options = security.namespace_options();
     OrderedJson namespaces =
         OrderedJson::array({{{"type", "mount"}}, {{"type", "uts"}}, {{"type", "cgroup"}}});
-    TRY(add_pid(options, namespaces));
-    TRY(add_ipc(options, namespaces));
+    TRY(add_pid(options, place, namespaces));
+    TRY(add_ipc(options, place, namespaces));
     TRY(add_network(options, place, namespaces));
     OrderedJson out;
     if (TRY(has_user_namespace(options, kMember))) {

@@ -150,7 +150,9 @@ Result<OrderedJson> process_json(const v1::ContainerConfig& container, const Ima
     out["env"] = TRY(env_of(container, image, place));
     out["cwd"] = TRY(cwd_of(container, image));
     out["capabilities"] = TRY(capabilities_json(security));
-    out["rlimits"] = rlimits_json();
+    if (!place.is_on_host) {
+        out["rlimits"] = rlimits_json();  // else the node's own limits are the container's
+    }
     out["noNewPrivileges"] = security.no_new_privs();
     const std::int64_t score = container.linux().resources().oom_score_adj();
     if (score < -kOomScoreMax || score > kOomScoreMax) {

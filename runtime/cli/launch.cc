@@ -52,8 +52,8 @@ Result<std::string> cgroups_path_of(const Command& command, const Bundle& bundle
     if (command.pod.isolation != IsolationChoice::Process) {
         return bundle.cgroups_path;
     }
-    std::string path = TRY(oci::cgroup_place(
-        bundle.cgroups_path.empty() ? "/pepita-" + command.id : bundle.cgroups_path));
+    std::string path = TRY(oci::cgroup_place(bundle.cgroups_path.empty() ? "/pepita-" + command.id
+                                                                         : bundle.cgroups_path));
     return path.append(kRuntimeGroup);
 }
 

@@ -255,10 +255,11 @@ constexpr auto kOptions = std::to_array<OptionRule>({
          .value_name = "DIR",
          .help = "where guests and kernels are (default: /var/lib/pepita)",
          .verbs = kGlobal}),
-    option<OfPod<&PodSpec::isolation>, Isolation>({.name = "isolation",
-                                                   .value_name = "MODE",
-                                                   .help = "kvm, tcg, process or auto (default: auto)",
-                                                   .verbs = kGlobal}),
+    option<OfPod<&PodSpec::isolation>, Isolation>(
+        {.name = "isolation",
+         .value_name = "MODE",
+         .help = "kvm, tcg, process or auto (default: auto)",
+         .verbs = kGlobal}),
     option<&Command::shim, Text>(
         {.name = "shim",
          .value_name = "PATH",

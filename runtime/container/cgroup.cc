@@ -143,7 +143,16 @@ std::string cpu_max(const ResourcesSpec& resources) {
 
 Result<std::unique_ptr<Cgroup>> Cgroup::create(const std::string& directory,
                                                const ResourcesSpec& resources) {
-    if (::mkdir(directory.c_str(), 0755) != 0) {
+    bool is_made = ::mkdir(directory.c_str(), 0755) == 0;
+    if (!is_made && errno == EEXIST) {
+        // An empty one is what somebody who was killed has left.
+        if (const Result<Fd> left = open_file(directory.c_str(), O_RDONLY | O_DIRECTORY)) {
+            remove_children(left->ref(), 0);
+        }
+        (void)::rmdir(directory.c_str());
+        is_made = ::mkdir(directory.c_str(), 0755) == 0;
+    }
+    if (!is_made) {
         return Error::from_errno(errno, "make cgroup '" + directory + "'");
     }
     Result<Fd> fd = open_file(directory.c_str(), O_RDONLY | O_DIRECTORY);

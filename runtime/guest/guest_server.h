@@ -50,7 +50,8 @@ public:
         std::function<Result<void>()> rescan;                     // called in a child process
         std::function<Result<void>(const DiskId& disk)> release;  // the same
         std::function<Result<void>(const NetworkConfig& config)> configure_network;
-        std::function<Result<std::chrono::nanoseconds>(std::chrono::nanoseconds offset)> adjust_clock;
+        std::function<Result<std::chrono::nanoseconds>(std::chrono::nanoseconds offset)>
+            adjust_clock;
         std::function<void()> power_off;
     };
     GuestServer(EventLoop& loop, StreamServer& streams, Options options)

@@ -67,10 +67,10 @@ Result<void> prepare(const HostAgentOptions& options) {
     }
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0 ||
         ::mount("pepita", options.place.c_str(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-                "mode=0700") != 0) {
+                "mode=0711") != 0) {
         return Error::from_errno(errno, "make a place for mounts at '" + options.place + "'");
     }
-    TRY(make_directory(options.place + "/staging", 0700));
+    TRY(make_directory(options.place + "/staging", 0711));
     return options.network.empty() ? Result<void>() : enter_network(options.network);
 }
 

@@ -27,17 +27,18 @@ constexpr auto kNoEffect =
 
 // Options that runtimes act on themselves, config.md "Linux mount options", and is_recursive().
 // What is neither here nor a flag goes to the file system, which refuses what it does not know.
+// A bind that is shared is for the shim to refuse: without a microVM there is such a thing.
 constexpr auto kUnsupported = std::to_array<std::string_view>(
     {"shared", "rshared", "unbindable", "runbindable", "idmap", "ridmap", "tmpcopyup",
      "copy-symlink", "src-nofollow", "dest-nofollow", "remount"});
 
 constexpr auto kBinds = std::to_array<std::string_view>({"bind", "rbind"});
 constexpr auto kBindOptions = std::to_array<std::string_view>(
-    {"bind",         "rbind",          "private",     "rprivate",    "slave",
-     "rslave",       "ratime",         "rnoatime",    "rdev",        "rnodev",
-     "rdiratime",    "rnodiratime",    "rexec",       "rnoexec",     "rro",
-     "rrw",          "rrelatime",      "rnorelatime", "rsuid",       "rnosuid",
-     "rstrictatime", "rnostrictatime", "rsymfollow",  "rnosymfollow"});
+    {"bind",       "rbind",       "private", "rprivate", "slave",        "rslave",
+     "shared",     "rshared",     "ratime",  "rnoatime", "rdev",         "rnodev",
+     "rdiratime",  "rnodiratime", "rexec",   "rnoexec",  "rro",          "rrw",
+     "rrelatime",  "rnorelatime", "rsuid",   "rnosuid",  "rstrictatime", "rnostrictatime",
+     "rsymfollow", "rnosymfollow"});
 
 bool is_flag(std::string_view option) {
     return std::ranges::find(mount_flags(), option, &MountFlag::name) != mount_flags().end();

@@ -67,6 +67,13 @@ Result<std::unique_ptr<PodCgroup>> PodCgroup::enter(std::string_view place) {
     oci::MadeCgroups made = TRY(oci::make_cgroups(mounts, path));
     cgroup->made_ = std::move(made.made);
     TRY(oci::enter_cgroups(made.groups));
+    if (path.ends_with(kRuntimeGroup)) {
+        // Nobody else's, whoever has left them there.
+        for (std::string& group : made.groups) {
+            cgroup->made_.push_back(group.substr(0, group.size() - kRuntimeGroup.size()));
+            cgroup->made_.push_back(std::move(group));
+        }
+    }
     return cgroup;
 }
 

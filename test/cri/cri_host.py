@@ -95,7 +95,7 @@ class Node:
                 [self.build / "cri/pepita-cri", "--socket", self.socket, "--state", self.path / "state", "--root",
                  self.path / "root", "--data", self.path / "data", "--images", self.path / "images", "--registry-hosts",
                  self.registry.hosts, "--cni-config", self.path / "net.d", "--cni-plugins", CNI_PLUGINS, "--cni-cache",
-                 self.path / "cni", "--isolation", self.isolation, "--shim", self.build / "shim/pepita-shim", "--vmm",
+                 self.path / "cni", "--isolation", self.isolation, "--host-namespaces", "process", "--shim", self.build / "shim/pepita-shim", "--vmm",
                  self.build / "vmm/pepita-vmm"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: "CRI is served" in self.said() or self.server.poll() is not None, "pepita-cri's start")
         if self.server.poll() is not None:

@@ -2,7 +2,7 @@
 """pepita-cri under a released crictl: images, pods and containers from their begin to their end, and nothing of them
 left. Usage: crictl_test.py BUILD
 
-Environment: PEPITA_DATA (with guest/ in it; default BUILD/data), PEPITA_ISOLATION (tcg or kvm; default tcg).
+Environment: PEPITA_DATA (with guest/ in it; default BUILD/data), PEPITA_ISOLATION (tcg, kvm or process; default tcg).
 test/cri/go_programs.py builds crictl once, which takes about 135 s of processor time.
 """
 import contextlib
@@ -352,6 +352,122 @@ class Pods(WithNode):
         self.assertEqual(self.line("pods", "-q", "--state", "ready"), pod[0])
         self.assertEqual(self.line("ps", "-q"), container)
         self.assertEqual(self.exec_sync(container, "hostname"), "staying")
+        self.remove_pod(pod)
+
+
+class OnTheHost(WithNode):
+    """Pods without a microVM: those of the handler pepita-process, and those that ask for namespaces of the host."""
+
+    def setUp(self):
+        super().setUp()
+        self.crictl("pull", BUSYBOX)
+
+    def tearDown(self):
+        if not self.has_failed():
+            self.remove_images()
+
+    @staticmethod
+    def options(**modes) -> dict:
+        """A `linux` with these namespaces: 0 the pod's, 1 the container's, 2 the node's."""
+        return {"security_context": {"namespace_options": modes}}
+
+    @staticmethod
+    def here(namespace: str) -> str:
+        return os.readlink(f"/proc/self/ns/{namespace}")
+
+    def seen(self, container: str, namespace: str) -> str:
+        return self.exec_sync(container, "readlink", f"/proc/self/ns/{namespace}")
+
+    def test_a_pod_in_the_hosts_namespaces(self):
+        linux = self.options(network=2, pid=2, ipc=2)
+        pod = self.run_pod("agent", linux=linux)
+        info = self.json("inspectp", pod[0])["status"]
+        self.assertEqual((info["network"] or {}).get("ip", ""), "")
+        container = self.start(pod, "main", "sh", "-c", "echo to out; echo to err >&2; while read l; do echo got $l; done; sleep 1000",
+                               stdin=True, linux=linux)
+        for namespace in ("net", "pid", "ipc"):
+            self.assertEqual(self.seen(container, namespace), self.here(namespace), namespace)
+        for namespace in ("mnt", "uts", "cgroup"):
+            self.assertNotEqual(self.seen(container, namespace), self.here(namespace), namespace)
+        self.assertEqual(set(self.exec_sync(container, "ls", "/sys/class/net").split()), set(os.listdir("/sys/class/net")))
+        self.assertEqual(self.exec_sync(container, "cat", f"/proc/{self.node.server.pid}/comm"), "pepita-cri")
+        self.assertEqual(self.exec_sync(container, "sh", "-c", "(echo x > /sys/made) 2>&1; id -u").split()[-1], "0")
+        self.assertEqual(self.crictl("attach", "-i", container, input="this\n"), "got this\n")
+        wait_until(lambda: "to err" in self.call("logs", container).stderr, "its output")
+        self.assertIn("to out\n", self.call("logs", container).stdout)
+        used, = self.json("stats")["stats"]
+        self.assertGreater(int(used["cpu"]["usageCoreNanoSeconds"]["value"]), 0)
+        self.forwarded(pod)
+        self.crictl("stop", "--timeout", "1", container)
+        self.assertEqual(self.wait_for_exit(container)["exitCode"], 137)
+        self.remove_pod(pod)
+
+    def forwarded(self, pod):
+        """A port of such a pod is the host's."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(30)
+            forward = subprocess.Popen([go_programs.crictl(), "--config", self.node.config, "port-forward", pod[0],
+                                        f"0:{server.getsockname()[1]}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                port = forward.stdout.readline().split(" -> ")[0].rpartition(":")[2]
+                with socket.create_connection(("127.0.0.1", int(port)), timeout=30) as client:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(b"hello")
+                    self.assertEqual(client.recv(5), b"hello")
+            finally:
+                forward.send_signal(signal.SIGINT)
+                forward.communicate(timeout=30)
+
+    def test_a_pod_by_its_handler(self):
+        config = self.pod_config("handled")
+        pod = (self.line("runp", "--runtime", "pepita-process", config), config)
+        address = self.json("inspectp", pod[0])["status"]["network"]["ip"]
+        self.assertTrue(address.startswith("10.88.9."), address)
+        first = self.start(pod, "first", "sleep", "1000")
+        second = self.start(pod, "second", "sleep", "1001")
+        self.assertIn(address, self.exec_sync(first, "ip", "addr"))
+        self.assertEqual(self.exec_sync(first, "uname", "-r"), os.uname().release)
+        self.assertEqual(self.exec_sync(first, "hostname"), "handled")
+        for namespace in ("net", "pid", "ipc"):  # the pod's
+            self.assertEqual(self.seen(first, namespace), self.seen(second, namespace), namespace)
+            self.assertNotEqual(self.seen(first, namespace), self.here(namespace), namespace)
+        self.assertIn("sleep 1001", self.exec_sync(first, "ps"))
+        self.assertEqual(self.exec_sync(first, "sh", "-c", "echo shared > /dev/shm/file && echo written > /file && cat /file"), "written")
+        self.assertEqual(self.exec_sync(second, "cat", "/dev/shm/file"), "shared")
+        self.refused("exec", "-s", second, "cat", "/file")
+        self.refused("exec", "-s", first, "sh", "-c", "exec 3< /dev/loop-control")
+        self.remove_pod(pod)
+
+    def test_a_privileged_container(self):
+        linux = {"security_context": {"privileged": True, "namespace_options": {"network": 2}}}
+        pod = self.run_pod("privileged", linux=linux)
+        place = self.folder / "mounts"
+        place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "small", place], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-R", place], check=True)
+        subprocess.run(["mount", "--make-shared", place], check=True)
+        container = self.start(pod, "main", "sleep", "1000", linux=linux, mounts=[
+            {"container_path": "/vol", "host_path": str(place), "propagation": 2}])  # bidirectional
+        self.assertEqual(self.exec_sync(container, "sh", "-c", "mknod /dev/control c 10 237 && exec 3< /dev/control && echo open"), "open")
+        self.exec_sync(container, "sh", "-c", "mkdir /vol/below && mount -t tmpfs made /vol/below && echo made > /vol/below/file")
+        self.assertEqual((place / "below/file").read_text(), "made\n")
+        self.remove_pod(pod)
+
+    def test_a_handler_of_microvms_refuses(self):
+        for mode in ("network", "pid", "ipc"):
+            config = self.pod_config(f"refused-{mode}", linux=self.options(**{mode: 2}))
+            said = self.refused("runp", "--runtime", "pepita-tcg", config)
+            self.assertIn(f"namespace_options.{mode}: a microVM cannot be in a namespace of the host", said)
+
+    def test_it_outlives_the_server(self):
+        pod = self.run_pod("staying", linux=self.options(network=2))
+        container = self.start(pod, "main", "sleep", "1000", linux=self.options(network=2))
+        self.node.stop(signal.SIGKILL)
+        self.node.start()
+        wait_until(lambda: self.call("exec", "-s", container, "true").returncode == 0, "the pod's return")
+        later = self.start(pod, "later", "sleep", "1000", linux=self.options(network=2))
+        self.assertEqual(self.seen(later, "net"), self.here("net"))
         self.remove_pod(pod)
 
 

@@ -302,7 +302,8 @@ TEST_F(RuntimeServiceTest, AConfigurationThatCannotBeIsRefusedByName) {
         refused([](auto& request) { request.mutable_config()->mutable_metadata()->clear_uid(); }),
         "config.metadata: name, namespace and uid must not be empty");
     EXPECT_EQ(refused([](auto& request) { request.set_runtime_handler("runc"); }),
-              "runtime_handler: 'runc' is none of pepita, pepita-kvm, pepita-tcg");
+              "runtime_handler: 'runc' is none of pepita, pepita-kvm, pepita-tcg, "
+              "pepita-process");
     const auto node = [](auto set) {
         return [set](auto& request) {
             set(*request.mutable_config()

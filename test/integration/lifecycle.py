@@ -22,6 +22,7 @@ class Run(NodeTest):
         done = self.run_bundle(["sh", "-c", "echo out; echo err >&2; exit 3"], expect=3)
         self.assertEqual((done.stdout, done.stderr), (b"out\n", b"err\n"))
 
+    @support.needs_machine
     def test_the_guest_runs_its_own_kernel(self):
         release = (support.DATA / "guest/kernel-release").read_text().strip()
         done = self.run_bundle(["uname", "-r"])
@@ -38,6 +39,7 @@ class Run(NodeTest):
         self.assertEqual(done.stderr, b"")  # it is the container's: R12
         self.assertIn(f"isolation {'kvm' if usable else 'tcg'} (/dev/kvm: ", log.read_text())
 
+    @support.needs_machine
     def test_four_processors(self):
         bundle = self.bundle(["grep", "-c", "^processor", "/proc/cpuinfo"])
         done = self.call("run", "--cpus", "4", "-b", bundle, "c1", expect=0)
@@ -112,7 +114,8 @@ class Scratch(NodeTest):
         self.assertTrue(980 << 10 <= size <= 1024 << 10, size)
         self.assertLess(used, 1 << 10)
         self.assertGreater(free, 960 << 10)
-        self.assertEqual(self.inside("grep -c vd /proc/partitions")[0], "2\n")
+        if support.HAS_MACHINE:
+            self.assertEqual(self.inside("grep -c vd /proc/partitions")[0], "2\n")
         self.call("delete", "-f", "c1", expect=0)
 
     def test_what_is_written_comes_back(self):
@@ -139,10 +142,12 @@ class Scratch(NodeTest):
                 self.assertIn("No space left on device", said)
                 self.inside("sync")
             self.assertLess(self.df()[2], 1 << 10)
-            self.assertTrue(least << 20 <= self.store_bytes("c1") <= most << 20, self.store_bytes("c1"))
+            if support.HAS_MACHINE:
+                self.assertTrue(least << 20 <= self.store_bytes("c1") <= most << 20, self.store_bytes("c1"))
             self.assertEqual(self.inside("wc -c < /block")[0], "1048576\n")
             self.inside("rm -f /fill /more; sync")
-            self.assertLess(self.store_bytes("c1"), 8 << 20)  # discarded, so the host has it again
+            if support.HAS_MACHINE:
+                self.assertLess(self.store_bytes("c1"), 8 << 20)  # discarded, so the host has it again
             self.assertGreater(self.df()[2], before - 256)
         self.inside("cat /block > /again && sync && cmp /block /again")
         self.assertEqual(self.state("c1")["status"], "running")
@@ -355,6 +360,7 @@ class Detached(NodeTest):
         self.assertEqual(self.call("list", "-q", expect=0).stdout, b"")
 
 
+@support.needs_machine
 class Creating(NodeTest):
     """What is seen of a container, and what becomes of it, while it is being created."""
 
@@ -439,14 +445,18 @@ class HostsView(NodeTest):
         # The container's files, and no other process than itself.
         self.assertIn("block", os.listdir(f"/proc/{pid}/root"))
         self.assertEqual([name for name in os.listdir(f"/proc/{pid}/root/proc") if name.isdigit()], ["1"])
-        processes = [pid, state["shim"]["pid"], state["vmm"]["pid"], self.child_of_shim("c1", "pepita-vmm")]
+        processes = [pid, state["shim"]["pid"], state["vmm"]["pid"]]
+        if support.HAS_MACHINE:
+            processes.append(self.child_of_shim("c1", "pepita-vmm"))
+        group = place if support.HAS_MACHINE else f"{place}/shim~"
         for process in processes:
             groups = pathlib.Path(f"/proc/{process}/cgroup").read_text().splitlines()
-            self.assertEqual([line for line in groups if not line.endswith(place)], [], process)
+            self.assertEqual([line for line in groups if not line.endswith(group)], [], process)
         self.call("delete", "-f", "c1", expect=0)
         left = [str(path) for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/{place.lstrip('/')}")]
         self.assertEqual(left, [])
 
+    @support.needs_machine
     def test_X8_nobody_listens_where_init_was_ready(self):
         self.started(["sh", "-c", "while :; do sleep 1; done"])
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, self.assertRaises(ConnectionRefusedError):
@@ -527,6 +537,7 @@ class Callers(NodeTest):
         done = self.run_bundle(["readlink", "/dev/ptmx"], edit=edit)
         self.assertEqual(done.stdout, b"pts/ptmx\n")
 
+    @support.needs_machine
     def test_R35_the_guests_console_is_a_file_that_is_made(self):
         console = self.scratch / "console"
         bundle = self.bundle(["true"])

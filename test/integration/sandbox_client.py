@@ -8,7 +8,7 @@ import ttrpc
 
 SANDBOX = "containerd.runtime.sandbox.v1.Sandbox"
 TASK = "containerd.task.v3.Task"
-ISOLATIONS = {"kvm": 1, "tcg": 2}
+ISOLATIONS = {"kvm": 1, "tcg": 2, "process": 3}
 
 
 class SandboxTest(support.NodeTest):

@@ -20,6 +20,8 @@ BUILD = SOURCE / os.environ.get("PEPITA_BUILD", "build")
 DATA = pathlib.Path(os.environ.get("PEPITA_DATA", BUILD / "data"))
 ISOLATION = os.environ.get("PEPITA_ISOLATION", "tcg")
 CACHE = pathlib.Path(os.environ.get("PEPITA_TEST_CACHE", "/var/cache/pepita/test"))
+HAS_MACHINE = ISOLATION != "process"
+needs_machine = unittest.skipUnless(HAS_MACHINE, "it is about the microVM, and there is none")
 PEPITA_RUN = BUILD / "runtime/pepita-run"
 SHIM = BUILD / "shim/pepita-shim"
 BUSYBOX = "/bin/busybox"
@@ -27,6 +29,12 @@ FIRST_MACHINE_USER = 0x70000000  # shim/jail.cc
 # Far beyond what any step takes on a busy machine: only a hang gets here.
 PATIENCE_S = 120
 BLOCK_COUNT = 100
+
+
+def has_controllers():
+    """Whether containers of the host can be limited."""
+    controllers = pathlib.Path("/sys/fs/cgroup/cgroup.controllers")
+    return controllers.exists() and {"cpu", "memory", "pids"} <= set(controllers.read_text().split())
 
 
 def wait_until(claim, what: str, patience_s: float = 60):
@@ -113,7 +121,8 @@ class Census:
     @staticmethod
     def cgroups():
         root = pathlib.Path("/sys/fs/cgroup")
-        return {f"cgroup {path}" for pattern in ("*pepita*", "*/pepita-*") for path in root.glob(pattern)}
+        return {f"cgroup {path}" for pattern in ("*pepita*", "*/pepita-c[0-9]*", "*/*/shim~")
+                for path in root.glob(pattern)}
 
 
 class NodeTest(unittest.TestCase):
@@ -126,7 +135,7 @@ class NodeTest(unittest.TestCase):
         for program in (PEPITA_RUN, SHIM):
             if not program.exists():
                 raise unittest.SkipTest(f"{program} is not built")
-        if ISOLATION != "process" and not (DATA / "guest/vmlinuz").exists():
+        if HAS_MACHINE and not (DATA / "guest/vmlinuz").exists():
             raise AssertionError(f"no guest in {DATA}/guest: deploy/guest/build makes one")
 
     def setUp(self):

@@ -19,6 +19,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/guest/clock.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest_api.h"
 #include "runtime/rpc/on_result.h"
@@ -52,6 +53,7 @@ protected:
                  .configure_network = [](const NetworkConfig& config) -> Result<void> {
                      return Error(Code::NotFound, "no '" + config.interfaces.at(0).name + "' here");
                  },
+                 .adjust_clock = step_clock,
                  .power_off = [this] { is_off_ = true; }}};
     }
 
