@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -37,9 +38,10 @@ struct ContainerPlace {
     std::string resolv_conf;        // these three were made for the pod; "": there is none
     std::string hosts;
     std::string hostname_file;
-    std::string cgroups_path;     // of the container
-    std::string default_seccomp;  // the file of the profile RuntimeDefault
-    bool is_on_host = false;      // it has no microVM: what it asks for of the host, it gets
+    std::string cgroups_path;                        // of the container
+    std::string default_seccomp;                     // the file of the profile RuntimeDefault
+    std::uint64_t capabilities = ~std::uint64_t{0};  // that there are: those of "all"
+    bool is_on_host = false;  // it has no microVM: what it asks for of the host, it gets
 };
 
 /// The config.json of a container, for the shim's Create: root.path is "rootfs".

@@ -1,8 +1,12 @@
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -121,6 +125,17 @@ Result<std::string> first_line(const std::string& path) {
     return text.substr(0, text.find('\n'));
 }
 
+/// Of a node that has not all, nobody can have all.
+std::uint64_t own_capabilities() {
+    __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+    if (::syscall(SYS_capget, &header, sets.data()) != 0) {
+        return 0;
+    }
+    constexpr unsigned word = 32;
+    return std::uint64_t{sets[1].permitted} << word | sets[0].permitted;
+}
+
 runtime::TaskIo container_io(const ContainerRecord& record) {
     const v1::ContainerConfig& config = record.config();
     runtime::TaskIo io;
@@ -175,16 +190,18 @@ Result<void> RuntimeService::make_bundle(const Pod& pod, Container& container,
     v1::ContainerConfig resolved = container.record.config();
     TRY(resolve_mounts(resolved));
     const std::string files = place(pod);
-    const ContainerPlace where{.pod_id = pod.record.id(),
-                               .container_id = container.record.id(),
-                               .network_namespace = namespace_path(pod),
-                               .hostname = TRY(first_line(files + "/hostname")),
-                               .resolv_conf = files + "/resolv.conf",
-                               .hosts = files + "/hosts",
-                               .hostname_file = files + "/hostname",
-                               .cgroups_path = "",
-                               .default_seccomp = options_.seccomp,
-                               .is_on_host = pod.record.is_on_host()};
+    const ContainerPlace where{
+        .pod_id = pod.record.id(),
+        .container_id = container.record.id(),
+        .network_namespace = namespace_path(pod),
+        .hostname = TRY(first_line(files + "/hostname")),
+        .resolv_conf = files + "/resolv.conf",
+        .hosts = files + "/hosts",
+        .hostname_file = files + "/hostname",
+        .cgroups_path = "",
+        .default_seccomp = options_.seccomp,
+        .capabilities = pod.record.is_on_host() ? own_capabilities() : ~std::uint64_t{0},
+        .is_on_host = pod.record.is_on_host()};
     const std::string text = TRY(oci_config(config, resolved, image_config, where));
     TRY(make_directories(bundle(container) + "/rootfs"));
     constexpr mode_t mode = 0600;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cri/api/cri.h"
+#include "cri/container_spec.h"
 #include "cri/spec/member.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/bundle.h"
@@ -39,6 +40,18 @@ Names all() {
     return {names.begin(), names.end()};
 }
 
+/// What "all" is where the container will be.
+Names all_of(const ContainerPlace& place) {
+    const auto names = runtime::capability_names();
+    Names out;
+    for (std::size_t number = 0; number < names.size(); ++number) {
+        if ((place.capabilities >> number & 1U) != 0) {
+            out.emplace(names[number]);
+        }
+    }
+    return out;
+}
+
 // CRI has them without "CAP_", and some callers with it.
 std::string full_name(std::string name) {
     std::ranges::transform(name, name.begin(), [](char c) {
@@ -63,7 +76,8 @@ Result<Names> read(const List& list, std::string_view member) {
 
 }  // namespace
 
-Result<OrderedJson> capabilities_json(const v1::LinuxContainerSecurityContext& security) {
+Result<OrderedJson> capabilities_json(const v1::LinuxContainerSecurityContext& security,
+                                      const ContainerPlace& place) {
     const v1::Capability& asked = security.capabilities();
     const std::string member = "linux.security_context.capabilities.";
     const Names added = TRY(read(asked.add_capabilities(), member + "add_capabilities"));
@@ -72,12 +86,12 @@ Result<OrderedJson> capabilities_json(const v1::LinuxContainerSecurityContext& s
         TRY(read(asked.add_ambient_capabilities(), member + "add_ambient_capabilities"));
     const std::string everything(kAll);
     if (ambient.erase(everything) != 0) {
-        ambient = all();
+        ambient = all_of(place);
     }
     // "ALL" first, whichever list it is in, so that single ones still count.
     Names names = usual();
     if (security.privileged() || added.contains(everything)) {
-        names = all();
+        names = all_of(place);
     }
     if (!security.privileged() && dropped.contains(everything)) {
         names.clear();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cri/api/cri.h"
+#include "cri/container_spec.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/rpc/json.h"
 
@@ -10,6 +11,6 @@ namespace pepita::cri {
 /// Kubernetes counts; all of them for a privileged container.
 /// Errors: InvalidArgument for a name that Linux does not have.
 Result<runtime::oci::OrderedJson> capabilities_json(
-    const v1::LinuxContainerSecurityContext& security);
+    const v1::LinuxContainerSecurityContext& security, const ContainerPlace& place);
 
 }  // namespace pepita::cri

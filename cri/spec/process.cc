@@ -149,7 +149,7 @@ Result<OrderedJson> process_json(const v1::ContainerConfig& container, const Ima
     out["args"] = TRY(args_of(container, image));
     out["env"] = TRY(env_of(container, image, place));
     out["cwd"] = TRY(cwd_of(container, image));
-    out["capabilities"] = TRY(capabilities_json(security));
+    out["capabilities"] = TRY(capabilities_json(security, place));
     if (!place.is_on_host) {
         out["rlimits"] = rlimits_json();  // else the node's own limits are the container's
     }

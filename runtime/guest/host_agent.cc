@@ -1,12 +1,14 @@
 #include "runtime/host_agent.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -107,6 +109,20 @@ public:
         return loop_.run();
     }
 
+    /// Once the containers are over. Who is root of a pid namespace waits for all others there to
+    /// be reaped, which our own parent might not do.
+    void end() {
+        if (holder_pid_ != 0) {
+            (void)::kill(holder_pid_, SIGKILL);
+        }
+        constexpr int waits = 500;
+        constexpr int pause_ms = 10;
+        for (int i = 0; i < waits && ::waitpid(-1, nullptr, WNOHANG) >= 0; ++i) {
+            while (::waitpid(-1, nullptr, WNOHANG) > 0) {}
+            (void)::poll(nullptr, 0, pause_ms);
+        }
+    }
+
 private:
     guest::GuestServer::Options server_options(const HostAgentOptions& options) {
         return {.version = "of the host",
@@ -130,6 +146,7 @@ private:
     Result<FdRef> pod_namespaces() {
         if (!holder_) {
             holder_ = TRY(hold_namespaces());
+            holder_pid_ = holder_->pid();
             holder_->release();  // reaped as all children are
         }
         return holder_->pidfd();
@@ -157,6 +174,7 @@ private:
     EventLoop::Watch watch_;
     guest::StreamServer streams_;
     std::optional<Child> holder_;
+    pid_t holder_pid_ = 0;
     guest::GuestServer server_;
     std::unique_ptr<guest::Reaper> reaper_;
     std::shared_ptr<Channel> channel_;
@@ -170,8 +188,9 @@ Result<void> run_host_agent(const HostAgentOptions& options) {
         const auto loop = TRY(EventLoop::create());
         Agent agent(*loop, options);
         served = agent.serve();
+        end_host_containers(options.cgroups);
+        agent.end();
     }
-    end_host_containers(options.cgroups);
     return served;
 }
 

@@ -383,23 +383,24 @@ class OnTheHost(WithNode):
         pod = self.run_pod("agent", linux=linux)
         info = self.json("inspectp", pod[0])["status"]
         self.assertEqual((info["network"] or {}).get("ip", ""), "")
-        container = self.start(pod, "main", "sh", "-c", "echo to out; echo to err >&2; while read l; do echo got $l; done; sleep 1000",
-                               stdin=True, linux=linux)
+        container = self.start(pod, "main", "sh", "-c", "echo to out; echo to err >&2; sleep 1000", linux=linux)
         for namespace in ("net", "pid", "ipc"):
             self.assertEqual(self.seen(container, namespace), self.here(namespace), namespace)
         for namespace in ("mnt", "uts", "cgroup"):
             self.assertNotEqual(self.seen(container, namespace), self.here(namespace), namespace)
-        self.assertEqual(set(self.exec_sync(container, "ls", "/sys/class/net").split()), set(os.listdir("/sys/class/net")))
+        self.assertEqual(set(self.exec_sync(container, "ls", "/sys/class/net").split()), {name for _, name in socket.if_nameindex()})
         self.assertEqual(self.exec_sync(container, "cat", f"/proc/{self.node.server.pid}/comm"), "pepita-cri")
         self.assertEqual(self.exec_sync(container, "sh", "-c", "(echo x > /sys/made) 2>&1; id -u").split()[-1], "0")
-        self.assertEqual(self.crictl("attach", "-i", container, input="this\n"), "got this\n")
+        reader = self.start(pod, "reader", "sh", "-c", "read line; echo got $line; exit 4", stdin=True, stdin_once=True, linux=linux)
+        self.assertEqual(self.crictl("attach", "-i", reader, input="this\n"), "got this\n")
+        self.assertEqual(self.wait_for_exit(reader)["exitCode"], 4)
         wait_until(lambda: "to err" in self.call("logs", container).stderr, "its output")
         self.assertIn("to out\n", self.call("logs", container).stdout)
-        used, = self.json("stats")["stats"]
+        used, = self.json("stats", container)["stats"]
         self.assertGreater(int(used["cpu"]["usageCoreNanoSeconds"]["value"]), 0)
         self.forwarded(pod)
-        self.crictl("stop", "--timeout", "1", container)
-        self.assertEqual(self.wait_for_exit(container)["exitCode"], 137)
+        self.crictl("stop", "--timeout", "60", container)
+        self.assertEqual(self.wait_for_exit(container)["exitCode"], 143)  # it is not the first of its pid namespace
         self.remove_pod(pod)
 
     def forwarded(self, pod):

@@ -1,5 +1,6 @@
 #include "shim/disk_image.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>  // mkdtemp
 #include <sys/mount.h>
@@ -13,9 +14,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
+#include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 
@@ -100,6 +103,21 @@ TEST_F(DiskImageTest, AnEmptyExt4HasTheWholeSizeAndTakesLittleRoom) {
         EXPECT_EQ(at<std::uint32_t>(kExt4At + 0x8), 0U) << "kept for root";
         EXPECT_EQ(at<std::uint32_t>(kExt4At + 0x5c) & 0x4U, 0U) << "a journal";
     }
+}
+
+TEST_F(DiskImageTest, FilesBecomeOneInTheirOrder) {
+    std::vector<Fd> parts;
+    for (const char* text : {"one ", "", "three"}) {
+        parts.emplace_back(::open(scratch_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+        ASSERT_TRUE(write_all(parts.back().ref(), text, "a part").has_value());
+    }
+    auto making = DiskImage::concatenate(*loop_, parts, scratch_, keep());
+    ASSERT_TRUE(making.has_value());
+    ASSERT_TRUE(loop_->run().has_value());
+    ASSERT_TRUE(image_->has_value()) << image_->error().message();
+    std::array<char, 9> bytes{};
+    ASSERT_EQ(::pread((*image_)->ref().number(), bytes.data(), bytes.size(), 0), 9);
+    EXPECT_EQ(std::string(bytes.data(), bytes.size()), "one three");
 }
 
 TEST_F(DiskImageTest, ADiskThatIsTooSmallIsRefusedInTheToolsOwnWords) {

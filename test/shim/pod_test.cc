@@ -320,6 +320,17 @@ TEST_F(PodTest, NamespacesOfThePodAndItsContainersAreJoinedByName) {
               "same pod: a microVM cannot join it");
 }
 
+TEST_F(PodTest, MountsOfAGuestAreNotSharedWithTheHost) {
+    run("a");
+    std::filesystem::create_directories(scratch_ + "/bundle-b/rootfs");
+    std::ofstream(scratch_ + "/bundle-b/config.json")
+        << R"({"ociVersion": "1.0.2", "root": {"path": "rootfs"},
+               "process": {"cwd": "/", "args": ["sh"]},
+               "mounts": [{"destination": "/m", "source": "/", "options": ["rbind", "rshared"]}]})";
+    EXPECT_EQ(create("b", {}, "/bundle-b")->value().error().message(),
+              "mount '/m': option 'rshared': mounts of a microVM's guest do not reach the host");
+}
+
 TEST_F(PodTest, OneOfTwoIsKilledWhileTheyBoot) {
     const auto first = create("a");
     const auto second = create("b");

@@ -124,6 +124,25 @@ TEST_F(NamespacesOfContainer, ThoseOfTheHostAreRefusedByName) {
               "namespace with the host");
 }
 
+TEST_F(NamespacesOfContainer, WithoutAMicrovmThoseOfThePodAreSaidAndThoseOfTheHostAreNot) {
+    place.is_on_host = true;
+    const auto types = [this] {
+        std::vector<std::string> out;
+        for (const runtime::NamespacePath& joined : bundle().joined) {
+            out.push_back(joined.type + " " + joined.path);
+        }
+        return out;
+    };
+    EXPECT_THAT(types(), UnorderedElementsAre("pid pod:", "ipc pod:"));
+    options().set_pid(NamespaceMode::NODE);
+    options().set_ipc(NamespaceMode::NODE);
+    options().set_network(NamespaceMode::NODE);
+    EXPECT_THAT(types(), UnorderedElementsAre());
+    const runtime::NamespacesSpec& namespaces = bundle().container.namespaces;
+    EXPECT_FALSE(namespaces.pid || namespaces.ipc || namespaces.network);
+    EXPECT_TRUE(bundle().network_namespace.empty());
+}
+
 TEST_F(NamespacesOfContainer, ModesThatANamespaceHasNotAreInvalid) {
     options().set_network(NamespaceMode::CONTAINER);
     EXPECT_EQ(refusal(), (Refusal{.code = Code::InvalidArgument,

@@ -105,9 +105,9 @@ const std::vector<BadCase> kUnsupported = {
      "process.execCPUAffinity: is not supported"},
     {"CommandLine", "AT_PROCESS", R"("commandLine": "x",)",
      "process.commandLine: is not supported"},
-    {"SharedBind", "AT_MOUNTS",
-     R"({"destination": "/m", "type": "bind", "source": "/", "options": ["rshared"]})",
-     "mounts[0].options[0]: mount option 'rshared' is not supported"},
+    {"UnbindableBind", "AT_MOUNTS",
+     R"({"destination": "/m", "type": "bind", "source": "/", "options": ["runbindable"]})",
+     "mounts[0].options[0]: mount option 'runbindable' is not supported"},
     {"BindWithData", "AT_MOUNTS",
      R"({"destination": "/m", "source": "/", "options": ["bind", "size=1m"]})",
      "mounts[0].options[1]: mount option 'size=1m' is not supported"},
@@ -375,7 +375,7 @@ TEST(ParseConfig, BindsAreKnownByTypeOrOption) {
         {.destination = "/b",
          .type = "bind",
          .source = "/b/files",
-         .options = {"rbind", "nosuid", "rprivate"}}};
+         .options = {"rbind", "nosuid", "rnosuid", "rprivate"}}};
     EXPECT_EQ(bundle->container.mounts, expected);
 }
 
