@@ -37,9 +37,6 @@ private:
 /// limits. No container has the name: check_container_id().
 inline constexpr std::string_view kRuntimeGroup = "/shim~";
 
-/// Whether the calling process is in one, in v2.
-bool is_in_runtime_group();
-
 /// The directory of v2 in which the groups of such a pod's containers are made, with all
 /// controllers that it can have. Errors: FailedPrecondition where the calling process is in no
 /// kRuntimeGroup of v2; Unsupported where v2 is not mounted.

@@ -179,9 +179,6 @@ private:
 };
 
 Result<void> HostMachine::prepare() {
-    if (!network_.empty()) {
-        (void)TRY(open_file(network_.c_str(), O_RDONLY), "network namespace");
-    }
     TRY(make_directory(image_place_, 0700));
     TRY(make_directory(kAgentPlace, 0755));
     groups_ = TRY(runtime::open_container_groups());
@@ -195,6 +192,9 @@ Result<void> HostMachine::prepare() {
 }
 
 Result<void> HostMachine::start() {
+    if (!network_.empty()) {
+        (void)TRY(open_file(network_.c_str(), O_RDONLY), "network namespace");
+    }
     auto [api, theirs] = TRY(socket_pair());
     auto [streams, their_streams] = TRY(message_socket_pair());
     SpawnOptions options;

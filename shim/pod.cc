@@ -129,12 +129,7 @@ Result<void> Pod::begin_pod(runtime::PodSpec spec) {
 Result<void> Pod::enter_cgroup() {
     std::string place = spec_.cgroup;
     if (is_on_host()) {
-        // Who started us may have made its groups already.
-        if (place.empty() && runtime::is_in_runtime_group()) {
-            return {};
-        }
-        place = (place.empty() ? "/pepita-" + spec_.name : place);
-        place += runtime::kRuntimeGroup;
+        place = (place.empty() ? "/pepita-" + spec_.name : place).append(runtime::kRuntimeGroup);
     }
     if (!place.empty()) {
         cgroup_ = TRY(runtime::PodCgroup::enter(place), "cgroup '", place, "'");

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,20 +42,25 @@ namespace {
 constexpr std::chrono::seconds kEndDeadline{15};
 
 /// The pod of one container that the command line describes.
-PodSpec pod_spec_of(const Command& command) {
+PodSpec pod_spec_of(const Command& command, const Bundle& bundle) {
     PodSpec spec = command.pod;
     spec.name = command.id;
     spec.root = command.root;
+    if (spec.isolation == IsolationChoice::Process) {
+        spec.cgroup = bundle.cgroups_path;
+    }
     return spec;
 }
 
+/// The place of a container's groups on the host: those of its stand-in, as a rule.
 Result<std::string> cgroups_path_of(const Command& command, const Bundle& bundle) {
     if (command.pod.isolation != IsolationChoice::Process) {
         return bundle.cgroups_path;
     }
-    std::string path = TRY(oci::cgroup_place(bundle.cgroups_path.empty() ? "/pepita-" + command.id
-                                                                         : bundle.cgroups_path));
-    return path.append(kRuntimeGroup);
+    return TRY(oci::cgroup_place(bundle.cgroups_path.empty() ? "/pepita-" + command.id
+                                                             : bundle.cgroups_path),
+               "linux.cgroupsPath")
+        .append(kRuntimeGroup);
 }
 
 /// Whether a process is over, at the latest after `limit`.
@@ -108,7 +114,10 @@ Result<void> Launch::join(const std::string& pod) {
 }
 
 Result<void> Launch::start_own_shim() {
-    ShimProcess shim = TRY(start_shim(command_, cgroups_));
+    // Without a microVM it makes and leaves the groups itself.
+    const bool is_on_host = command_.pod.isolation == IsolationChoice::Process;
+    ShimProcess shim = TRY(
+        start_shim(command_, is_on_host ? std::span<const std::string>() : std::span(cgroups_)));
     shim_pid_ = static_cast<std::uint32_t>(shim.process.pid());
     shim_ = std::make_unique<Child>(std::move(shim.process));
     socket_ = std::move(shim.socket);
@@ -133,7 +142,7 @@ Result<void> Launch::create() {
                        .cgroups = cgroups_,
                        .pod = std::nullopt};
     if (shim_) {
-        request.pod = pod_spec_of(command_);
+        request.pod = pod_spec_of(command_, bundle_);
     }
     is_asked_ = true;
     request.io = TRY(make_io(command_, bundle_.container.process.terminal));

@@ -77,11 +77,6 @@ Result<std::unique_ptr<PodCgroup>> PodCgroup::enter(std::string_view place) {
     return cgroup;
 }
 
-bool is_in_runtime_group() {
-    const auto own = own_group();
-    return own && own->directory.ends_with(kRuntimeGroup);
-}
-
 Result<std::string> open_container_groups() {
     const OwnGroup own = TRY(own_group());
     if (!own.directory.ends_with(kRuntimeGroup)) {
