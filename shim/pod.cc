@@ -126,17 +126,6 @@ Result<void> Pod::begin_pod(runtime::PodSpec spec) {
     return enter_cgroup();
 }
 
-Result<void> Pod::enter_cgroup() {
-    std::string place = spec_.cgroup;
-    if (is_on_host()) {
-        place = (place.empty() ? "/pepita-" + spec_.name : place).append(runtime::kRuntimeGroup);
-    }
-    if (!place.empty()) {
-        cgroup_ = TRY(runtime::PodCgroup::enter(place), "cgroup '", place, "'");
-    }
-    return {};
-}
-
 Result<void> Pod::make_directory(std::optional<runtime::ContainerState> state) {
     TRY(pepita::make_directory("/run/pepita", 0755));
     user_ = TRY(hold_jail_user(kJailUsers, std::random_device()()));
@@ -251,19 +240,6 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
     return {};
 }
 
-Result<void> Pod::check_mounts(const runtime::Bundle& bundle) const {
-    for (const runtime::MountSpec& mount : bundle.container.mounts) {
-        for (const std::string& option : mount.options) {
-            if (!is_on_host() && (option == "shared" || option == "rshared")) {
-                return Error(Code::Unsupported,
-                             "mount '" + mount.destination + "': option '" + option +
-                                 "': mounts of a microVM's guest do not reach the host");
-            }
-        }
-    }
-    return {};
-}
-
 Result<void> Pod::begin_create(runtime::TaskCreate request) {
     const bool begins_pod = phase_ == Phase::Empty;
     if (begins_pod && !request.pod) {
@@ -353,15 +329,6 @@ void Pod::on_up() {
     for (const std::string& id : waiting) {
         admit(id);
     }
-}
-
-void Pod::keep_clock() {
-    guest_clock_ = GuestClock::create(clock_, microvm_->guest(), host_time);
-    if (const Result<void> watched = guest_clock_->watch_host(loop_); !watched) {
-        log::warn("a change of the host's clock is not noticed",
-                  {{"error", watched.error().message()}});
-    }
-    guest_clock_->compare();
 }
 
 void Pod::admit(const std::string& id) {

@@ -296,6 +296,8 @@ void ProcessIo::exited(std::uint32_t status) {
     }
     input_pump_.reset();
     source_ = Fd();
+    window_watch_.cancel();
+    window_child_.reset();
     if (proxy_) {
         proxy_watch_.cancel();
         // An empty socket has room for four bytes; a proxy that is gone needs no word.

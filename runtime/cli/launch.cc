@@ -46,8 +46,8 @@ PodSpec pod_spec_of(const Command& command, const Bundle& bundle) {
     PodSpec spec = command.pod;
     spec.name = command.id;
     spec.root = command.root;
-    if (spec.isolation == IsolationChoice::Process) {
-        spec.cgroup = bundle.cgroups_path;
+    if (spec.isolation == IsolationChoice::Process && !bundle.cgroups_path.empty()) {
+        spec.cgroup = oci::cgroup_place(bundle.cgroups_path).value_or("");  // it is one by now
     }
     return spec;
 }

@@ -226,11 +226,9 @@ void remove_cgroups(std::span<const std::string> directories) {
             all.push_back(directory.substr(0, directory.size() - kRuntimeGroup.size()));
         }
     }
+    int attempts = kRemoveAttempts;  // for all of them, beside one each
     for (const std::string& directory : all) {
-        for (int attempt = 0; attempt < kRemoveAttempts; ++attempt) {
-            if (::rmdir(directory.c_str()) == 0 || errno != EBUSY) {
-                break;
-            }
+        while (::rmdir(directory.c_str()) != 0 && errno == EBUSY && attempts-- > 0) {
             (void)::poll(nullptr, 0, kRemovePauseMs);
         }
     }

@@ -50,8 +50,8 @@ Result<std::vector<std::string>> make_cgroups(std::string_view cgroups_path);
 /// Moves the calling process there.
 Result<void> enter_cgroups(std::span<const std::string> directories);
 
-/// Removes the groups; of a kRuntimeGroup also the one above. Waits a moment for processes that are on their way out; groups with others
-/// stay.
+/// Removes the groups; of a kRuntimeGroup also the one above. Waits a moment for processes that are
+/// on their way out; groups with others stay.
 void remove_cgroups(std::span<const std::string> directories);
 
 }  // namespace pepita::runtime::oci
