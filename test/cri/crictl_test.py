@@ -233,7 +233,9 @@ class Pods(WithNode):
         self.exec_sync(container, "sh", "-c", "i=0; while [ $i -lt 10000 ]; do i=$((i + 1)); done")
         used, = self.json("stats")["stats"]
         self.assertEqual(used["attributes"]["id"], container)
-        self.assertGreater(int(used["memory"]["workingSetBytes"]["value"]), 0)
+        # A host with cgroup v1 has no v2 to count memory in.
+        if self.node.isolation != "process" or pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            self.assertGreater(int(used["memory"]["workingSetBytes"]["value"]), 0)
         self.assertGreater(int(used["cpu"]["usageCoreNanoSeconds"]["value"]), 0)
 
         self.assertIn("in use", self.refused("rmi", BUSYBOX))

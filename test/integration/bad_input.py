@@ -59,6 +59,7 @@ class Program(NodeTest):
         self.refused("run", "-b", self.bundle(["true"], edit=edit), "c1", status=125, words=["/bin/sh"])
 
 
+@support.needs_machine
 class Guest(NodeTest):
     def data_with(self, kernel: bytes | None):
         """A data directory with another kernel."""
@@ -241,6 +242,7 @@ class Deaths(NodeTest):
         support.wait_until(lambda: self.state("c1")["status"] == "stopped", "the container counts as stopped")
         self.call("delete", "c1", expect=0)
 
+    @support.needs_machine
     def test_vmm_killed(self):
         run = self.running()
         os.kill(self.child_of_shim("c1", "pepita-vmm"), signal.SIGKILL)
@@ -252,6 +254,7 @@ class Deaths(NodeTest):
         os.kill(self.child_of_shim("c1", "qemu-system"), signal.SIGKILL)
         self.assertIn("killed by signal 9", self.end_of(run))
 
+    @support.needs_machine
     def test_machine_of_a_detached_container_killed(self):
         self.started(["sh", "-c", "while :; do sleep 1; done"])
         os.kill(self.child_of_shim("c1", "pepita-vmm"), signal.SIGKILL)
