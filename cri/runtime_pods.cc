@@ -216,7 +216,9 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.end = runtime::PodEnd::WhenStopped;
     spec.packs_roots = true;
     spec.network_namespace = namespace_path(pod);
-    spec.cgroup = microvm_cgroup(config.linux(), pod.record.id());
+    spec.cgroup = spec.isolation == IsolationChoice::Process
+                      ? cgroup_below(config.linux().cgroup_parent(), pod.record.id())
+                      : microvm_cgroup(config.linux(), pod.record.id());
     spec.memory_mib = options_.memory_mib;
     spec.vcpus = options_.vcpus;
     const v1::LinuxContainerResources& limits = config.linux().resources();
