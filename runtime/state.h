@@ -40,7 +40,7 @@ struct ContainerState {
     std::string oci_version;
     std::string id;
     ContainerStatus status = ContainerStatus::Creating;
-    std::uint32_t pid = 0;  // the proxy's (runtime/cli/proxy.h); 0 once it is stopped
+    std::uint32_t pid = 0;  // the proxy's (runtime/proxy.h); 0 once it is stopped
     std::string pod;        // whose microVM it is in; the shim's directory has this name
     std::string bundle;
     std::map<std::string, std::string> annotations;

@@ -40,7 +40,7 @@ struct TaskIo {
     /// With terminal and without this, in and out are the client's own terminal.
     std::optional<Fd> console_socket;
     /// A connected socket of the process that stands for this one on the host, see
-    /// runtime/cli/proxy.h, and its pid.
+    /// runtime/proxy.h, and its pid.
     std::optional<Fd> proxy;
     std::uint32_t proxy_pid = 0;
 };

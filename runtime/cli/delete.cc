@@ -21,8 +21,8 @@
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
 #include "runtime/oci/host_cgroup.h"
-#include "runtime/oci/store.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 
 namespace pepita::runtime::cli {
 namespace {

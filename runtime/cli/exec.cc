@@ -21,14 +21,14 @@
 #include "runtime/cli/foreground.h"
 #include "runtime/cli/observe.h"
 #include "runtime/cli/process_io.h"
-#include "runtime/cli/proxy.h"
 #include "runtime/cli/report.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
-#include "runtime/oci/store.h"
+#include "runtime/proxy.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

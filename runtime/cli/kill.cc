@@ -12,7 +12,7 @@
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
 #include "runtime/guest_api.h"
-#include "runtime/oci/store.h"
+#include "runtime/store.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

@@ -14,9 +14,9 @@
 #include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/foreground.h"
-#include "runtime/cli/proxy.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/shim_process.h"
+#include "runtime/proxy.h"
 
 namespace pepita::runtime::cli {
 

@@ -16,8 +16,8 @@
 #include "runtime/cli/observe.h"
 #include "runtime/cli/report.h"
 #include "runtime/cli/verbs.h"
-#include "runtime/oci/store.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 
 namespace pepita::runtime::cli {
 namespace {

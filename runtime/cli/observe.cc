@@ -12,8 +12,8 @@
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/guest_api.h"
-#include "runtime/oci/store.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

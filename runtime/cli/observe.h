@@ -8,8 +8,8 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/shim_link.h"
-#include "runtime/oci/store.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 
 namespace pepita::runtime::cli {
 

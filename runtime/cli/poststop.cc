@@ -3,7 +3,7 @@
 #include "runtime/bundle.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/cli/report.h"
-#include "runtime/oci/hooks.h"
+#include "runtime/hooks.h"
 #include "runtime/state.h"
 
 namespace pepita::runtime::cli {

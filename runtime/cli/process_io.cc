@@ -18,11 +18,11 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
 #include "runtime/cli/command_line.h"
-#include "runtime/cli/proxy.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/terminal.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
+#include "runtime/proxy.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

@@ -11,9 +11,9 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/command_line.h"
-#include "runtime/cli/proxy.h"
 #include "runtime/cli/shim_link.h"
 #include "runtime/container.h"
+#include "runtime/proxy.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

@@ -1,4 +1,4 @@
-#include "runtime/cli/proxy.h"
+#include "runtime/proxy.h"
 
 #include <fcntl.h>
 #include <linux/prctl.h>
@@ -35,7 +35,7 @@
 #include "runtime/container/mounts.h"
 #include "runtime/oci/host_cgroup.h"
 
-namespace pepita::runtime::cli {
+namespace pepita::runtime {
 namespace {
 
 constexpr int kSocketNumber = 3;
@@ -238,4 +238,4 @@ Result<Proxy> start_proxy(std::span<const std::string> cgroups,
     return Proxy{.process = TRY(spawn(std::move(options))), .socket = std::move(ours)};
 }
 
-}  // namespace pepita::runtime::cli
+}  // namespace pepita::runtime

@@ -17,9 +17,9 @@
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
 #include "runtime/guest_api.h"
-#include "runtime/oci/hooks.h"
-#include "runtime/oci/store.h"
+#include "runtime/hooks.h"
 #include "runtime/state.h"
+#include "runtime/store.h"
 #include "runtime/task_api.h"
 
 namespace pepita::runtime::cli {

@@ -1,4 +1,4 @@
-#include "runtime/oci/hooks.h"
+#include "runtime/hooks.h"
 
 #include <poll.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "runtime/cli/proxy.h"
+#include "runtime/proxy.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "runtime/oci/hooks.h"
+#include "runtime/hooks.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "runtime/oci/store.h"
+#include "runtime/store.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

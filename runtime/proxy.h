@@ -10,7 +10,7 @@
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 
-namespace pepita::runtime::cli {
+namespace pepita::runtime {
 
 /// The process that stands on the host for one in a guest: its pid is what a pid file holds, so
 /// that whoever waits for and signals pids (conmon, a process supervisor) need not know of guests.
@@ -41,4 +41,4 @@ struct ContainerView {
 Result<Proxy> start_proxy(std::span<const std::string> cgroups,
                           const std::optional<ContainerView>& shown = std::nullopt);
 
-}  // namespace pepita::runtime::cli
+}  // namespace pepita::runtime
