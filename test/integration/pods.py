@@ -71,6 +71,30 @@ class Pods(support.NodeTest):
         support.wait_until(lambda: self.state("pod")["status"] == "stopped", "the pod's end")
         self.call("delete", "pod", expect=0)
 
+    def test_each_container_has_the_hosts_files_that_are_its_own(self):
+        bundle = self.bundle(["/pause"], name="bundle-pod", root=self.files, edit=as_pod)
+        self.detached("run", "-d", "-b", bundle, "pod")
+        for name in ("one", "two", "three"):
+            root = self.scratch / f"root-{name}"
+            support.busybox_root(root)
+            (root / "mine").write_text(name)
+            volume = self.scratch / f"volume-{name}"
+            volume.mkdir()
+            (volume / "file").write_text(f"volume of {name}")
+
+            def edit(config, volume=volume):
+                member_of("pod")(config)
+                config["mounts"].append({"destination": "/volume", "type": "bind", "source": str(volume),
+                                         "options": ["rbind"]})
+            self.started(["sleep", "1000"], name=name, root=root, edit=edit)
+        for name in ("one", "two", "three"):
+            self.assertEqual(self.call("exec", name, "cat", "/mine", "/volume/file", expect=0).stdout.decode(),
+                             f"{name}volume of {name}")
+        self.remove("one")
+        self.assertEqual(self.call("exec", "two", "cat", "/mine", expect=0).stdout, b"two")
+        for name in ("two", "three", "pod"):
+            self.call("delete", "-f", name, expect=0)
+
     def test_the_pods_end_is_that_of_its_containers(self):
         self.pod()
         self.member(["sleep", "1000"], "one")
