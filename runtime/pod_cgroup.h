@@ -18,6 +18,9 @@ public:
     /// Errors: InvalidArgument for no such place; FailedPrecondition without a hierarchy;
     /// mkdir(2)'s and the kernel's, with the file. Then nothing has changed.
     static Result<std::unique_ptr<PodCgroup>> enter(std::string_view place);
+    /// Removes the groups at `place` that a killed process has left. Waits a moment as
+    /// ~PodCgroup().
+    static Result<void> remove(std::string_view place);
     PodCgroup(const PodCgroup&) = delete;
     PodCgroup& operator=(const PodCgroup&) = delete;
     PodCgroup(PodCgroup&&) = delete;

@@ -93,6 +93,15 @@ struct ImageRoot {
     friend auto operator<=>(const ImageRoot&, const ImageRoot&) = default;
 };
 
+/// A mount of a client's that makes a container's root: mount(2)'s arguments in its words.
+struct RootMount {
+    std::string type;
+    std::string source;
+    std::vector<std::string> options;
+
+    friend bool operator==(const RootMount&, const RootMount&) = default;
+};
+
 struct TaskCreate {
     std::string id;
     std::string bundle;  // absolute
@@ -103,6 +112,11 @@ struct TaskCreate {
     std::optional<PodSpec> pod;  // to begin with this container; ignored where there is one
     /// The root, in place of the bundle's, whose directory has to exist all the same.
     std::optional<ImageRoot> image = std::nullopt;
+    // NOLINTBEGIN(readability-redundant-member-init): may be left out.
+    /// To be mounted on the bundle's root, one on the other.
+    std::vector<RootMount> mounts = {};
+    std::string config_path = {};  // containerd's runtime option ConfigPath
+    // NOLINTEND(readability-redundant-member-init)
 };
 
 struct TaskExec {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "runtime/bundle.h"
+#include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_cgroup.h"
 #include "runtime/pod_spec.h"
@@ -38,6 +40,7 @@
 #include "shim/jail.h"
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
+#include "shim/root_mounts.h"
 
 namespace pepita::shim {
 namespace {
@@ -102,6 +105,18 @@ bool is_same_file(const std::string& left, const std::string& right) {
     struct stat two{};
     return ::stat(left.c_str(), &one) == 0 && ::stat(right.c_str(), &two) == 0 &&
            one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
+/// The pod's namespaces are the guest's own, which a container has that asks for no new one. But
+/// its hostname is set in one of each container's.
+void join_pod(const runtime::ContainerSpec& pod, std::string_view type,
+              runtime::ContainerSpec& container) {
+    if (type == "uts") {
+        container.namespaces.uts = true;
+        if (container.hostname.empty()) {
+            container.hostname = pod.hostname;
+        }
+    }
 }
 
 }  // namespace
@@ -208,6 +223,13 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
         return Error(Code::Unsupported, "linux.namespaces: network namespace '" +
                                             bundle.network_namespace + "' is not the pod's");
     }
+    for (const auto& [id, other] : entries_) {
+        if (!is_on_host() && other.container->is_pod()) {
+            const auto& sysctls = other.container->bundle().container.sysctls;
+            auto& own = bundle.container.sysctls;
+            own.insert(own.begin(), sysctls.begin(), sysctls.end());
+        }
+    }
     runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
     for (const runtime::NamespacePath& joined : bundle.joined) {
         std::string& member = joined.type == "pid"   ? namespaces.pid_of
@@ -227,30 +249,39 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
             member = joined.path;
             continue;
         }
-        if (found == entries_.end() || (is_pods && joined.type == "pid")) {
+        if (found == entries_.end()) {
             return Error(Code::Unsupported,
                          "linux.namespaces: '" + joined.path + "' is not the " + joined.type +
                              " namespace of a container of the same pod: a microVM cannot join it");
         }
         if (is_pods) {
-            continue;  // the guest's own, which a container without a new one has
+            join_pod(found->second.container->bundle().container, joined.type, bundle.container);
+            continue;
         }
         member = found->first;
     }
     return {};
 }
 
+Result<runtime::Bundle> Pod::complete(runtime::TaskCreate& request) {
+    TRY(runtime::check_container_id(request.id));
+    runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
+    set_container_id(bundle, request.id);
+    if (callbacks_.on_create) {
+        TRY(callbacks_.on_create(request, bundle));
+    }
+    return bundle;
+}
+
 Result<void> Pod::begin_create(runtime::TaskCreate request) {
     const bool begins_pod = phase_ == Phase::Empty;
+    runtime::Bundle bundle = TRY(complete(request));
     if (begins_pod && !request.pod) {
         return Error(Code::FailedPrecondition, "there is no pod, and the request describes none");
     }
     if (begins_pod) {
         TRY(begin_pod(*std::move(request.pod)));
     }
-    TRY(runtime::check_container_id(request.id));
-    runtime::Bundle bundle = TRY(runtime::load_bundle(request.bundle));
-    set_container_id(bundle, request.id);
     if (begins_pod && network_.empty()) {
         network_ = bundle.network_namespace;
     }
@@ -288,6 +319,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
                              std::uint32_t signal) { kill(id, signal, false, log_failure); },
          .on_event = [this](const runtime::TaskEvent& event) { callbacks_.on_event(event); }}));
     if (!entry.container->is_pod()) {
+        entry.mounts = TRY(RootMounts::mount(request.mounts, entry.container->bundle().root_path));
         entry.root = root_of(entry.container->bundle(), spec_, std::move(request.image));
     }
     if (begins_pod) {
@@ -455,6 +487,7 @@ void Pod::forget(const std::string& id) {
     }
     entry.listener.reset();
     entry.own_directory.reset();
+    entry.mounts.reset();
     discard(std::move(entry.container));
     answer_gone(std::move(entry), exit);
 }
@@ -569,6 +602,7 @@ void Pod::finish_end() {
         discard(std::move(entry.container));
         entry.listener.reset();
         entry.own_directory.reset();
+        entry.mounts.reset();
     }
     listener_.reset();
     directory_.reset();

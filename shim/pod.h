@@ -31,6 +31,7 @@
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
 #include "shim/port_forwards.h"
+#include "shim/root_mounts.h"
 
 namespace pepita::shim {
 
@@ -44,11 +45,14 @@ class Pod : public runtime::TaskService,
 public:
     using StartMicrovm = std::move_only_function<Result<std::unique_ptr<Microvm>>(
         EventLoop&, const MicrovmConfig&, Microvm::Callbacks)>;
+    /// Completes a request of a client that knows nothing of pods and stand-ins.
+    using OnCreate = std::move_only_function<Result<void>(runtime::TaskCreate&, runtime::Bundle&)>;
     struct Callbacks {
         std::move_only_function<void(const runtime::PodSpec&)> on_begin;  // it is valid
         std::move_only_function<void(Fd)> on_client;  // one more, on <root>/<id>/shim.sock
         std::move_only_function<void()> on_over;      // is_over() or is_useless() became true
         std::move_only_function<void(const runtime::TaskEvent&)> on_event;
+        OnCreate on_create = nullptr;  // optional
     };
     Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks);
     Pod(const Pod&) = delete;
@@ -115,6 +119,7 @@ private:
         std::unique_ptr<PodDirectory> own_directory;  // nullptr: it has the pod's
         std::unique_ptr<Listener> listener;           // of own_directory
         std::vector<std::string> cgroups;             // of the host, that its stand-in is in
+        std::unique_ptr<RootMounts> mounts;           // on its bundle's root
         std::optional<RootSource> root;               // none: it stands for the pod
         std::optional<RootDisks> disks;               // that add_root() attached
         runtime::OnResult<std::uint32_t> on_created;
@@ -145,6 +150,8 @@ private:
 
     Result<void> check_mounts(const runtime::Bundle& bundle) const;
     Result<void> find_joined(runtime::Bundle& bundle) const;
+    /// The bundle, checked, and the rest of the request.
+    Result<runtime::Bundle> complete(runtime::TaskCreate& request);
     Result<void> begin_create(runtime::TaskCreate request);
     /// The guest is up: what the container needs there.
     void admit(const std::string& id);

@@ -38,6 +38,7 @@ constexpr std::int64_t kNanoseconds = 1'000'000'000;
 constexpr std::string_view kImageType = "pepita-image";
 constexpr std::string_view kStoreOption = "store=";
 constexpr std::string_view kOptionsType = "pepita.CreateOptions";
+constexpr std::string_view kRuntimeOptionsType = "runtimeoptions.v1.Options";
 constexpr std::string_view kProcessType =
     "types.containerd.io/opencontainers/runtime-spec/1/Process";
 constexpr std::string_view kResourcesType =
@@ -225,28 +226,13 @@ void put_image(const ImageRoot& image, pb::CreateTaskRequest& request) {
     mount.add_options(std::string(kStoreOption) + image.store);
 }
 
-Result<std::optional<ImageRoot>> image_of(const pb::CreateTaskRequest& request) {
-    const auto refuse = [](const std::string& what) {
-        return Error(Code::Unsupported, "rootfs: " + what);
-    };
-    if (request.rootfs().empty()) {
-        return std::optional<ImageRoot>();
-    }
-    if (request.rootfs_size() > 1) {
-        return refuse(std::to_string(request.rootfs_size()) + " mounts: a root is one");
-    }
-    const pb::Mount& mount = request.rootfs(0);
-    if (mount.type() != kImageType) {
-        return refuse("type '" + mount.type() + "': a root that is mounted is of type '" +
-                      std::string(kImageType) + "'");
-    }
-    if (!mount.target().empty()) {
-        return refuse("target '" + mount.target() + "': an image is the whole root");
-    }
+Error refused_root(const std::string& what) { return {Code::Unsupported, "rootfs: " + what}; }
+
+Result<ImageRoot> image_of(const pb::Mount& mount) {
     ImageRoot image{.store = {}, .id = mount.source()};
     for (const std::string& option : mount.options()) {
         if (!option.starts_with(kStoreOption) || !image.store.empty()) {
-            return refuse("option '" + option + "'");
+            return refused_root("option '" + option + "'");
         }
         image.store = option.substr(kStoreOption.size());
     }
@@ -254,7 +240,36 @@ Result<std::optional<ImageRoot>> image_of(const pb::CreateTaskRequest& request) 
         return Error(Code::InvalidArgument,
                      "rootfs: store '" + image.store + "': must be an absolute path");
     }
-    return std::optional(std::move(image));
+    return image;
+}
+
+Result<void> take_root(const pb::CreateTaskRequest& request, TaskCreate& create) {
+    for (const pb::Mount& mount : request.rootfs()) {
+        if (!mount.target().empty() && mount.target() != "/") {
+            return refused_root("target '" + mount.target() + "': a mount is the whole root");
+        }
+        if (mount.type() != kImageType) {
+            create.mounts.push_back({.type = mount.type(),
+                                     .source = mount.source(),
+                                     .options = {mount.options().begin(), mount.options().end()}});
+            continue;
+        }
+        if (request.rootfs_size() > 1) {
+            return refused_root("an image beside other mounts");
+        }
+        create.image = TRY(image_of(mount));
+    }
+    return {};
+}
+
+/// containerd's runtimeoptions.v1.Options, as its configuration of a runtime and
+/// `ctr run --runtime-config-path` give them. Options of other runtimes (runc's) ask us for
+/// nothing.
+Result<std::string> config_path_of(const pb::CreateTaskRequest& request) {
+    if (!request.options().type_url().ends_with(kRuntimeOptionsType)) {
+        return std::string();
+    }
+    return TRY(parse<pb::RuntimeOptions>(request.options().value()), "options").config_path();
 }
 
 Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
@@ -265,7 +280,8 @@ Result<void> dispatch_create(TaskService& service, Channel::Call& call) {
                       .io = TRY(take_io(request, options, call.fds)),
                       .cgroups = {options.cgroups().begin(), options.cgroups().end()},
                       .pod = {},
-                      .image = TRY(image_of(request))};
+                      .config_path = TRY(config_path_of(request))};
+    TRY(take_root(request, create));
     if (!options.pod().empty()) {
         create.pod = TRY(decode_pod_spec(options.pod()));
     }

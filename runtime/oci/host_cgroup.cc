@@ -218,6 +218,16 @@ Result<void> enter_cgroups(std::span<const std::string> directories) {
     return {};
 }
 
+namespace {
+
+/// Those of others, which do not go while we wait.
+bool has_subgroups(const std::string& directory) {
+    struct stat about{};
+    return ::stat(directory.c_str(), &about) == 0 && about.st_nlink > 2;
+}
+
+}  // namespace
+
 void remove_cgroups(std::span<const std::string> directories) {
     std::vector<std::string> all;
     for (const std::string& directory : directories) {
@@ -228,7 +238,8 @@ void remove_cgroups(std::span<const std::string> directories) {
     }
     int attempts = kRemoveAttempts;  // for all of them, beside one each
     for (const std::string& directory : all) {
-        while (::rmdir(directory.c_str()) != 0 && errno == EBUSY && attempts-- > 0) {
+        while (::rmdir(directory.c_str()) != 0 && errno == EBUSY && !has_subgroups(directory) &&
+               attempts-- > 0) {
             (void)::poll(nullptr, 0, kRemovePauseMs);
         }
     }

@@ -92,6 +92,16 @@ Result<std::string> open_container_groups() {
     return group;
 }
 
+Result<void> PodCgroup::remove(std::string_view place) {
+    const std::string path = TRY(oci::cgroup_place(place));
+    std::vector<std::string> groups;
+    for (const auto& mount : oci::cgroup_mounts(TRY(read_text("/proc/self/mountinfo")))) {
+        groups.push_back(mount.path + path);
+    }
+    oci::remove_cgroups(groups);
+    return {};
+}
+
 PodCgroup::~PodCgroup() {
     for (const std::string& group : former_) {
         (void)oci::enter_cgroups(std::span(&group, 1));  // one that is gone keeps the new one

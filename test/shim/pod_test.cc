@@ -331,6 +331,47 @@ TEST_F(PodTest, MountsOfAGuestAreNotSharedWithTheHost) {
               "mount '/m': option 'rshared': mounts of a microVM's guest do not reach the host");
 }
 
+TEST_F(PodTest, AMemberHasThePodsHostnameAndParametersOfTheKernel) {
+    run_pod("p");
+    std::filesystem::create_directories(scratch_ + "/member/rootfs");
+    std::ofstream(scratch_ + "/member/config.json")
+        << R"({"ociVersion": "1.0.2", "root": {"path": "rootfs"},
+               "process": {"cwd": "/", "args": ["sh"]},
+               "linux": {"namespaces": [{"type": "ipc", "path": "container:p"},
+                         {"type": "uts", "path": "container:p"},
+                         {"type": "pid", "path": "container:p"}]}})";
+    const auto created = create("m", {}, "/member");
+    ASSERT_TRUE(created->value().has_value()) << created->value().error().message();
+    const runtime::ContainerSpec& spec = machine_.guest.specs.at("m");
+    EXPECT_EQ(spec.hostname, "pod-name");
+    EXPECT_TRUE(spec.namespaces.uts);
+    EXPECT_FALSE(spec.namespaces.ipc);  // the guest's own, as of pid
+    EXPECT_FALSE(spec.namespaces.pid);
+    ASSERT_EQ(spec.sysctls.size(), 1U);
+    EXPECT_EQ(spec.sysctls[0].name, "kernel.msgmax");
+}
+
+TEST_F(PodTest, ARequestIsCompletedBeforeItIsLookedAt) {
+    complete_ = [](runtime::TaskCreate& request, runtime::Bundle& bundle) -> Result<void> {
+        request.io.proxy_pid = 4712;
+        bundle.container.hostname = "changed";
+        return {};
+    };
+    const auto created = create("a");
+    come_up();
+    EXPECT_EQ(created->value().value(), 4712U);
+    EXPECT_EQ(machine_.guest.specs.at("a").hostname, "changed");
+}
+
+TEST_F(PodTest, ARequestThatCannotBeCompletedLeavesNothing) {
+    complete_ = [](runtime::TaskCreate& /*request*/, runtime::Bundle& /*bundle*/) -> Result<void> {
+        return Error(Code::InvalidArgument, "no such option");
+    };
+    EXPECT_EQ(create("a")->value().error().message(), "no such option");
+    EXPECT_TRUE(pod_->is_useless());
+    EXPECT_FALSE(exists("a"));
+}
+
 TEST_F(PodTest, OneOfTwoIsKilledWhileTheyBoot) {
     const auto first = create("a");
     const auto second = create("b");

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/bundle.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_spec.h"
@@ -161,6 +163,9 @@ protected:
         std::filesystem::create_directories(scratch_ + "/pause/rootfs");
         std::string config(kPodTestConfig);
         config.insert(1, R"("annotations": {"io.kubernetes.cri.container-type": "sandbox"},)");
+        constexpr std::string_view linux = R"("linux": {})";
+        config.replace(config.find(linux), linux.size(), R"("hostname": "pod-name", "linux": {
+            "sysctl": {"kernel.msgmax": "9000"}, "namespaces": [{"type": "uts"}, {"type": "ipc"}]})");
         std::ofstream(scratch_ + "/pause/config.json") << config;
         const auto created = create(id, {}, "/pause");
         come_up();
@@ -195,13 +200,18 @@ protected:
     FakeMachine machine_{*loop_};
     int over_ = 0;
     std::vector<runtime::TaskEvent> events_;
+    shim::Pod::OnCreate complete_;  // none: requests are complete
     std::unique_ptr<shim::Pod> pod_ = std::make_unique<shim::Pod>(
         *loop_, clock_, FakeMicrovm::starter(machine_),
         shim::Pod::Callbacks{
             .on_begin = [](const runtime::PodSpec& /*spec*/) {},
             .on_client = [](Fd /*client*/) {},
             .on_over = [this] { ++over_; },
-            .on_event = [this](const runtime::TaskEvent& event) { events_.push_back(event); }});
+            .on_event = [this](const runtime::TaskEvent& event) { events_.push_back(event); },
+            .on_create = [this](runtime::TaskCreate& request,
+                                runtime::Bundle& bundle) -> Result<void> {
+                return complete_ ? complete_(request, bundle) : Result<void>();
+            }});
 };
 
 }  // namespace pepita::test

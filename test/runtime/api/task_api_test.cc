@@ -103,7 +103,7 @@ TEST_F(TaskApiTest, AnImageArrivesAsTheOneMountOfTheRoot) {
     EXPECT_EQ(service_.created.image, std::nullopt);
 }
 
-TEST_F(TaskApiTest, R5_ARootThatIsMountedOtherwiseIsRefusedByName) {
+TEST_F(TaskApiTest, R5_AnImageThatIsNamedOtherwiseIsRefusedByName) {
     const auto refusal = [this](void (*change)(pb::CreateTaskRequest&)) {
         pb::CreateTaskRequest request;
         pb::Mount& mount = *request.add_rootfs();
@@ -115,12 +115,10 @@ TEST_F(TaskApiTest, R5_ARootThatIsMountedOtherwiseIsRefusedByName) {
         return reply ? "" : reply.error().message();
     };
     EXPECT_EQ(refusal([](pb::CreateTaskRequest& /*as it is*/) {}), "");
-    EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->set_type("overlay"); }),
-              "rootfs: type 'overlay': a root that is mounted is of type 'pepita-image'");
     EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.add_rootfs(); }),
-              "rootfs: 2 mounts: a root is one");
+              "rootfs: an image beside other mounts");
     EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->set_target("etc"); }),
-              "rootfs: target 'etc': an image is the whole root");
+              "rootfs: target 'etc': a mount is the whole root");
     EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->add_options("ro"); }),
               "rootfs: option 'ro'");
     EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) {
@@ -133,6 +131,24 @@ TEST_F(TaskApiTest, R5_ARootThatIsMountedOtherwiseIsRefusedByName) {
               "rootfs: store 'images': must be an absolute path");
     EXPECT_EQ(refusal([](pb::CreateTaskRequest& it) { it.mutable_rootfs(0)->clear_options(); }),
               "rootfs: store '': must be an absolute path");
+}
+
+TEST_F(TaskApiTest, MountsAndTheConfigurationsPathArriveFromContainerd) {
+    pb::CreateTaskRequest request;
+    pb::Mount& mount = *request.add_rootfs();
+    mount.set_type("overlay");
+    mount.set_source("overlay");
+    mount.add_options("lowerdir=/a:/b");
+    pb::RuntimeOptions options;
+    options.set_config_path("/etc/shim.json");
+    request.mutable_options()->set_type_url("runtimeoptions.v1.Options");
+    request.mutable_options()->set_value(options.SerializeAsString());
+    ASSERT_TRUE(pair_.raw(kService, "Create", request.SerializeAsString()).has_value());
+    EXPECT_EQ(service_.created.mounts,
+              (std::vector<RootMount>{
+                  {.type = "overlay", .source = "overlay", .options = {"lowerdir=/a:/b"}}}));
+    EXPECT_EQ(service_.created.config_path, "/etc/shim.json");
+    EXPECT_EQ(service_.created.image, std::nullopt);
 }
 
 TEST_F(TaskApiTest, PathsAndAbsentStreamsStayWhatTheyAre) {
