@@ -10,6 +10,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
+#include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 #include "runtime/guest_api.h"
@@ -109,10 +110,21 @@ void Process::on_started(bool runs) {
         status_ = TaskStatus::Running;
     }
     if (runs) {
+        start_input();
         callbacks_.on_event(runtime::TaskEvent::Kind::Start);
     }
     if (status_ == TaskStatus::Stopped) {
         tell_exit();
+    }
+}
+
+void Process::start_input() {
+    if (status_ == TaskStatus::Stopped) {
+        return;
+    }
+    if (const Result<void> begun = io_->start_input(); !begun) {
+        log::warn("a process has no input", {{"error", begun.error().message()}});
+        io_->close_stdin();
     }
 }
 

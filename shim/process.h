@@ -77,6 +77,7 @@ private:
     void stop(std::uint32_t status, const std::string& failure);
     void answer_waiters();
     void on_started(bool runs);
+    void start_input();
     void tell_exit();
 
     runtime::ProcessId id_;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -45,6 +46,11 @@ Result<Fd> open_end(runtime::StreamEnd end, int flags) {
         return Fd();
     }
     return open_file(end.path.c_str(), flags | O_NONBLOCK);
+}
+
+bool is_fifo(const std::string& path) {
+    struct stat about{};
+    return ::stat(path.c_str(), &about) == 0 && S_ISFIFO(about.st_mode);
 }
 
 /// "" where the stream has no log.
@@ -112,7 +118,11 @@ Result<void> ProcessIo::open_ends() {
                                                              : KeptInput::Ends::WithAttacher);
         io_.in.path.clear();
     }
-    source_ = TRY(open_end(std::move(io_.in), O_RDONLY), "stdin");
+    if (!io_.in.fd && is_fifo(io_.in.path)) {
+        fifo_ = std::move(io_.in.path);
+    } else {
+        source_ = TRY(open_end(std::move(io_.in), O_RDONLY), "stdin");
+    }
     if (!keeps_out_) {
         out_.sink = TRY(open_end(std::move(io_.out), O_RDWR), "stdout");
     }
@@ -164,7 +174,7 @@ void ProcessIo::on_window() {
 }
 
 runtime::Streams ProcessIo::streams() const {
-    return {.has_stdin = source_ || kept_input_,
+    return {.has_stdin = source_ || kept_input_ || !fifo_.empty(),
             .has_stdout = out_.sink || keeps_out_,
             .has_stderr = err_.sink || keeps_err_};
 }
@@ -180,6 +190,20 @@ Result<void> ProcessIo::attach(Fd in, Fd out, Fd err) {
     if (input_ && kept_input_) {
         kept_input_->connect(TRY(duplicate(input_.ref())));
     }
+    return pump_input();
+}
+
+Result<void> ProcessIo::start_input() {
+    if (fifo_.empty()) {
+        return {};
+    }
+    const std::string path = std::exchange(fifo_, {});
+    source_ = TRY(open_file(path.c_str(), O_RDONLY | O_NONBLOCK), "stdin");
+    fifo_writer_ = TRY(open_file(path.c_str(), O_WRONLY | O_NONBLOCK), "stdin");
+    return pump_input();
+}
+
+Result<void> ProcessIo::pump_input() {
     if (input_ && source_) {
         input_pump_ = TRY(Pump::create(loop_, source_.ref(), input_.ref(), [this](Pump::End how) {
             if (how == Pump::End::Source) {
@@ -256,6 +280,11 @@ void ProcessIo::close_stdin() {
     if (kept_input_) {
         kept_input_->close();
     }
+    if (fifo_writer_) {
+        fifo_writer_ = Fd();  // what is in the FIFO still goes to the process
+        return;
+    }
+    fifo_.clear();
     input_pump_.reset();
     if (input_) {
         (void)::shutdown(input_.ref().number(), SHUT_WR);
@@ -298,6 +327,7 @@ void ProcessIo::exited(std::uint32_t status) {
     source_ = Fd();
     window_watch_.cancel();
     window_child_.reset();
+    fifo_writer_ = Fd();
     if (proxy_) {
         proxy_watch_.cancel();
         // An empty socket has room for four bytes; a proxy that is gone needs no word.

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
@@ -50,6 +51,10 @@ public:
     /// Connects the guest's streams; an Fd that is not open where there is none.
     Result<void> attach(Fd in, Fd out, Fd err);
 
+    /// The process runs. Only now a FIFO is opened for it: clients learn by that when they may send
+    /// input, and its end (ctr does not ask for the end before it has the answer to its Create).
+    Result<void> start_input();
+
     /// True once nothing more will be written, or before attach().
     bool is_output_written() const { return outputs_left_ == 0; }
 
@@ -77,6 +82,7 @@ private:
     Result<void> open_terminal(const Fd& console_socket, runtime::WindowSize window);
     Result<void> watch_proxy();
     Result<void> watch_window(const Fd& slave);
+    Result<void> pump_input();
     Result<void> attach_output(Output& output, Fd connection);
     Result<void> keep(LogStream which, Fd connection);
     void on_output_end(Output& output);
@@ -87,8 +93,10 @@ private:
     EventLoop& loop_;
     runtime::TaskIo io_;
     Callbacks callbacks_;
-    Fd source_;  // of the process's standard input
-    Fd input_;   // the guest's end of it
+    Fd source_;         // of the process's standard input
+    std::string fifo_;  // the path of one for it that is not open yet
+    Fd fifo_writer_;    // it ends by close_stdin(), not with a client that may come back
+    Fd input_;          // the guest's end of it
     std::unique_ptr<Pump> input_pump_;
     Output out_;
     Output err_;

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """containerd-shim-pepita-v2 under Debian's containerd: ctr, and a released crictl through containerd's CRI. Nothing of it is
-left at the end of each test. Usage: containerd_test.py BUILD [ctr|crictl] [unittest's options]
+left at the end of each test. Usage: containerd_test.py BUILD [CLASS[.TEST]...]
 
-Environment: as containerd_host.py's. The part `crictl` needs test/cri/go_programs.py's crictl, which is built once.
+Environment: as containerd_host.py's. Crictl needs test/cri/go_programs.py's crictl, which is built once.
 """
 import contextlib
 import json
@@ -15,9 +15,10 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import containerd_host  # noqa: E402
+import go_programs  # noqa: E402
 from containerd_host import BUSYBOX, PATIENCE_S, RUNTIME, wait_until  # noqa: E402
 
-LOOP = ("sh", "-c", "trap 'exit 5' TERM; echo started; while :; do sleep 1; done")
+LOOP = ("sh", "-c", "trap 'exit 5' TERM; touch /ready; while :; do sleep 1; done")
 
 
 class WithContainerd(unittest.TestCase):
@@ -30,7 +31,7 @@ class WithContainerd(unittest.TestCase):
 
     def check_that_nothing_is_left(self):
         if self.has_failed():
-            print(self.host.said(), file=sys.stderr)
+            print("\n".join(line for line in self.host.said().splitlines() if " plugin" not in line), file=sys.stderr)
 
         def extra():
             return self.host.left() - self.before
@@ -60,6 +61,9 @@ class Ctr(WithContainerd):
         self.ctr("run", "--detach", "--null-io", *self.run_flags(), *options, BUSYBOX, name, *command)
         self.addCleanup(self.host.ctr, "containers", "rm", name)
         self.addCleanup(self.host.ctr, "tasks", "rm", "--force", name)
+        if command == LOOP:  # a process 1 ignores signals that it has no trap for
+            wait_until(lambda: self.host.ctr("tasks", "exec", "--exec-id", "e0", name, "test", "-e", "/ready").returncode == 0,
+                       "the trap")
 
     def tasks(self) -> dict[str, tuple[int, str]]:
         rows = [line.split() for line in self.ctr("tasks", "ls").splitlines()[1:]]
@@ -140,6 +144,71 @@ class Ctr(WithContainerd):
             self.host.ctr("containers", "rm", name)
 
 
+class Crictl(WithContainerd):
+    """A pod by a RuntimeClass's handler, as the kubelet asks for one."""
+
+    def crictl(self, *arguments) -> str:
+        done = subprocess.run([go_programs.crictl(), "--config", self.host.config, *map(str, arguments)], text=True,
+                              capture_output=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, f"{arguments}: {done.stderr}")
+        return done.stdout.strip()
+
+    def write(self, name, **content):
+        path = self.host.path / name
+        path.write_text(json.dumps(content))
+        return path
+
+    def run_pod(self, **more):
+        config = self.write("pod.json", metadata={"name": "pod", "namespace": "tests", "uid": "uid", "attempt": 0}, hostname="web",
+                            log_directory=str(self.host.path / "logs"), **{"linux": {}} | more)
+        return self.crictl("runp", "--runtime", "pepita", config), config
+
+    def started(self, pod, name, *command, **more):
+        config = self.write(f"{name}.json", metadata={"name": name}, image={"image": BUSYBOX}, command=command,
+                            log_path=f"{name}.log", **{"linux": {"security_context": {"namespace_options": {"pid": 1}}}} | more)
+        container = self.crictl("create", pod[0], config, pod[1])
+        self.crictl("start", container)
+        return container
+
+    def logs_of(self, container, words):
+        wait_until(lambda: words in self.crictl("logs", container), f"'{words}' in its log")
+        return self.crictl("logs", container)
+
+    def test_a_pod_of_two_containers(self):
+        shared = self.host.path / "shared"
+        shared.mkdir(exist_ok=True)
+        volume = [{"container_path": "/shared", "host_path": str(shared)}]
+        pod = self.run_pod(linux={"sysctls": {"net.ipv4.ip_unprivileged_port_start": "7"}})
+        server = self.started(pod, "server", "sh", "-c", "mkdir /www; echo page > /www/index.html; echo file > /shared/file; "
+                              "hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; exec httpd -f -p 8080 -h /www", mounts=volume)
+        client = self.started(pod, "client", "sh", "-c", "trap 'exit 0' TERM; until wget -q -O - http://127.0.0.1:8080/; do :; done; "
+                              "ls /www 2>&1; cat /shared/file; while :; do sleep 1; done", mounts=volume)
+        self.assertEqual(self.logs_of(server, "7").splitlines(), ["web", "7"])
+        self.assertEqual(self.logs_of(client, "file").splitlines(), ["page", "ls: /www: No such file or directory", "file"])
+        self.assertEqual(self.crictl("exec", "-s", client, "cat", "/proc/1/comm"), "sh")
+        self.assertEqual(json.loads(self.crictl("stats", "-o", "json", client))["stats"][0]["attributes"]["id"], client)
+        address = json.loads(self.crictl("inspectp", pod[0]))["status"]["network"]["ip"]
+        self.assertEqual(subprocess.run(["wget", "-q", "-O", "-", f"http://{address}:8080/"], capture_output=True,
+                                        timeout=PATIENCE_S).stdout, b"page\n")
+        self.host.kill()
+        self.host.start()
+        self.assertEqual(self.crictl("exec", "-s", client, "echo", "there"), "there")
+        self.crictl("stop", "--timeout", "20", client)
+        self.assertEqual(json.loads(self.crictl("inspect", client))["status"]["exitCode"], 0)
+        self.crictl("rm", client)
+        self.crictl("stopp", pod[0])
+        self.crictl("rmp", pod[0])
+
+    def test_a_pod_whose_shim_is_killed(self):
+        pod = self.run_pod()
+        self.started(pod, "one", "sleep", "1000")
+        shim, = (pid for pid, name in containerd_host.descendants().items() if name == "pepita-shim")
+        os.kill(shim, signal.SIGKILL)
+        wait_until(lambda: json.loads(self.crictl("inspectp", pod[0]))["status"]["state"] == "SANDBOX_NOTREADY", "the pod's end")
+        self.crictl("stopp", pod[0])
+        self.crictl("rmp", pod[0])
+
+
 def is_alive(pid) -> bool:
     with contextlib.suppress(OSError):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
@@ -151,6 +220,8 @@ if __name__ == "__main__":
         print("containerd_test.py: containerd is not installed: deploy/packages-test has it")
         sys.exit(77)
     build = pathlib.Path(sys.argv[1]).resolve()
+    if not sys.argv[2:] or any("Crictl" in name for name in sys.argv[2:]):
+        go_programs.crictl()
     with containerd_host.start(build, pathlib.Path(os.environ.get("PEPITA_DATA", build / "data")),
                                os.environ.get("PEPITA_ISOLATION", "tcg")) as WithContainerd.host:
         program = unittest.main(argv=["containerd_test.py", *sys.argv[2:]], exit=False)

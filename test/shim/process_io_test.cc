@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -108,6 +109,31 @@ TEST_F(ProcessIoTest, PassesInputAndItsEnd) {
     ASSERT_TRUE(loop_->run_once(seconds(1)).has_value());
     std::array<std::byte, 1> more{};
     EXPECT_EQ(receive_some(guest.ref(), more).value().size, 0U);
+}
+
+TEST_F(ProcessIoTest, AFifoIsAtItsEndWhenItIsClosedAndNotWithItsClient) {
+    const std::string path = "/tmp/pepita-fifo-" + std::to_string(::getpid());
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    runtime::TaskIo io;
+    io.in.path = path;
+    start(std::move(io));
+    EXPECT_TRUE(io_->streams().has_stdin);
+    auto [ours, guest] = *socket_pair();
+    ASSERT_TRUE(io_->attach(std::move(ours), Fd(), Fd()).has_value());
+    EXPECT_FALSE(open_file(path.c_str(), O_WRONLY | O_NONBLOCK).has_value());  // nobody reads yet
+    ASSERT_TRUE(io_->start_input().has_value());
+    { put(open_file(path.c_str(), O_WRONLY).value().ref(), "one"); }
+    ASSERT_TRUE(loop_->run_once(seconds(1)).has_value());
+    EXPECT_EQ(take(guest.ref()), "one");
+    { put(open_file(path.c_str(), O_WRONLY).value().ref(), "two"); }
+    io_->close_stdin();
+    until([&guest] { return take(guest.ref()) == "two"; });
+    std::array<std::byte, 1> more{};
+    until([&] {
+        const auto got = receive_some(guest.ref(), more);
+        return got && got->size == 0;
+    });
+    ASSERT_EQ(::unlink(path.c_str()), 0);
 }
 
 TEST_F(ProcessIoTest, OutputIsWrittenWhenBothStreamsEnded) {
