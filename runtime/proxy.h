@@ -37,8 +37,10 @@ struct ContainerView {
 /// Starts one. It has nothing open but its end of the socket, a session of its own, and empty
 /// namespaces: a caller that enters them finds no process and no interface of the host, and of its
 /// files those that are `shown`. It is in the host's `cgroups`, so that what a caller reads there
-/// is the pod's.
+/// is the pod's; and in the network namespace `network`, by which containers of a pod name each
+/// other. "": in an empty one, as where it cannot be joined: the shim says what is wrong with it.
 Result<Proxy> start_proxy(std::span<const std::string> cgroups,
-                          const std::optional<ContainerView>& shown = std::nullopt);
+                          const std::optional<ContainerView>& shown = std::nullopt,
+                          const std::string& network = "");
 
 }  // namespace pepita::runtime

@@ -23,6 +23,10 @@ public:
     /// The container's directory. Errors: NotFound "container 'x' does not exist".
     Result<Fd> open_container(std::string_view id) const;
 
+    /// The pod that a container with the network namespace at `path` is a member of: one whose
+    /// stand-in has that namespace; nullopt where there is none.
+    Result<std::optional<std::string>> pod_of_network(const std::string& path) const;
+
     /// Removes the container's directory and what is in it. One that is gone is no error.
     Result<void> remove(std::string_view id) const;
 

@@ -284,6 +284,12 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
     }
     if (begins_pod && network_.empty()) {
         network_ = bundle.network_namespace;
+        if (network_.empty() && bundle.container.namespaces.network && request.io.proxy_pid != 0) {
+            // Whoever prepares the network finds its stand-in's (hooks of dockerd). It is the
+            // pod's.
+            network_ = "/proc/" + std::to_string(request.io.proxy_pid) + "/ns/net";
+            bundle.container.namespaces.network = false;
+        }
     }
     bool& has_new_network = bundle.container.namespaces.network;
     if (begins_pod && is_on_host() && has_new_network && request.io.proxy_pid != 0) {

@@ -95,9 +95,23 @@ Result<void> Launch::start() {
                  .is_read_only = bundle_.container.root_read_only,
                  .mounts = bundle_.container.mounts};
     }
-    proxy_ = std::make_unique<Proxy>(TRY(start_proxy(cgroups_, shown)));
+    const auto pod = TRY(find_pod());
+    proxy_ = std::make_unique<Proxy>(TRY(start_proxy(cgroups_, shown, bundle_.network_namespace)));
+    return pod ? join(*pod) : start_own_shim();
+}
+
+// By its annotations, or by a network namespace that is a pod's: podman names that of a pod's first
+// container or of the container that is to be joined.
+Result<std::optional<std::string>> Launch::find_pod() const {
     const PodRole role = pod_role(bundle_.annotations);
-    return role.kind == PodRole::Kind::Member ? join(role.pod) : start_own_shim();
+    if (role.kind == PodRole::Kind::Member) {
+        return std::optional(role.pod);
+    }
+    if (role.kind == PodRole::Kind::Pod || bundle_.network_namespace.empty()) {
+        return std::optional<std::string>();
+    }
+    const oci::ContainerStore store = TRY(oci::ContainerStore::open(command_.root));
+    return store.pod_of_network(bundle_.network_namespace);
 }
 
 Result<void> Launch::join(const std::string& pod) {

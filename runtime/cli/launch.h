@@ -51,6 +51,7 @@ private:
     Launch(const Command& command, const Bundle& bundle, std::vector<std::string> cgroups);
     Result<void> start();
     Result<void> start_own_shim();
+    Result<std::optional<std::string>> find_pod() const;
     Result<void> join(const std::string& pod);
     Result<void> run_hooks_before();
     Error shim_end();

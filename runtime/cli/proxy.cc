@@ -203,9 +203,19 @@ Result<void> enter_root(const std::optional<ContainerView>& shown) {
     return shown ? enter_root_of(*shown) : enter_empty_root();
 }
 
+void join_network(const std::string& network) {
+    if (network.empty()) {
+        return;
+    }
+    if (const Result<Fd> file = open_file(network.c_str(), O_RDONLY)) {
+        (void)::setns(file->ref().number(), CLONE_NEWNET);
+    }
+}
+
 Result<void> leave_caller(std::span<const std::string> cgroups,
-                          const std::optional<ContainerView>& shown) {
+                          const std::optional<ContainerView>& shown, const std::string& network) {
     reset_limits();
+    join_network(network);
     TRY(oci::enter_cgroups(cgroups));
     // After that, so that the group is the root of what the proxy sees.
     if (::unshare(CLONE_NEWCGROUP) != 0) {
@@ -226,14 +236,14 @@ Result<void> leave_caller(std::span<const std::string> cgroups,
 }  // namespace
 
 Result<Proxy> start_proxy(std::span<const std::string> cgroups,
-                          const std::optional<ContainerView>& shown) {
+                          const std::optional<ContainerView>& shown, const std::string& network) {
     auto [ours, theirs] = TRY(socket_pair(), "proxy");
     SpawnOptions options;
     options.arguments = {"pepita-proxy"};
     options.fds = {{.fd = theirs.ref(), .number = kSocketNumber}};
     options.lifetime = Lifetime::OutlivesUs;
     options.namespaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-    options.prepare = [cgroups, &shown] { return leave_caller(cgroups, shown); };
+    options.prepare = [cgroups, &shown, &network] { return leave_caller(cgroups, shown, network); };
     options.instead_of_exec = [] { ::_exit(stand_in(FdRef(kSocketNumber))); };
     return Proxy{.process = TRY(spawn(std::move(options))), .socket = std::move(ours)};
 }

@@ -142,6 +142,27 @@ Result<Fd> ContainerStore::open_container(std::string_view id) const {
     return Error::from_errno(errno, "open container " + in_quotes(id));
 }
 
+Result<std::optional<std::string>> ContainerStore::pod_of_network(const std::string& path) const {
+    struct stat wanted{};
+    if (::stat(path.c_str(), &wanted) != 0) {
+        return std::optional<std::string>();  // for its user to report
+    }
+    for (const std::string& id : TRY(ids())) {
+        const auto directory = open_container(id);
+        const auto state = directory ? read_state(directory->ref()) : Error(Code::NotFound, id);
+        if (!state || state->pid == 0 || state->pod.empty() || !is_alive(state->shim)) {
+            continue;
+        }
+        struct stat has{};
+        const std::string network = "/proc/" + std::to_string(state->pid) + "/ns/net";
+        if (::stat(network.c_str(), &has) == 0 && has.st_dev == wanted.st_dev &&
+            has.st_ino == wanted.st_ino) {
+            return std::optional(state->pod);
+        }
+    }
+    return std::optional<std::string>();
+}
+
 Result<void> ContainerStore::remove(std::string_view id) const {
     TRY(check_container_id(id));
     const std::string name(id);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -92,7 +93,7 @@ Result<void> Tasks::complete(runtime::TaskCreate& request, Bundle& bundle) {
     } else {
         share_memory(bundle);
     }
-    runtime::Proxy proxy = TRY(runtime::start_proxy({}));
+    runtime::Proxy proxy = TRY(runtime::start_proxy({}, std::nullopt, bundle.network_namespace));
     const auto pid = static_cast<std::uint32_t>(proxy.process.pid());
     if (bundle.hooks != runtime::HostHooks()) {
         hooked_.insert_or_assign(request.id, bundle);

@@ -160,10 +160,21 @@ class Network(support.NodeTest):
         support.wait_until(lambda: "10.11.0.2/24" in self.inside("a", "ip addr show dev net1"), "the new address")
         self.end("a")
 
+    def test_who_names_the_network_of_a_pod_joins_its_microvm(self):
+        self.start(self.pods[0], "a")
+        bundle = self.bundle(["sh", "-c", "ip -o addr show dev eth0; cat /proc/sys/kernel/random/boot_id"], root=self.files,
+                             edit=in_namespace(f"/run/netns/{self.pods[0]}"))
+        said = self.call("run", "-b", bundle, "second", expect=0).stdout.decode()
+        self.assertIn("10.9.0.2/24", said)
+        self.assertEqual(said.splitlines()[-1], self.inside("a", "cat /proc/sys/kernel/random/boot_id").strip())
+        self.end("a")
+
     def test_an_interface_has_one_microvm(self):
         self.start(self.pods[0], "a")
         bundle = self.bundle(["true"], root=self.files, edit=in_namespace(f"/run/netns/{self.pods[0]}"))
-        self.refused("run", "-b", bundle, "second", status=125, words=("interface 'eth0'", "another microVM has it"))
+        # Of another root nothing is known.
+        self.refused("--root", self.scratch / "other", "run", "-b", bundle, "second", status=125,
+                     words=("interface 'eth0'", "another microVM has it"))
         self.inside("a", "ping -c 1 -w 20 10.9.0.1")
         self.end("a")
 

@@ -1,17 +1,24 @@
-"""Debian's podman, unchanged, with pepita-run in runc's place. Its storage is this test's own."""
+"""Debian's podman, unchanged, with pepita-run in runc's place: its storage and network are this test's own."""
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
 import unittest
 
+import network
 import support
 from support import NodeTest
 
 PODMAN = shutil.which("podman")
 # What a container has that asks for nothing else.
-ALONE = ("--network", "none", "--security-opt", "seccomp=unconfined")
+ALONE = ("--network", "none")
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+NETWORK = {"cniVersion": "0.4.0", "name": "podman", "plugins": [
+    {"type": "bridge", "bridge": "cni-podman0", "isGateway": True, "ipMasq": False, "hairpinMode": True,
+     "ipam": {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}], "ranges": [[{"subnet": "10.88.0.0/16"}]]}},
+    {"type": "portmap", "capabilities": {"portMappings": True}}]}
 
 
 class Podman(NodeTest):
@@ -25,8 +32,18 @@ class Podman(NodeTest):
         super().setUp()
         self.storage = self.scratch / "podman"
         self.storage.mkdir()
+        (self.storage / "net.d").mkdir()
+        NETWORK["plugins"][0]["ipam"]["dataDir"] = str(self.storage / "leases")
+        (self.storage / "net.d/87-podman.conflist").write_text(json.dumps(NETWORK))
         (self.storage / "containers.conf").write_text(
-            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
+            '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            '[network]\nnetwork_backend = "cni"\ncni_plugin_dirs = ["/usr/lib/cni"]\n'
+            f'network_config_dir = "{self.storage}/net.d"\n')
+        self.enter = []  # the words before podman's
+        # Not podman's --runtime-flag: what it starts to clean up would not have it.
+        self.runtime = self.storage / "pepita-run"
+        self.runtime.write_text(f'#!/bin/sh\nexec {shlex.join(self.command())} "$@"\n')
+        self.runtime.chmod(0o755)
         self.addCleanup(self.remove_all)
         root = self.scratch / "root"
         support.busybox_root(root)
@@ -35,16 +52,14 @@ class Podman(NodeTest):
         self.podman("import", "--quiet", self.scratch / "image.tar", "busybox:1")
 
     def remove_all(self):
+        self.podman("pod", "rm", "--all", "--force", "--time", "0")
         self.podman("rm", "--all", "--force", "--time", "0")
         # podman mounts its storage on itself.
         subprocess.run(["umount", "-R", str(self.storage / "root/overlay")], capture_output=True, check=False)
 
     def podman(self, *arguments, expect=0, stdin=b""):
-        flags = {"root": self.root, "data": support.DATA, "isolation": support.ISOLATION, "shim": support.SHIM}
-        command = [PODMAN, "--root", self.storage / "root", "--runroot", self.storage / "run", "--storage-driver", "overlay",
-                   "--runtime", support.PEPITA_RUN]
-        for name, value in flags.items():
-            command += ["--runtime-flag", f"{name}={value}"]
+        command = [*self.enter, PODMAN, "--root", self.storage / "root", "--runroot", self.storage / "run", "--storage-driver", "overlay",
+                   "--runtime", self.runtime]
         done = subprocess.run([*map(str, command), *map(str, arguments)], input=stdin, capture_output=True, check=False,
                               timeout=support.PATIENCE_S,
                               env=os.environ | {"CONTAINERS_CONF": str(self.storage / "containers.conf")})
@@ -86,6 +101,42 @@ class Podman(NodeTest):
         self.podman("commit", "--quiet", "web", "web:2")
         self.podman("rm", "web")
         self.assertEqual(self.run_once("web:2", "cat", "/made", "/got"), b"made\nfrom the host\n")
+
+    def test_a_pod_is_one_microvm(self):
+        self.podman("pod", "create", "--name", "web", "--network", "none", "--infra-image", "busybox:1", "--infra-command", "sleep 1000")
+        self.podman("run", "-d", "--name", "server", "--pod", "web", "busybox:1", "sh", "-c",
+                    f"mkdir /www; cat {BOOT_ID} > /www/id; exec httpd -f -p 8080 -h /www")
+        said = self.podman("run", "--rm", "--pod", "web", "busybox:1", "sh", "-c",
+                           f"until wget -q -O - http://127.0.0.1:8080/id; do :; done; cat {BOOT_ID}; ls /www 2>&1; hostname")
+        ids = said.decode().splitlines()
+        self.assertEqual((ids[0], ids[2:]), (ids[1], ["ls: /www: No such file or directory", "web"]))
+        self.assertEqual(self.podman("exec", "server", "cat", BOOT_ID).decode().strip(), ids[0])
+        self.podman("pod", "stop", "--time", "1", "web")
+        self.podman("pod", "rm", "web")
+
+    def test_the_network_of_another_container(self):
+        self.podman("run", "-d", "--name", "first", *ALONE, "busybox:1", "sleep", "1000")
+        first = self.podman("exec", "first", "cat", BOOT_ID)
+        self.assertEqual(self.podman("run", "--rm", "--network", "container:first", "busybox:1", "cat", BOOT_ID), first)
+        self.assertNotEqual(self.run_once("busybox:1", "cat", BOOT_ID), first)
+        self.podman("rm", "--force", "--time", "0", "first")
+
+    def test_a_published_port(self):
+        namespace = f"pepita-it-{os.getpid()}"
+        network.ip("netns", "add", namespace)
+        self.addCleanup(network.ip, "netns", "delete", namespace)
+        network.ip("link", "set", "lo", "up", namespace=namespace)
+        self.enter = ["nsenter", f"--net=/run/netns/{namespace}"]
+        self.addCleanup(setattr, self, "enter", [])
+        self.podman("run", "-d", "--name", "web", "-p", "8080:80", "busybox:1", "sh", "-c",
+                    "mkdir /www; echo page > /www/index.html; exec httpd -f -h /www")
+        address = self.podman("inspect", "--format", "{{.NetworkSettings.Networks.podman.Gateway}}", "web").decode().strip()
+
+        def fetch():
+            return subprocess.run([*self.enter, "busybox", "wget", "-q", "-O", "-", f"http://{address}:8080/"], capture_output=True,
+                                  timeout=support.PATIENCE_S, check=False).stdout
+        support.wait_until(lambda: fetch() == b"page\n", "the page")
+        self.podman("rm", "--force", "--time", "0", "web")
 
     def test_named_volumes_outlive_their_containers(self):
         self.run_once("-v", "kept:/kept", "busybox:1", "sh", "-c", "echo 1 > /kept/file")
