@@ -77,7 +77,10 @@ public:
             wait_for(shim_);
         }
         wait_for(stand_in_);
-        oci::remove_cgroups(cgroups_);
+        // Of the container that the pod began with, the shim is in them.
+        if (end == ShimEnd::Ends || is_member_) {
+            oci::remove_cgroups(cgroups_);
+        }
     }
 
 private:

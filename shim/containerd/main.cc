@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -36,6 +37,7 @@ using pepita::FdRef;
 using pepita::Result;
 using pepita::shim::containerd::CommandLine;
 
+constexpr std::chrono::seconds kFirstClientPatience{60};
 constexpr std::size_t kInputMax = std::size_t{1} << 20U;
 
 std::string environment(const char* name) {
@@ -73,6 +75,8 @@ Result<void> serve(const CommandLine& line) {
         TRY(pepita::Listener::create(*loop, std::move(socket),
                                      [&server](Fd client) { server.on_client(std::move(client)); }),
             "the socket that 'start' passes");
+    // A caller that does not come back has died.
+    const auto unused = loop->after(kFirstClientPatience, [&server] { server.stop_if_idle(); });
     Result<void> ran = loop->run();
     (void)::unlink(TRY(pepita::shim::containerd::socket_path(line, line.id)).c_str());
     return ran;

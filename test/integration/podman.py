@@ -7,7 +7,6 @@ import subprocess
 import tarfile
 import unittest
 
-import network
 import support
 from support import NodeTest
 
@@ -21,7 +20,7 @@ NETWORK = {"cniVersion": "0.4.0", "name": "podman", "plugins": [
     {"type": "portmap", "capabilities": {"portMappings": True}}]}
 
 
-class Podman(NodeTest):
+class PodmanTest(NodeTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -69,6 +68,8 @@ class Podman(NodeTest):
     def run_once(self, *arguments, **more):
         return self.podman("run", "--rm", *ALONE, *arguments, **more)
 
+
+class Podman(PodmanTest):
     def test_run_with_a_volume(self):
         shared = self.scratch / "shared"
         shared.mkdir()
@@ -113,30 +114,6 @@ class Podman(NodeTest):
         self.assertEqual(self.podman("exec", "server", "cat", BOOT_ID).decode().strip(), ids[0])
         self.podman("pod", "stop", "--time", "1", "web")
         self.podman("pod", "rm", "web")
-
-    def test_the_network_of_another_container(self):
-        self.podman("run", "-d", "--name", "first", *ALONE, "busybox:1", "sleep", "1000")
-        first = self.podman("exec", "first", "cat", BOOT_ID)
-        self.assertEqual(self.podman("run", "--rm", "--network", "container:first", "busybox:1", "cat", BOOT_ID), first)
-        self.assertNotEqual(self.run_once("busybox:1", "cat", BOOT_ID), first)
-        self.podman("rm", "--force", "--time", "0", "first")
-
-    def test_a_published_port(self):
-        namespace = f"pepita-it-{os.getpid()}"
-        network.ip("netns", "add", namespace)
-        self.addCleanup(network.ip, "netns", "delete", namespace)
-        network.ip("link", "set", "lo", "up", namespace=namespace)
-        self.enter = ["nsenter", f"--net=/run/netns/{namespace}"]
-        self.addCleanup(setattr, self, "enter", [])
-        self.podman("run", "-d", "--name", "web", "-p", "8080:80", "busybox:1", "sh", "-c",
-                    "mkdir /www; echo page > /www/index.html; exec httpd -f -h /www")
-        address = self.podman("inspect", "--format", "{{.NetworkSettings.Networks.podman.Gateway}}", "web").decode().strip()
-
-        def fetch():
-            return subprocess.run([*self.enter, "busybox", "wget", "-q", "-O", "-", f"http://{address}:8080/"], capture_output=True,
-                                  timeout=support.PATIENCE_S, check=False).stdout
-        support.wait_until(lambda: fetch() == b"page\n", "the page")
-        self.podman("rm", "--force", "--time", "0", "web")
 
     def test_named_volumes_outlive_their_containers(self):
         self.run_once("-v", "kept:/kept", "busybox:1", "sh", "-c", "echo 1 > /kept/file")

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -49,6 +50,25 @@ TEST(Proxy, ExitsWithTheStatusItIsTold) {
     Proxy proxy = start();
     send_number(proxy, 42);
     EXPECT_EQ(proxy.process.reap(), (ChildExit{.by_signal = false, .value = 42}));
+}
+
+TEST(Proxy, IsInTheNetworkThatIsGiven) {
+    const Proxy first = start();
+    const auto network_of = [](const Proxy& proxy) {
+        return "/proc/" + std::to_string(proxy.process.pid()) + "/ns/net";
+    };
+    const auto second = start_proxy({}, std::nullopt, network_of(first));
+    ASSERT_TRUE(second.has_value());
+    const auto inode = [](const std::string& path) {
+        struct stat about{};
+        EXPECT_EQ(::stat(path.c_str(), &about), 0);
+        return about.st_ino;
+    };
+    EXPECT_EQ(inode(network_of(*second)), inode(network_of(first)));
+    const auto third = start_proxy({}, std::nullopt, "/nowhere");
+    ASSERT_TRUE(third.has_value());
+    EXPECT_NE(inode(network_of(*third)), inode(network_of(first)));
+    EXPECT_NE(inode(network_of(*third)), inode("/proc/self/ns/net"));
 }
 
 TEST(Proxy, StatusMayComeInPieces) {

@@ -66,6 +66,14 @@ TEST_F(PodCgroupTest, EntersAndGoesBack) {
     }
 }
 
+TEST_F(PodCgroupTest, WhatAKilledProcessHasLeftIsRemoved) {
+    ASSERT_TRUE(PodCgroup::remove(place_).has_value());
+    for (const std::string& group : made_.groups) {
+        EXPECT_FALSE(std::filesystem::exists(group)) << group;
+    }
+    EXPECT_TRUE(PodCgroup::remove(place_).has_value()) << "gone is no error";
+}
+
 TEST_F(PodCgroupTest, AGroupThatWasThereStays) {
     { ASSERT_TRUE(PodCgroup::enter(place_).has_value()); }
     for (const std::string& group : made_.groups) {

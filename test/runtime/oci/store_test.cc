@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,6 +83,24 @@ TEST_F(Store, RemovesWhatIsInsideAndNothingThatLinksPointTo) {
     EXPECT_TRUE(std::filesystem::exists(path_ / "precious"));
     EXPECT_TRUE(std::filesystem::exists(path_ / "dear"));
     EXPECT_TRUE(open().remove("web").has_value()) << "gone is no error";
+}
+
+// The test is the stand-in, and its network that of the pod.
+TEST_F(Store, APodIsFoundByTheNetworkOfAStandIn) {
+    std::filesystem::create_directory(root() / "web");
+    const Fd directory = *open().open_container("web");
+    ContainerState state;
+    state.id = "web";
+    state.pid = static_cast<std::uint32_t>(::getpid());
+    state.pod = "pod";
+    state.shim = identify_process(static_cast<std::uint32_t>(::getpid())).value();
+    ASSERT_TRUE(write_state(directory.ref(), state).has_value());
+    EXPECT_EQ(open().pod_of_network("/proc/self/ns/net").value(), "pod");
+    EXPECT_EQ(open().pod_of_network("/proc/self/ns/mnt").value(), std::nullopt);
+    EXPECT_EQ(open().pod_of_network("/run/netns/no-such").value(), std::nullopt);
+    ++state.shim.start_ticks;  // a shim that has ended
+    ASSERT_TRUE(write_state(directory.ref(), state).has_value());
+    EXPECT_EQ(open().pod_of_network("/proc/self/ns/net").value(), std::nullopt);
 }
 
 TEST_F(Store, RefusesToRemoveWhatNestsTooDeep) {
