@@ -88,7 +88,7 @@ std::string shorten_layers(std::string& data) {
     }
     const std::size_t begin = at + kLower.size();
     const std::size_t end = std::min(data.find(',', begin), data.size());
-    const std::string common = common_directory(std::string_view(data).substr(begin, end - begin));
+    std::string common = common_directory(std::string_view(data).substr(begin, end - begin));
     if (common.size() < 2) {
         return "/";
     }

@@ -7,9 +7,11 @@
 
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -123,13 +125,12 @@ Result<std::string> bundle_directory(const CommandLine& line) {
     if (!line.bundle.empty()) {
         return line.bundle;
     }
-    char* const directory = ::getcwd(nullptr, 0);
-    if (directory == nullptr) {
-        return Error::from_errno(errno, "find the working directory");
+    std::error_code error;
+    const std::filesystem::path directory = std::filesystem::current_path(error);
+    if (error) {
+        return Error::from_errno(error.value(), "find the working directory");
     }
-    std::string out(directory);
-    ::free(directory);  // NOLINT(cppcoreguidelines-no-malloc): getcwd(3) allocates
-    return out;
+    return directory.string();
 }
 
 }  // namespace
