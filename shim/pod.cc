@@ -522,7 +522,7 @@ std::int64_t Pod::now_ns() {
 }
 
 void Pod::on_down(const std::string& reason) {
-    log::info("the microVM ended", {{"pod", spec_.name}, {"reason", reason}});
+    log::info("the microVM ended", {{"reason", reason}});
     exited_at_ns_ = now_ns();
     deadline_.reset();
     guest_clock_.reset();

@@ -32,6 +32,7 @@ Server::Server(EventLoop& loop, Options options)
       pod_(loop, clock_, start_microvm,
            {.on_begin =
                 [](const runtime::PodSpec& spec) {
+                    log::add_to_all({"pod", spec.name});
                     if (spec.log_format == runtime::LogFormat::Json) {
                         log::use(runtime::log_json);
                     }

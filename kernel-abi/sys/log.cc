@@ -6,6 +6,8 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace pepita::log {
 namespace {
@@ -44,10 +46,14 @@ void append_value(std::string& line, std::string_view value) {
 
 // NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): as is standard error.
 Format used = format;
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables): likewise.
+std::vector<Field> of_all;
 
 void write_line(std::string_view level, std::string_view text,
                 std::initializer_list<Field> fields) {
-    const std::string line = used(level, text, fields);
+    std::vector<Field> all = fields;
+    all.insert(all.end(), of_all.begin(), of_all.end());
+    const std::string line = used(level, text, all);
     // Nowhere to report to if this fails.
     (void)!::write(STDERR_FILENO, line.data(), line.size());
 }
@@ -55,7 +61,7 @@ void write_line(std::string_view level, std::string_view text,
 }  // namespace
 
 std::string format(std::string_view level, std::string_view text,
-                   std::initializer_list<Field> fields) {
+                   const std::vector<Field>& fields) {
     std::string line = "level=";
     line += level;
     line += " msg=";
@@ -71,6 +77,8 @@ std::string format(std::string_view level, std::string_view text,
 }
 
 void use(Format chosen) { used = chosen; }
+
+void add_to_all(Field field) { of_all.push_back(std::move(field)); }
 
 void error(std::string_view text, std::initializer_list<Field> fields) {
     write_line("error", text, fields);

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "kernel-abi/sys/fd.h"
 
@@ -30,12 +31,15 @@ void info(std::string_view text, std::initializer_list<Field> fields = {});
 
 /// level=warn msg="guest link lost" pod=web-1, with a newline. Values are quoted where they need
 /// it.
-std::string format(std::string_view level, std::string_view text,
-                   std::initializer_list<Field> fields);
+std::string format(std::string_view level, std::string_view text, const std::vector<Field>& fields);
 
 /// How lines look from here on; format() until then. Before a second thread writes any.
 using Format = std::string (*)(std::string_view level, std::string_view text,
-                               std::initializer_list<Field> fields);
+                               const std::vector<Field>& fields);
 void use(Format chosen);
+
+/// Has every line from here on end with `field`: what this process is for. As use(). The key is
+/// borrowed.
+void add_to_all(Field field);
 
 }  // namespace pepita::log

@@ -4,9 +4,9 @@
 
 #include <array>
 #include <cstddef>
-#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernel-abi/sys/log.h"
 #include "runtime/rpc/json.h"
@@ -23,7 +23,7 @@ std::string timestamp_now() {
 }
 
 std::string log_json(std::string_view level, std::string_view text,
-                     std::initializer_list<log::Field> fields) {
+                     const std::vector<log::Field>& fields) {
     oci::OrderedJson line{{"level", level}, {"msg", text}, {"time", timestamp_now()}};
     for (const log::Field& field : fields) {
         line.emplace(field.key, field.value);

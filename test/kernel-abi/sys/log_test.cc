@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pepita {
 namespace {
@@ -20,7 +20,7 @@ TEST(Log, QuotesWhatWouldNotComeBackWhole) {
 }
 
 std::string shout(std::string_view level, std::string_view text,
-                  std::initializer_list<log::Field> /*fields*/) {
+                  const std::vector<log::Field>& /*fields*/) {
     return std::string(level) + "! " + std::string(text) + "\n";
 }
 
