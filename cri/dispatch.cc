@@ -99,6 +99,7 @@ void streamed(const Services& services, GrpcCall call) {
 
 constexpr auto kItems = [](auto& list) { return list.mutable_items(); };
 constexpr auto kContainers = [](auto& list) { return list.mutable_containers(); };
+constexpr auto kPodMetrics = [](auto& list) { return list.mutable_pod_metrics(); };
 constexpr auto kStats = [](auto& list) { return list.mutable_stats(); };
 constexpr auto kImageList = [](auto& list) { return list.mutable_images(); };
 
@@ -168,6 +169,10 @@ constexpr auto kRuntimeMethods = std::to_array<Entry>({
     entry("PodSandboxStats", unary<&RuntimeService::pod_sandbox_stats>),
     entry("ListPodSandboxStats", unary<&RuntimeService::list_pod_sandbox_stats>),
     entry("StreamPodSandboxStats", streamed<&RuntimeService::list_pod_sandbox_stats, kStats>),
+    entry("ListMetricDescriptors", unary<&RuntimeService::list_metric_descriptors>),
+    entry("ListPodSandboxMetrics", unary<&RuntimeService::list_pod_sandbox_metrics>),
+    entry("StreamPodSandboxMetrics",
+          streamed<&RuntimeService::list_pod_sandbox_metrics, kPodMetrics>),
     entry("GetContainerEvents", container_events),
     entry("CheckpointContainer", refuse_checkpoint),
     entry("CheckpointPod", refuse_checkpoint),

@@ -163,7 +163,11 @@ public:
         waiting_.push_back(std::move(message));
         send_next();
     }
+    void on_finish(GrpcCall::OnFinish act) { on_finish_ = std::move(act); }
     void finish(const Result<void>& result) {
+        if (on_finish_) {
+            std::exchange(on_finish_, nullptr)(result);
+        }
         end_ = to_status(result);
         has_end_ = true;
         send_next();
@@ -214,6 +218,7 @@ private:
     grpc::ByteBuffer outgoing_;
     // The loop's.
     std::string request_;
+    GrpcCall::OnFinish on_finish_;
     std::deque<std::string> waiting_;
     bool is_writing_ = false;
     bool has_end_ = false;
@@ -273,6 +278,7 @@ const std::string& GrpcCall::method() const { return reactor_->method(); }
 std::string GrpcCall::take_request() { return reactor_->take_request(); }
 bool GrpcCall::is_over() const { return reactor_->is_over(); }
 std::size_t GrpcCall::waiting() const { return reactor_->waiting(); }
+void GrpcCall::on_finish(OnFinish act) { reactor_->on_finish(std::move(act)); }
 void GrpcCall::write(std::string message) { reactor_->write(std::move(message)); }
 void GrpcCall::finish(const Result<void>& result) {
     reactor_->finish(result);

@@ -32,6 +32,9 @@ public:
     std::string take_request();
     /// Whether nobody waits for more of the answer: the client has given up, say.
     bool is_over() const;
+    /// Called once with the end of the answer, on the loop.
+    using OnFinish = std::move_only_function<void(const Result<void>&)>;
+    void on_finish(OnFinish act);
     /// Messages that the client has not been sent yet.
     std::size_t waiting() const;
 

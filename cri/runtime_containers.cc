@@ -318,6 +318,10 @@ void RuntimeService::start_container(const v1::StartContainerRequest& request,
                 save(*container);
                 watch_exit(container);
                 tell(*container, v1::CONTAINER_STARTED_EVENT);
+                log::info("container is started",
+                          {{"pod", container->record.pod_id()},
+                           {"container", container->record.id()},
+                           {"name", container->record.config().metadata().name()}});
                 done(v1::StartContainerResponse());
             }));
 }
@@ -378,6 +382,10 @@ void RuntimeService::set_exited(const ContainerRef& container, std::int32_t code
     container->record.set_message(std::move(message));
     save(*container);
     tell(*container, v1::CONTAINER_STOPPED_EVENT);
+    log::info("container has ended", {{"pod", container->record.pod_id()},
+                                      {"container", container->record.id()},
+                                      {"code", container->record.exit_code()},
+                                      {"reason", container->record.reason()}});
     for (auto& waiter : std::exchange(container->on_exit, {})) {
         waiter();
     }
@@ -423,11 +431,15 @@ void RuntimeService::forget(const ContainerRef& container) {
     std::error_code failed;
     std::filesystem::remove_all(bundle(*container), failed);
     if (failed) {
-        log::warn("a container's files stay",
-                  {{"directory", bundle(*container)}, {"error", failed.message()}});
+        log::warn("a container's files stay", {{"pod", container->record.pod_id()},
+                                               {"container", id},
+                                               {"directory", bundle(*container)},
+                                               {"error", failed.message()}});
     }
     if (const Result<void> removed = container_records_.remove(id); !removed) {
-        log::warn("a container's record stays", {{"error", removed.error().message()}});
+        log::warn("a container's record stays", {{"pod", container->record.pod_id()},
+                                                 {"container", id},
+                                                 {"error", removed.error().message()}});
     }
     containers_.erase(id);
     if (container->pod != nullptr) {

@@ -60,6 +60,21 @@ void RuntimeService::status(const v1::StatusRequest& request, Done<v1::StatusRes
     });
 }
 
+NodeCensus RuntimeService::census() const {
+    NodeCensus census;
+    for (const auto& [id, pod] : pods_) {
+        ++(pod->record.is_ready() ? census.pods_ready : census.pods_not_ready);
+    }
+    for (const auto& [id, container] : containers_) {
+        const v1::ContainerState state = container->record.state();
+        ++(state == v1::CONTAINER_CREATED   ? census.containers_created
+           : state == v1::CONTAINER_RUNNING ? census.containers_running
+           : state == v1::CONTAINER_EXITED  ? census.containers_exited
+                                            : census.containers_unknown);
+    }
+    return census;
+}
+
 void RuntimeService::runtime_config(const v1::RuntimeConfigRequest& /*request*/,
                                     Done<v1::RuntimeConfigResponse> done) {
     v1::RuntimeConfigResponse response;

@@ -23,6 +23,7 @@
 #include "cri/handlers.h"
 #include "cri/identity.h"
 #include "cri/network_namespace.h"
+#include "cri/node_metrics.h"
 #include "cri/pod_shim.h"
 #include "cri/resources.h"
 #include "cri/runtime_service.h"
@@ -212,6 +213,7 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.qemu = options_.qemu;
     spec.isolation = TRY(isolation(pod.record));
     spec.scratch_mib = options_.scratch_mib;
+    spec.log_format = options_.log_format;
     spec.boot_deadline = options_.boot_deadline;
     spec.end = runtime::PodEnd::WhenStopped;
     spec.packs_roots = true;
@@ -350,7 +352,11 @@ void RuntimeService::start_shim(const PodRef& pod, Done<v1::RunPodSandboxRespons
     pod->shim->sandbox().start(
         pod->record.id(),
         while_here<runtime::SandboxStarted>(
-            [this, pod, done = std::move(done)](Result<runtime::SandboxStarted> started) mutable {
+            [this, pod, begun = std::chrono::steady_clock::now(),
+             done = std::move(done)](Result<runtime::SandboxStarted> started) mutable {
+                if (started && metrics_ != nullptr) {
+                    metrics_->observe_boot(std::chrono::steady_clock::now() - begun);
+                }
                 end_start(pod, started ? Result<void>() : std::move(started).error().within("boot"),
                           std::move(done));
             }));
@@ -362,6 +368,9 @@ void RuntimeService::end_start(const PodRef& pod, Result<void> started,
         started = Error(Code::Unavailable, "the pod's shim has gone");
     }
     if (!started) {
+        log::warn("a pod cannot start", {{"pod", pod->record.id()},
+                                         {"name", pod->record.config().metadata().name()},
+                                         {"error", started.error().message()}});
         return take_down(
             pod,
             while_here<void>([this, pod, done = std::move(done), why = std::move(started).error()](
@@ -515,11 +524,15 @@ void RuntimeService::erase(const PodRef& pod) {
     std::error_code failed;
     std::filesystem::remove_all(place(*pod), failed);
     if (failed) {
-        log::warn("a pod's files stay", {{"directory", place(*pod)}, {"error", failed.message()}});
+        log::warn(
+            "a pod's files stay",
+            {{"pod", pod->record.id()}, {"directory", place(*pod)}, {"error", failed.message()}});
     }
     if (const Result<void> removed = pod_records_.remove(pod->record.id()); !removed) {
-        log::warn("a pod's record stays", {{"error", removed.error().message()}});
+        log::warn("a pod's record stays",
+                  {{"pod", pod->record.id()}, {"error", removed.error().message()}});
     }
+    log::info("pod is removed", {{"pod", pod->record.id()}});
     pods_.erase(pod->record.id());
 }
 

@@ -75,6 +75,18 @@ Result<std::unique_ptr<RuntimeService>> RuntimeService::create(EventLoop& loop, 
     return service;
 }
 
+void RuntimeService::reconfigure(const Options& options) {
+    options_.isolation = options.isolation;
+    options_.memory_mib = options.memory_mib;
+    options_.vcpus = options.vcpus;
+    options_.scratch_mib = options.scratch_mib;
+    options_.boot_deadline = options.boot_deadline;
+    options_.seccomp = options.seccomp;
+    options_.shim = options.shim;
+    options_.vmm = options.vmm;
+    options_.qemu = options.qemu;
+}
+
 Result<RuntimeService::PodRef> RuntimeService::find_pod(std::string_view id) const {
     return find_by_id(pods_, id, "pod");
 }

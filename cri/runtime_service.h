@@ -14,11 +14,14 @@
 
 #include "cri/api/cri.h"
 #include "cri/cni.h"
+#include "cri/network_usage.h"
+#include "cri/node_metrics.h"
 #include "cri/pod_shim.h"
 #include "cri/record_store.h"
 #include "cri/streaming.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container.h"
 #include "runtime/pod_spec.h"
 #include "runtime/rpc/on_result.h"
 #include "storage/image_store.h"
@@ -42,6 +45,7 @@ public:
         std::string qemu = "/usr/bin/qemu-system-x86_64";  // for tcg
         std::string seccomp;  // the profile "runtime/default", a file; "": there is none
         std::string network_namespaces = "/run/netns";
+        runtime::LogFormat log_format = runtime::LogFormat::Text;  // of shims, too
         runtime::IsolationChoice isolation = runtime::IsolationChoice::Auto;
         /// Pods without a handler that names an isolation run without a microVM where they ask for
         /// a namespace of the host's; else they are refused.
@@ -61,8 +65,17 @@ public:
     /// Pods go on.
     ~RuntimeService() override;
 
+    /// For pods that are made from now on: isolation, memory, processors, scratch disk, the time to
+    /// boot, the default seccomp profile and the programs. The rest of `options` is not looked at.
+    void reconfigure(const Options& options);
+
     /// Where exec, attach and port-forward are served; borrowed. Before the first call.
     void use(StreamingServer& streaming) { streaming_ = &streaming; }
+
+    /// Where pods' boots are counted; borrowed. Before the first call.
+    void use(NodeMetrics& metrics) { metrics_ = &metrics; }
+    /// What there is, but for images.
+    NodeCensus census() const;
 
     template <typename Response>
     using Done = runtime::OnResult<Response>;
@@ -128,6 +141,10 @@ public:
                            Done<v1::PodSandboxStatsResponse> done);
     void list_pod_sandbox_stats(const v1::ListPodSandboxStatsRequest& request,
                                 Done<v1::ListPodSandboxStatsResponse> done);
+    void list_metric_descriptors(const v1::ListMetricDescriptorsRequest& request,
+                                 Done<v1::ListMetricDescriptorsResponse> done);
+    void list_pod_sandbox_metrics(const v1::ListPodSandboxMetricsRequest& request,
+                                  Done<v1::ListPodSandboxMetricsResponse> done);
 
     /// Told of each change of a container, until it says that it is gone.
     using OnEvent = std::move_only_function<bool(const v1::ContainerEventResponse&)>;
@@ -235,9 +252,13 @@ private:
                                         runtime::Terminal terminal) const;
 
     // Stats.
-    void stats_of(const std::vector<ContainerRef>& containers,
-                  std::move_only_function<void(std::vector<v1::ContainerStats>)> done);
-
+    struct Usage {
+        ContainerRef container;
+        runtime::ContainerStats stats;
+    };
+    void ask_usage(const std::vector<ContainerRef>& containers,
+                   std::move_only_function<void(std::vector<Usage>)> done);
+    std::vector<InterfaceUsage> network_usage(const Pod& pod) const;
     void pod_stats(const PodRef& pod, Done<v1::PodSandboxStats> done);
 
     // Records. What cannot be written is said in the log.
@@ -250,6 +271,7 @@ private:
     Cni& cni_;
     storage::ImageStore& images_;
     StreamingServer* streaming_ = nullptr;
+    NodeMetrics* metrics_ = nullptr;
     std::shared_ptr<bool> is_here_ = std::make_shared<bool>(true);
     RecordStore pod_records_;
     RecordStore container_records_;

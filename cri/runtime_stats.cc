@@ -5,10 +5,13 @@
 #include <vector>
 
 #include "cri/api/cri.h"
+#include "cri/container_metrics.h"
 #include "cri/identity.h"
+#include "cri/network_usage.h"
 #include "cri/runtime_service.h"
 #include "cri/selectors.h"
 #include "kernel-abi/sys/error.h"
+#include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
 
@@ -19,11 +22,24 @@ namespace {
 
 constexpr std::uint64_t kNanosecondsOfMicrosecond = 1000;
 
+void put(const runtime::Stall& stall, v1::PsiData& psi) {
+    constexpr double hundredths = 100;
+    psi.set_total(stall.total_us * kNanosecondsOfMicrosecond);
+    psi.set_avg10(static_cast<double>(stall.average_10s) / hundredths);
+    psi.set_avg60(static_cast<double>(stall.average_60s) / hundredths);
+    psi.set_avg300(static_cast<double>(stall.average_300s) / hundredths);
+}
+
+void put(const runtime::Pressure& pressure, v1::PsiStats& psi) {
+    put(pressure.some, *psi.mutable_some());
+    put(pressure.full, *psi.mutable_full());
+}
+
 void put(const runtime::ContainerStats& stats, std::int64_t now, v1::CpuUsage& cpu) {
     cpu.set_timestamp(now);
     cpu.mutable_usage_core_nano_seconds()->set_value(stats.cpu_usage_us *
                                                      kNanosecondsOfMicrosecond);
-    cpu.mutable_psi()->mutable_some()->set_total(stats.cpu_stalled_us);
+    put(stats.cpu_pressure, *cpu.mutable_psi());
 }
 
 void put(const runtime::ContainerStats& stats, std::int64_t now, v1::MemoryUsage& memory) {
@@ -39,7 +55,31 @@ void put(const runtime::ContainerStats& stats, std::int64_t now, v1::MemoryUsage
     memory.mutable_rss_bytes()->set_value(stats.memory_anonymous_bytes);
     memory.mutable_page_faults()->set_value(stats.page_faults);
     memory.mutable_major_page_faults()->set_value(stats.page_faults_major);
-    memory.mutable_psi()->mutable_some()->set_total(stats.memory_stalled_us);
+    put(stats.memory_pressure, *memory.mutable_psi());
+}
+
+void put(const runtime::ContainerStats& stats, std::int64_t now, v1::IoUsage& io) {
+    io.set_timestamp(now);
+    put(stats.io_pressure, *io.mutable_psi());
+}
+
+void put(const InterfaceUsage& usage, v1::NetworkInterfaceUsage& interface) {
+    interface.set_name(usage.name);
+    interface.mutable_rx_bytes()->set_value(usage.received_bytes);
+    interface.mutable_rx_errors()->set_value(usage.receive_errors);
+    interface.mutable_tx_bytes()->set_value(usage.sent_bytes);
+    interface.mutable_tx_errors()->set_value(usage.send_errors);
+}
+
+/// The first is that of the pod's network; CNI's other ones come after it.
+void put(const std::vector<InterfaceUsage>& usage, std::int64_t now, v1::NetworkUsage& network) {
+    network.set_timestamp(now);
+    if (!usage.empty()) {
+        put(usage.front(), *network.mutable_default_interface());
+    }
+    for (std::size_t other = 1; other < usage.size(); ++other) {
+        put(usage[other], *network.add_interfaces());
+    }
 }
 
 v1::ContainerStats stats_of(const ContainerRecord& record, const runtime::ContainerStats& stats) {
@@ -53,19 +93,27 @@ v1::ContainerStats stats_of(const ContainerRecord& record, const runtime::Contai
     put(stats, now, *out.mutable_memory());
     out.mutable_swap()->set_timestamp(now);
     out.mutable_swap()->mutable_swap_usage_bytes()->set_value(stats.memory_swap_bytes);
-    out.mutable_io()->set_timestamp(now);
-    out.mutable_io()->mutable_psi()->mutable_some()->set_total(stats.io_stalled_us);
+    put(stats, now, *out.mutable_io());
     return out;
 }
 
 }  // namespace
 
-void RuntimeService::stats_of(const std::vector<ContainerRef>& containers,
-                              std::move_only_function<void(std::vector<v1::ContainerStats>)> done) {
+std::vector<InterfaceUsage> RuntimeService::network_usage(const Pod& pod) const {
+    auto usage = read_network_usage(namespace_path(pod));
+    if (!usage) {
+        log::warn("a pod's network is not counted",
+                  {{"pod", pod.record.id()}, {"error", usage.error().message()}});
+    }
+    return std::move(usage).value_or(std::vector<InterfaceUsage>());
+}
+
+void RuntimeService::ask_usage(const std::vector<ContainerRef>& containers,
+                               std::move_only_function<void(std::vector<Usage>)> done) {
     struct Asking {
-        std::vector<v1::ContainerStats> got;
-        std::size_t left = 0;
-        std::move_only_function<void(std::vector<v1::ContainerStats>)> done;
+        std::vector<Usage> got;
+        std::size_t left = 1;  // this function's own, so that nothing ends before all are asked
+        std::move_only_function<void(std::vector<Usage>)> done;
         void end_one() {
             if (--left == 0) {
                 done(std::move(got));
@@ -74,20 +122,19 @@ void RuntimeService::stats_of(const std::vector<ContainerRef>& containers,
     };
     const auto asking = std::make_shared<Asking>();
     asking->done = std::move(done);
-    asking->left = containers.size() + 1;
     for (const ContainerRef& container : containers) {
         if (container->record.state() != v1::CONTAINER_RUNNING || !container->pod->shim) {
             // One that does not run uses nothing.
-            asking->got.push_back(cri::stats_of(container->record, {}));
-            asking->end_one();
+            asking->got.push_back({.container = container, .stats = {}});
             continue;
         }
+        ++asking->left;
         container->pod->shim->tasks().stats(
             container->record.id(),
             while_here<runtime::ContainerStats>(
                 [asking, container](const Result<runtime::ContainerStats>& stats) {
                     if (stats) {
-                        asking->got.push_back(cri::stats_of(container->record, *stats));
+                        asking->got.push_back({.container = container, .stats = *stats});
                     }
                     asking->end_one();
                 }));
@@ -101,13 +148,13 @@ void RuntimeService::container_stats(const v1::ContainerStatsRequest& request,
     if (!container) {
         return done(std::move(container).error());
     }
-    stats_of({*container}, [id = (*container)->record.id(),
-                            done = std::move(done)](std::vector<v1::ContainerStats> stats) mutable {
-        if (stats.empty()) {
+    ask_usage({*container}, [id = (*container)->record.id(),
+                             done = std::move(done)](const std::vector<Usage>& usage) mutable {
+        if (usage.empty()) {
             return done(Error(Code::Unavailable, "container '" + id + "' has ended"));
         }
         v1::ContainerStatsResponse response;
-        *response.mutable_stats() = std::move(stats.front());
+        *response.mutable_stats() = stats_of(usage.front().container->record, usage.front().stats);
         done(std::move(response));
     });
 }
@@ -123,10 +170,10 @@ void RuntimeService::list_container_stats(const v1::ListContainerStatsRequest& r
             wanted.push_back(container);
         }
     }
-    stats_of(wanted, [done = std::move(done)](std::vector<v1::ContainerStats> stats) mutable {
+    ask_usage(wanted, [done = std::move(done)](const std::vector<Usage>& usage) mutable {
         v1::ListContainerStatsResponse response;
-        for (v1::ContainerStats& one : stats) {
-            *response.add_stats() = std::move(one);
+        for (const Usage& one : usage) {
+            *response.add_stats() = stats_of(one.container->record, one.stats);
         }
         done(std::move(response));
     });
@@ -137,35 +184,37 @@ void RuntimeService::pod_stats(const PodRef& pod, Done<v1::PodSandboxStats> done
     for (const auto& [id, container] : pod->containers) {
         containers.push_back(container);
     }
-    stats_of(containers, [this, pod,
-                          done = std::move(done)](std::vector<v1::ContainerStats> stats) mutable {
-        v1::PodSandboxStats out;
-        out.mutable_attributes()->set_id(pod->record.id());
-        *out.mutable_attributes()->mutable_metadata() = pod->record.config().metadata();
-        *out.mutable_attributes()->mutable_labels() = pod->record.config().labels();
-        *out.mutable_attributes()->mutable_annotations() = pod->record.config().annotations();
-        for (v1::ContainerStats& one : stats) {
-            *out.mutable_linux()->add_containers() = std::move(one);
-        }
-        if (!pod->shim) {
-            return done(std::move(out));
-        }
-        pod->shim->sandbox().stats(
-            pod->record.id(),
-            while_here<runtime::ContainerStats>(
-                [out = std::move(out),
-                 done = std::move(done)](const Result<runtime::ContainerStats>& sum) mutable {
-                    if (sum) {
-                        const std::int64_t now = now_ns();
-                        v1::LinuxPodSandboxStats& linux = *out.mutable_linux();
-                        put(*sum, now, *linux.mutable_cpu());
-                        put(*sum, now, *linux.mutable_memory());
-                        linux.mutable_process()->set_timestamp(now);
-                        linux.mutable_process()->mutable_process_count()->set_value(sum->pids);
-                    }
-                    done(std::move(out));
-                }));
-    });
+    ask_usage(
+        containers, [this, pod, done = std::move(done)](const std::vector<Usage>& usage) mutable {
+            v1::PodSandboxStats out;
+            out.mutable_attributes()->set_id(pod->record.id());
+            *out.mutable_attributes()->mutable_metadata() = pod->record.config().metadata();
+            *out.mutable_attributes()->mutable_labels() = pod->record.config().labels();
+            *out.mutable_attributes()->mutable_annotations() = pod->record.config().annotations();
+            for (const Usage& one : usage) {
+                *out.mutable_linux()->add_containers() = stats_of(one.container->record, one.stats);
+            }
+            if (!pod->shim) {
+                return done(std::move(out));
+            }
+            pod->shim->sandbox().stats(
+                pod->record.id(),
+                while_here<runtime::ContainerStats>(
+                    [this, pod, out = std::move(out),
+                     done = std::move(done)](const Result<runtime::ContainerStats>& sum) mutable {
+                        if (sum) {
+                            const std::int64_t now = now_ns();
+                            v1::LinuxPodSandboxStats& linux = *out.mutable_linux();
+                            put(*sum, now, *linux.mutable_cpu());
+                            put(*sum, now, *linux.mutable_memory());
+                            put(*sum, now, *linux.mutable_io());
+                            put(network_usage(*pod), now, *linux.mutable_network());
+                            linux.mutable_process()->set_timestamp(now);
+                            linux.mutable_process()->mutable_process_count()->set_value(sum->pids);
+                        }
+                        done(std::move(out));
+                    }));
+        });
 }
 
 void RuntimeService::pod_sandbox_stats(const v1::PodSandboxStatsRequest& request,
@@ -212,6 +261,51 @@ void RuntimeService::list_pod_sandbox_stats(const v1::ListPodSandboxStatsRequest
         });
     }
     asking->end_one();
+}
+
+void RuntimeService::list_metric_descriptors(const v1::ListMetricDescriptorsRequest& /*request*/,
+                                             Done<v1::ListMetricDescriptorsResponse> done) {
+    v1::ListMetricDescriptorsResponse response;
+    for (v1::MetricDescriptor& descriptor : metric_descriptors()) {
+        *response.add_descriptors() = std::move(descriptor);
+    }
+    done(std::move(response));
+}
+
+void RuntimeService::list_pod_sandbox_metrics(const v1::ListPodSandboxMetricsRequest& /*request*/,
+                                              Done<v1::ListPodSandboxMetricsResponse> done) {
+    std::vector<ContainerRef> running;
+    std::vector<PodRef> ready;
+    for (const auto& [id, pod] : pods_) {
+        if (pod->shim && pod->record.is_ready()) {
+            ready.push_back(pod);
+        }
+    }
+    for (const auto& [id, container] : containers_) {
+        if (container->record.state() == v1::CONTAINER_RUNNING) {
+            running.push_back(container);
+        }
+    }
+    ask_usage(running, [this, ready = std::move(ready),
+                        done = std::move(done)](const std::vector<Usage>& usage) mutable {
+        const std::int64_t now = now_ns();
+        v1::ListPodSandboxMetricsResponse response;
+        for (const PodRef& pod : ready) {
+            if (!pod->shim) {
+                continue;  // it has ended meanwhile
+            }
+            v1::PodSandboxMetrics& metrics = *response.add_pod_metrics();
+            metrics.set_pod_sandbox_id(pod->record.id());
+            add_network_metrics(pod->record, network_usage(*pod), metrics);
+            for (const Usage& one : usage) {
+                if (one.container->pod == pod.get()) {
+                    *metrics.add_container_metrics() =
+                        container_metrics(pod->record, one.container->record, one.stats, now);
+                }
+            }
+        }
+        done(std::move(response));
+    });
 }
 
 }  // namespace pepita::cri

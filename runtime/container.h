@@ -348,9 +348,28 @@ struct ContainerSpec {
     friend bool operator==(const ContainerSpec&, const ContainerSpec&) = default;
 };
 
-/// What a container has used, from the files of its cgroup.
+/// How long processes waited for a resource. Source: Linux Documentation/accounting/psi.rst.
+struct Stall {
+    std::uint64_t total_us = 0;
+    std::uint64_t average_10s = 0;  // of the last seconds: hundredths of a percent; likewise below
+    std::uint64_t average_60s = 0;
+    std::uint64_t average_300s = 0;
+
+    friend bool operator==(const Stall&, const Stall&) = default;
+};
+struct Pressure {
+    // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
+    Stall some = {};  // at least one process waited
+    Stall full = {};  // all of them did
+    // NOLINTEND(readability-redundant-member-init)
+
+    friend bool operator==(const Pressure&, const Pressure&) = default;
+};
+
+/// What a container has used: from the files of its cgroup, and from /proc of the processes in it.
 /// Source: Linux Documentation/admin-guide/cgroup-v2.rst.
 struct ContainerStats {
+    // NOLINTBEGIN(readability-redundant-member-init): as above.
     std::uint64_t cpu_usage_us = 0;
     std::uint64_t cpu_user_us = 0;
     std::uint64_t cpu_system_us = 0;
@@ -364,18 +383,31 @@ struct ContainerStats {
     std::uint64_t pids = 0;
     std::uint64_t cpu_periods = 0;  // of cpu.max
     std::uint64_t cpu_throttled_periods = 0;
-    std::uint64_t cpu_stalled_us = 0;      // some process waited for it (PSI); likewise below
+    Pressure cpu_pressure = {};
     std::uint64_t memory_limit_bytes = 0;  // 0: none
     std::uint64_t memory_peak_bytes = 0;
     std::uint64_t memory_file_bytes = 0;
     std::uint64_t memory_swap_bytes = 0;
-    std::uint64_t memory_stalled_us = 0;
+    Pressure memory_pressure = {};
     std::uint64_t pids_limit = 0;     // 0: none
     std::uint64_t io_read_bytes = 0;  // of all disks together
     std::uint64_t io_written_bytes = 0;
     std::uint64_t io_reads = 0;
     std::uint64_t io_writes = 0;
-    std::uint64_t io_stalled_us = 0;
+    Pressure io_pressure = {};
+    std::uint64_t memory_mapped_bytes = 0;  // of files
+    std::uint64_t memory_kernel_bytes = 0;
+    std::uint64_t memory_limit_hits = 0;
+    std::uint64_t huge_page_bytes = 0;   // of 2 MiB
+    std::uint64_t processes = 0;         // pids counts threads
+    std::uint64_t open_files = 0;        // descriptors of all its processes; of a huge number, some
+    std::uint64_t sockets = 0;           // among them
+    std::uint64_t open_files_limit = 0;  // of its first process
+    std::uint64_t disk_bytes = 0;        // of the file system of its root
+    std::uint64_t disk_free_bytes = 0;
+    std::uint64_t disk_inodes = 0;
+    std::uint64_t disk_free_inodes = 0;
+    // NOLINTEND(readability-redundant-member-init)
 
     friend bool operator==(const ContainerStats&, const ContainerStats&) = default;
 };

@@ -80,7 +80,8 @@ public:
     /// Answers when the driver has let go of a PCI function, which may then be detached; one that
     /// `pci_address` names may be no disk. FailedPrecondition while the disk is mounted.
     void release(const DiskId& disk, OnResult<void> done);
-    /// Unsupported where the container has no cgroup.
+    /// "": of all containers together, also those that were removed. Unsupported where the
+    /// container has no cgroup.
     void stats(const std::string& container, OnResult<ContainerStats> done);
     /// Answers when every process of the container stands still. A signal that is not SIGKILL waits
     /// for the container's resumption, and so does what is being exec'ed. Unsupported without a

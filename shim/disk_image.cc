@@ -26,6 +26,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
+#include "runtime/host_programs.h"
 
 namespace pepita::shim {
 namespace {
@@ -98,7 +99,7 @@ DiskImage::DiskImage(std::string name, Fd image, Fd messages, Child child, OnMad
 Result<std::unique_ptr<DiskImage>> DiskImage::pack(EventLoop& loop, const std::string& directory,
                                                    const std::string& place, OnMade on_made) {
     SpawnOptions options;
-    options.path = "/usr/bin/mkfs.erofs";
+    options.path = runtime::kMkfsErofs;
     options.arguments = {"mkfs.erofs", image_path(), directory};
     return start(loop, std::move(options), TRY(unnamed_file(place)), std::move(on_made));
 }
@@ -133,7 +134,7 @@ Result<std::unique_ptr<DiskImage>> DiskImage::format(EventLoop& loop, Bytes size
                                             " MiB in '" + place + "'");
     }
     SpawnOptions options;
-    options.path = "/usr/sbin/mkfs.ext4";
+    options.path = runtime::kMkfsExt4;
     options.arguments = {"mkfs.ext4", "-q", "-F"};
     for (const auto& [option, value] : kExt4) {
         options.arguments.insert(options.arguments.end(), {option, value});

@@ -25,6 +25,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/socket.h"
+#include "runtime/host_programs.h"
 #include "shim/child_messages.h"
 #include "shim/pod_directory.h"
 #include "shim/shared_tree.h"
@@ -43,10 +44,6 @@ constexpr int kMountsNumber = 4;
 constexpr std::uint64_t kServerNamespaces =
     CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 
-// Where distributions have it.
-constexpr std::array kServers{"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd",
-                              "/usr/lib/virtiofsd"};
-
 /// What a child says of its work, in one write(2), which a pipe does not tear.
 struct Report {
     std::uint32_t code = 0;
@@ -54,13 +51,13 @@ struct Report {
 };
 
 Result<std::string> find_server() {
-    for (const char* path : kServers) {
+    for (const char* path : runtime::kVirtiofsd) {
         if (::access(path, X_OK) == 0) {
             return std::string(path);
         }
     }
     return Error(Code::NotFound,
-                 std::string("virtiofsd is not installed: no '") + kServers[0] + "'");
+                 std::string("virtiofsd is not installed: no '") + runtime::kVirtiofsd[0] + "'");
 }
 
 // The server has a descriptor for each file that the guest's kernel remembers.

@@ -1,12 +1,7 @@
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,15 +24,6 @@ namespace {
 
 using runtime::ContainerStats;
 using runtime::OnResult;
-
-/// Each of its members is a number.
-void add(ContainerStats& sum, const ContainerStats& part) {
-    using Numbers = std::array<std::uint64_t, sizeof(ContainerStats) / sizeof(std::uint64_t)>;
-    auto numbers = std::bit_cast<Numbers>(sum);
-    const auto more = std::bit_cast<Numbers>(part);
-    std::ranges::transform(numbers, more, numbers.begin(), std::plus());
-    sum = std::bit_cast<ContainerStats>(numbers);
-}
 
 Error copy_of(const Error& error) { return {error.code(), error.message()}; }
 
@@ -125,29 +111,10 @@ void Pod::shutdown_sandbox(OnResult<void> done) {
 }
 
 void Pod::sandbox_stats(OnResult<ContainerStats> done) {
-    struct Sum {
-        ContainerStats stats;
-        std::size_t left = 1;  // this function's own, so that nothing ends before all are asked
-        OnResult<ContainerStats> done;
-        void end_one() {
-            if (--left == 0) {
-                done(stats);
-            }
-        }
-    };
-    auto sum = std::make_shared<Sum>();  // shared by the answers
-    sum->done = std::move(done);
-    for (const auto& [id, entry] : entries_) {
-        ++sum->left;
-        // One that has none, because it is on its way in or out, adds nothing.
-        entry.container->stats([sum](const Result<ContainerStats>& stats) {
-            if (stats) {
-                add(sum->stats, *stats);
-            }
-            sum->end_one();
-        });
+    if (phase_ != Phase::Live) {
+        return done(Error(Code::FailedPrecondition, "the pod's guest is not up"));
     }
-    sum->end_one();
+    microvm_->guest().stats("", std::move(done));
 }
 
 }  // namespace pepita::shim

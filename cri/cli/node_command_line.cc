@@ -19,6 +19,7 @@ namespace {
 using runtime::action;
 using runtime::bit;
 using runtime::Flag;
+using runtime::Number;
 using runtime::option;
 using runtime::Text;
 using runtime::usage_error;
@@ -37,6 +38,10 @@ constexpr auto kVerbs = std::to_array<VerbRule<NodeVerb>>({
               "run a command in a container, and end with its status"),
     verb_rule(NodeVerb::Stop, "stop", "NAME...", "stop pods or containers"),
     verb_rule(NodeVerb::Remove, "remove", "NAME...", "remove pods or containers"),
+    verb_rule(NodeVerb::Top, "top", "",
+              "show what pods and containers use, until a key or ^C ends it"),
+    verb_rule(NodeVerb::Doctor, "doctor", "",
+              "print what this host lacks to run pods, and end with 0 where it lacks nothing"),
 });
 constexpr std::span<const VerbRule<NodeVerb>> kVerbRules = kVerbs;
 
@@ -71,6 +76,8 @@ struct Ports {
     }
 };
 
+constexpr std::uint64_t kIntervalMax = 3600;
+
 constexpr auto kOptions = std::to_array<Rule>({
     option<&NodeCommand::name, Text>({.name = "name",
                                       .value_name = "NAME",
@@ -95,6 +102,19 @@ constexpr auto kOptions = std::to_array<Rule>({
                                      .letter = 'a',
                                      .help = "also those that have ended",
                                      .verbs = bit(NodeVerb::Pods) | bit(NodeVerb::Containers)}),
+    option<&NodeCommand::once, Flag>({.name = "once",
+                                      .help = "print one table, as where no terminal is",
+                                      .verbs = bit(NodeVerb::Top)}),
+    option<&NodeCommand::interval_s, Number<1, kIntervalMax>>(
+        {.name = "interval",
+         .value_name = "SECONDS",
+         .help = "that are measured, and between two tables (default: 2)",
+         .verbs = bit(NodeVerb::Top)}),
+    option<&NodeCommand::config, Text>(
+        {.name = "config",
+         .value_name = "FILE",
+         .help = "pepita-cri's (default: /etc/pepita/pepita.json, where it exists)",
+         .verbs = bit(NodeVerb::Doctor)}),
     option<&NodeCommand::socket, Text>({.name = "socket",
                                         .value_name = "PATH",
                                         .help = "pepita-cri's (default: /run/pepita/cri.sock)",

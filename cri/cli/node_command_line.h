@@ -20,6 +20,8 @@ enum class NodeVerb : std::uint8_t {
     Exec,
     Stop,
     Remove,
+    Top,
+    Doctor,
     Help,
     Version,
 };
@@ -42,7 +44,10 @@ struct NodeCommand {
     std::string handler;             // run: of a pod that is made
     std::string logs = "/var/log/pods";
     std::vector<Published> published;
-    bool all = false;  // also those that have ended
+    bool all = false;              // also those that have ended
+    bool once = false;             // top
+    std::uint64_t interval_s = 2;  // top
+    std::string config;            // doctor: pepita-cri's; "": the usual one
 };
 
 /// Reads the arguments. Behind "--", and behind the IMAGE of run and the CONTAINER of exec, all are

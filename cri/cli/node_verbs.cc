@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "cri/api/cri.h"
+#include "cri/cli/doctor.h"
+#include "cri/cli/node.h"
 #include "cri/cli/node_command_line.h"
-#include "cri/grpc_client.h"
+#include "cri/cli/top.h"
 #include "cri/identity.h"
 #include "cri/selectors.h"
 #include "kernel-abi/sys/error.h"
@@ -30,66 +32,7 @@ namespace {
 
 using runtime::oci::OrderedJson;
 
-constexpr std::chrono::minutes kPatience{10};  // for a pull
 constexpr std::size_t kShortId = 12;
-
-Result<void> print(std::string_view text, int number = STDOUT_FILENO) {
-    return write_all(FdRef(number), text, "output");
-}
-
-/// CRI's methods, as far as they are needed here.
-class Node {
-public:
-    explicit Node(const std::string& socket) : client_(socket) {}
-
-    template <typename Response, typename Request>
-    Result<Response> ask(std::string_view method, const Request& request) {
-        const std::string answer = TRY(client_.call("/runtime.v1." + std::string(method),
-                                                    request.SerializeAsString(), kPatience));
-        Response response;
-        if (!response.ParseFromString(answer)) {
-            return Error(Code::DataLoss, "the answer to " + std::string(method) + " is damaged");
-        }
-        return response;
-    }
-
-    Result<std::vector<v1::PodSandbox>> pods() {
-        const auto list = TRY(ask<v1::ListPodSandboxResponse>("RuntimeService/ListPodSandbox",
-                                                              v1::ListPodSandboxRequest()));
-        return std::vector<v1::PodSandbox>(list.items().begin(), list.items().end());
-    }
-    Result<std::vector<v1::Container>> containers() {
-        const auto list = TRY(ask<v1::ListContainersResponse>("RuntimeService/ListContainers",
-                                                              v1::ListContainersRequest()));
-        return std::vector<v1::Container>(list.containers().begin(), list.containers().end());
-    }
-
-    /// By its name, or by the beginning of its id. Errors: InvalidArgument where several are meant.
-    template <typename Item>
-    static Result<std::optional<Item>> find(const std::vector<Item>& items,
-                                            const std::string& name) {
-        std::vector<Item> found;
-        std::ranges::copy_if(items, std::back_inserter(found), [&name](const Item& item) {
-            return item.metadata().name() == name || item.id().starts_with(name);
-        });
-        if (found.size() > 1) {
-            return Error(Code::InvalidArgument, "'" + name + "' is " +
-                                                    std::to_string(found.size()) +
-                                                    " of them; name it by its id");
-        }
-        return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
-    }
-    Result<v1::Container> container(const std::string& name) {
-        const auto found = TRY(find(TRY(containers()), name));
-        if (!found) {
-            return Error(Code::NotFound, "there is no such container");
-        }
-        return *found;
-    }
-
-private:
-    GrpcClient client_;
-};
 
 std::string age(std::int64_t since_ns) {
     const auto seconds = (now_ns() - since_ns) / 1'000'000'000;
@@ -113,30 +56,6 @@ std::string_view word(v1::PodSandboxState state) {
     return state == v1::SANDBOX_READY ? "ready" : "not ready";
 }
 
-using Row = std::vector<std::string>;
-
-/// Columns as wide as what is in them. What comes from elsewhere is shown as it is in a name.
-Result<void> print_table(const std::vector<Row>& rows) {
-    std::vector<std::size_t> widths(rows.front().size());
-    for (const Row& row : rows) {
-        for (std::size_t column = 0; column < row.size(); ++column) {
-            widths[column] = std::max(widths[column], row[column].size());
-        }
-    }
-    std::string text;
-    for (const Row& row : rows) {
-        std::string line;
-        for (std::size_t column = 0; column < row.size(); ++column) {
-            std::string cell = row[column];
-            cell.resize(widths[column] + 2, ' ');
-            line += cell;
-        }
-        line.resize(line.find_last_not_of(' ') + 1);
-        text += line + "\n";
-    }
-    return print(text);
-}
-
 Result<int> print_pods(Node& node, const NodeCommand& command) {
     std::vector<Row> rows{{"POD", "NAMESPACE", "STATE", "AGE", "ID"}};
     for (const v1::PodSandbox& pod : TRY(node.pods())) {
@@ -146,7 +65,7 @@ Result<int> print_pods(Node& node, const NodeCommand& command) {
                             pod.id().substr(0, kShortId)});
         }
     }
-    TRY(print_table(rows));
+    TRY(print(table(rows)));
     return 0;
 }
 
@@ -163,7 +82,7 @@ Result<int> print_containers(Node& node, const NodeCommand& command) {
                         std::string(word(container.state())), age(container.created_at()),
                         container.id().substr(0, kShortId)});
     }
-    TRY(print_table(rows));
+    TRY(print(table(rows)));
     return 0;
 }
 
@@ -436,6 +355,10 @@ Result<int> perform(const NodeCommand& command) {
             return each(node, command, stop_one);
         case NodeVerb::Remove:
             return each(node, command, remove_one);
+        case NodeVerb::Doctor:
+            return doctor(command);
+        case NodeVerb::Top:
+            return top(node, command);
         case NodeVerb::None:
         case NodeVerb::Help:
         case NodeVerb::Version:

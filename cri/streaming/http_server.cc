@@ -6,6 +6,8 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -96,6 +98,30 @@ Result<std::uint16_t> port_of(FdRef socket) {
         return Error::from_errno(errno, "getsockname");
     }
     return ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
+}
+
+struct Listening {
+    Fd socket;
+    std::string url;
+};
+
+Result<Listening> listen_at_address(const HttpServer::Options& options) {
+    const std::string name =
+        options.address.contains(':') ? "[" + options.address + "]" : options.address;
+    const Address address = TRY(parse_address(options.address, options.port));
+    Fd socket = TRY(listen_at(address, name + ":" + std::to_string(options.port)));
+    const std::uint16_t port = TRY(port_of(socket.ref()));
+    return Listening{
+        .socket = std::move(socket),
+        .url = (options.tls ? "https://" : "http://") + name + ":" + std::to_string(port)};
+}
+
+Result<Listening> listen_at_path(const std::string& path) {
+    constexpr mode_t mode = 0600;
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+        return Error::from_errno(errno, "remove '" + path + "'");
+    }
+    return Listening{.socket = TRY(listen_unix(path, mode)), .url = "unix:" + path};
 }
 
 MHD_OptionItem option(MHD_OPTION name, std::intptr_t value) {
@@ -210,14 +236,11 @@ struct HttpServer::Callbacks {
 
 Result<std::unique_ptr<HttpServer>> HttpServer::create(EventLoop& loop, const Options& options,
                                                        Handler handler) {
-    const std::string name =
-        options.address.contains(':') ? "[" + options.address + "]" : options.address;
-    const Address address = TRY(parse_address(options.address, options.port), "streaming server");
-    Fd listener = TRY(listen_at(address, name + ":" + std::to_string(options.port)));
-    const std::uint16_t port = TRY(port_of(listener.ref()));
+    Listening listening = TRY(options.unix_socket.empty() ? listen_at_address(options)
+                                                          : listen_at_path(options.unix_socket));
     std::unique_ptr<HttpServer> server(new HttpServer(loop, std::move(handler)));
-    server->base_url_ = (options.tls ? "https://" : "http://") + name + ":" + std::to_string(port);
-    TRY(server->start(options, std::move(listener)), "streaming server");
+    server->base_url_ = std::move(listening.url);
+    TRY(server->start(options, std::move(listening.socket)));
     return server;
 }
 

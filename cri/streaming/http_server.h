@@ -82,6 +82,8 @@ public:
     struct Options {
         std::string address = "127.0.0.1";  // IPv4 or IPv6, numeric
         std::uint16_t port = 0;             // 0: any
+        /// Its path instead of both, for root alone.
+        std::string unix_socket = {};  // NOLINT(readability-redundant-member-init): may be left out
         std::optional<Tls> tls;
         unsigned connections_max = 512;
         std::chrono::seconds request_timeout{30};
@@ -100,7 +102,7 @@ public:
     /// Upgraded sockets have gone before.
     ~HttpServer();
 
-    /// "http://127.0.0.1:4711"
+    /// "http://127.0.0.1:4711", or "unix:PATH"
     const std::string& base_url() const { return base_url_; }
 
 private:

@@ -113,12 +113,16 @@ PEPITA_MESSAGE(ContainerSpec, pb::ContainerSpec, id, root, root_read_only, hostn
 PEPITA_MESSAGE(StreamNumbers, pb::StreamNumbers, in, out, err)
 PEPITA_MESSAGE(ProcessId, pb::ProcessId, container, exec)
 PEPITA_MESSAGE(Started, pb::Started, pid, exec_errno)
+PEPITA_MESSAGE(Stall, pb::Stall, total_us, average_10s, average_60s, average_300s)
+PEPITA_MESSAGE(Pressure, pb::Pressure, some, full)
 PEPITA_MESSAGE(ContainerStats, pb::ContainerStats, cpu_usage_us, cpu_user_us, cpu_system_us,
                cpu_throttled_us, memory_bytes, memory_anonymous_bytes, memory_inactive_file_bytes,
                page_faults, page_faults_major, oom_kills, pids, cpu_periods, cpu_throttled_periods,
-               cpu_stalled_us, memory_limit_bytes, memory_peak_bytes, memory_file_bytes,
-               memory_swap_bytes, memory_stalled_us, pids_limit, io_read_bytes, io_written_bytes,
-               io_reads, io_writes, io_stalled_us)
+               cpu_pressure, memory_limit_bytes, memory_peak_bytes, memory_file_bytes,
+               memory_swap_bytes, memory_pressure, pids_limit, io_read_bytes, io_written_bytes,
+               io_reads, io_writes, io_pressure, memory_mapped_bytes, memory_kernel_bytes,
+               memory_limit_hits, huge_page_bytes, processes, open_files, sockets, open_files_limit,
+               disk_bytes, disk_free_bytes, disk_inodes, disk_free_inodes)
 PEPITA_MESSAGE(NetworkAddress, pb::NetworkAddress, address, peer, prefix_length, scope, broadcast)
 PEPITA_MESSAGE(NetworkInterface, pb::NetworkInterface, name, mac, mtu, has_ipv6, addresses)
 PEPITA_MESSAGE(NetworkHop, pb::NetworkHop, interface, gateway, flags, weight)

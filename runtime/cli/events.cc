@@ -25,7 +25,17 @@ constexpr std::uint64_t kNanoseconds = 1000;  // of a microsecond
 
 std::uint64_t limit_of(std::uint64_t limit) { return limit == 0 ? UINT64_MAX : limit; }
 
-oci::OrderedJson pressure(std::uint64_t stalled_us) { return {{"some", {{"total", stalled_us}}}}; }
+oci::OrderedJson to_json(const Stall& stall) {
+    constexpr double hundredths = 100;
+    return {{"avg10", static_cast<double>(stall.average_10s) / hundredths},
+            {"avg60", static_cast<double>(stall.average_60s) / hundredths},
+            {"avg300", static_cast<double>(stall.average_300s) / hundredths},
+            {"total", stall.total_us}};
+}
+
+oci::OrderedJson to_json(const Pressure& pressure) {
+    return {{"some", to_json(pressure.some)}, {"full", to_json(pressure.full)}};
+}
 
 // runc's types/events.go
 oci::OrderedJson to_json(const ContainerStats& stats) {
@@ -37,7 +47,7 @@ oci::OrderedJson to_json(const ContainerStats& stats) {
                                    {{"periods", stats.cpu_periods},
                                     {"throttledPeriods", stats.cpu_throttled_periods},
                                     {"throttledTime", stats.cpu_throttled_us * kNanoseconds}}},
-                                  {"psi", pressure(stats.cpu_stalled_us)}};
+                                  {"psi", to_json(stats.cpu_pressure)}};
     const oci::OrderedJson memory = {
         {"cache", stats.memory_file_bytes},
         {"usage",
@@ -52,7 +62,7 @@ oci::OrderedJson to_json(const ContainerStats& stats) {
           {"inactive_file", stats.memory_inactive_file_bytes},
           {"pgfault", stats.page_faults},
           {"pgmajfault", stats.page_faults_major}}},
-        {"psi", pressure(stats.memory_stalled_us)}};
+        {"psi", to_json(stats.memory_pressure)}};
     // The numbers of the guest's disks are nothing to the host: one entry for all.
     const auto entry = [](const char* op, std::uint64_t value) {
         return oci::OrderedJson{{"major", 0}, {"minor", 0}, {"op", op}, {"value", value}};
@@ -65,7 +75,7 @@ oci::OrderedJson to_json(const ContainerStats& stats) {
          {{"ioServiceBytesRecursive",
            {entry("Read", stats.io_read_bytes), entry("Write", stats.io_written_bytes)}},
           {"ioServicedRecursive", {entry("Read", stats.io_reads), entry("Write", stats.io_writes)}},
-          {"psi", pressure(stats.io_stalled_us)}}},
+          {"psi", to_json(stats.io_pressure)}}},
         {"hugetlb", oci::OrderedJson::object()},
         {"intel_rdt", oci::OrderedJson::object()},
         {"network_interfaces", nullptr}};

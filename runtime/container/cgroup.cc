@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,7 +75,7 @@ std::vector<std::string> children_of(FdRef cgroup) {
 // The kernel holds the depth of both of these to kCgroupDepthMax; the check is for one that was
 // made before the limit. What cannot be opened is gone.
 
-void signal_processes(FdRef cgroup, int depth, int signal) {
+void visit_below(FdRef cgroup, int depth, const std::function<void(pid_t)>& visit) {
     const Fd procs(::openat(cgroup.number(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
     const std::string pids =
         procs ? read_all(procs.ref(), kProcsMax, "cgroup.procs").value_or("") : "";
@@ -86,13 +87,13 @@ void signal_processes(FdRef cgroup, int depth, int signal) {
         if (error != std::errc() || pid <= 0) {
             break;
         }
-        (void)::kill(pid, signal);
+        visit(pid);
         at = next + 1;
     }
     for (const std::string& name : children_of(cgroup)) {
         const Result<Fd> child = open_directory(cgroup, name);
         if (child && depth < kCgroupDepthMax) {
-            signal_processes(child->ref(), depth + 1, signal);
+            visit_below(child->ref(), depth + 1, visit);
         }
     }
 }
@@ -114,6 +115,13 @@ bool has_event(FdRef events, std::string_view line) {
 }
 
 }  // namespace
+
+void visit_processes(const std::string& directory, const std::function<void(pid_t)>& visit) {
+    const Fd cgroup(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (cgroup) {
+        visit_below(cgroup.ref(), 0, visit);
+    }
+}
 
 std::uint64_t cpu_weight(std::uint64_t shares) {
     // opencontainers/cgroups ConvertCPUSharesToCgroupV2Value: 2, 1024 and 262144 become 1, 100 and
@@ -258,7 +266,7 @@ Result<void> Cgroup::signal_all(int signal) const {
     if (signal == SIGKILL && write_file(directory_ + "/cgroup.kill", "1")) {
         return {};
     }
-    signal_processes(fd_.ref(), 0, signal);
+    visit_below(fd_.ref(), 0, [signal](pid_t pid) { (void)::kill(pid, signal); });
     return {};
 }
 

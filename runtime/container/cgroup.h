@@ -1,6 +1,9 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -71,6 +74,10 @@ private:
     std::string directory_;  // empty once removed
     Fd fd_;
 };
+
+/// Calls `visit` with each process of a cgroup and of those below it. One that cannot be read has
+/// none.
+void visit_processes(const std::string& directory, const std::function<void(pid_t)>& visit);
 
 /// cgroup v2's cpu.weight (1 to 10000) for cpu.shares of v1 (2 to 262144), as runc converts it
 /// since 1.3.2: 1024 is 100.

@@ -330,7 +330,11 @@ Result<ContainerStats> Container::stats() const {
     if (!state_->cgroup) {
         return Error(Code::Unsupported, "the container has no cgroup");
     }
-    return read_stats(state_->cgroup->directory());
+    ContainerStats stats = TRY(read_stats(state_->cgroup->directory()));
+    if (state_->process && !has_exited(state_->process->pidfd())) {
+        read_first_process(state_->process->pid(), stats);
+    }
+    return stats;
 }
 
 void Container::set_frozen(bool frozen, OnDone<void> done) {

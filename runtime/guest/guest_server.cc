@@ -20,6 +20,7 @@
 #include "kernel-abi/sys/process.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/container/cgroup_stats.h"
 #include "runtime/container/engine.h"
 #include "runtime/guest/process_streams.h"
 #include "runtime/guest/shared_mounts.h"
@@ -366,6 +367,9 @@ void GuestServer::release(DiskId disk, OnResult<void> done) {
 }
 
 void GuestServer::stats(std::string container, OnResult<ContainerStats> done) {
+    if (container.empty()) {
+        return done(container::read_stats(options_.cgroup_directory));
+    }
     Result<container::Container*> found = find_container(container);
     if (!found) {
         return done(std::move(found).error());

@@ -134,12 +134,13 @@ std::string in_quotes(std::string_view text) {
     return "'" + printable(text.substr(0, shown)) + (text.size() > shown ? "…'" : "'");
 }
 
-Result<Json> parse_json(std::string_view text) {
+Result<Json> parse_json(std::string_view text, Comments comments) {
     if (text.size() > kJsonSizeMax) {
         return malformed("larger than " + std::to_string(kJsonSizeMax) + " bytes");
     }
     Builder builder(text);
-    if (!Json::sax_parse(text, &builder)) {
+    if (!Json::sax_parse(text, &builder, Json::input_format_t::json, true,
+                         comments == Comments::Allowed)) {
         return malformed(builder.take_error());
     }
     return builder.take_document();

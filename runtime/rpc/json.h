@@ -24,10 +24,13 @@ inline constexpr std::size_t kJsonDepthMax = 64;
 /// Foreign text in quotes, as printable() writes it; of a longer one, the first 80 bytes.
 std::string in_quotes(std::string_view text);
 
+/// Whether a text may hold comments as C has them: files that people write.
+enum class Comments : bool { Refused, Allowed };
+
 /// Parses one JSON value and nothing after it.
 /// Errors: InvalidArgument over a limit, for what is no JSON (with line and column), and for a
 /// member given twice, of which two readers could see different ones.
-Result<Json> parse_json(std::string_view text);
+Result<Json> parse_json(std::string_view text, Comments comments = Comments::Refused);
 
 /// Text of a value built by us. Bytes that are no UTF-8 become U+FFFD rather than an abort.
 std::string dump(const OrderedJson& value, int indent = -1);

@@ -83,11 +83,17 @@ class Node:
         self.config = self.path / "crictl.yaml"
         self.config.write_text(f"runtime-endpoint: {self.endpoint}\nimage-endpoint: {self.endpoint}\ntimeout: {PATIENCE_S}\n")
         self.registry = images.TestRegistry.start(build / "test/cri", self.path / "registry")
+        self.metrics = self.path / "metrics.sock"
+        self.configuration = self.path / "pepita.json"
+        self.configure(isolation=isolation)
         self.server = None
         self.log = self.path / "pepita-cri.log"
         self.others: dict[str, int] = {}  # processes that are no part of a pod, by a name
         # What is undone once no process is left, and before the folder goes.
         self.at_end = contextlib.ExitStack()
+
+    def configure(self, **members):
+        self.configuration.write_text("// what the test says\n" + json.dumps(members))
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -95,7 +101,7 @@ class Node:
                 [self.build / "cri/pepita-cri", "--socket", self.socket, "--state", self.path / "state", "--root",
                  self.path / "root", "--data", self.path / "data", "--images", self.path / "images", "--registry-hosts",
                  self.registry.hosts, "--cni-config", self.path / "net.d", "--cni-plugins", CNI_PLUGINS, "--cni-cache",
-                 self.path / "cni", "--isolation", self.isolation, "--host-namespaces", "process", "--shim", self.build / "shim/pepita-shim", "--vmm",
+                 self.path / "cni", "--host-namespaces", "process", "--config", self.configuration, "--metrics", self.metrics, "--shim", self.build / "shim/pepita-shim", "--vmm",
                  self.build / "vmm/pepita-vmm"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: "CRI is served" in self.said() or self.server.poll() is not None, "pepita-cri's start")
         if self.server.poll() is not None:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import cri_host  # noqa: E402
 import go_programs  # noqa: E402
+from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from cri_host import PATIENCE_S, wait_until  # noqa: E402
 from oci import DebianRegistry, digest  # noqa: E402
 
@@ -344,6 +346,79 @@ class Pods(WithNode):
         for arguments in (("stop", unknown), ("rm", unknown), ("stopp", unknown), ("rmp", unknown)):  # all is done already
             self.call(*arguments)
         self.remove_pod(pod)
+
+    def test_metrics_of_pods_and_of_the_node(self):
+        pod = self.run_pod("measured", linux={"resources": {}})
+        container = self.start(pod, "main", "sh", "-c", "exec 7< /dev/null; while :; do :; done",
+                               linux={"resources": {"cpu_period": 100000, "cpu_quota": 20000, "memory_limit_in_bytes": 64 << 20}})
+        self.exec_sync(container, "sh", "-c", "echo x > /x; sync; ping -c 1 10.88.9.1")
+        descriptors = {one["name"]: one["labelKeys"] for one in json.loads(self.crictl("metricdescs"))["descriptors"]}
+        self.assertEqual(len(descriptors), 55)
+
+        def series():
+            metrics, = json.loads(self.crictl("metricsp"))["podMetrics"]
+            self.assertEqual((metrics["podSandboxId"], metrics["containerMetrics"][0]["containerId"]), (pod[0], container))
+            return {one["name"]: (dict(zip(descriptors[one["name"]], one["labelValues"], strict=True)), int(one["value"]["value"]))
+                    for one in metrics["metrics"] + metrics["containerMetrics"][0]["metrics"]}
+
+        wait_until(lambda: series()["container_cpu_cfs_throttled_periods_total"][1] > 0, "a period in which it was throttled")
+        found = series()
+        self.assertEqual(set(found), set(descriptors))
+        labels = found["container_memory_rss"][0]
+        self.assertEqual((labels["pod"], labels["namespace"], labels["container"]), ("measured", "tests", "main"))
+        self.assertEqual(found["container_network_receive_packets_total"][0]["interface"], "eth0")
+        for name, (_, value) in found.items():
+            if re.search("network_(receive|transmit)_(bytes|packets)_total|memory_(usage|working|rss)|processes|threads$|descriptors|fs_(limit|usage|inodes)"
+                         "|writes|pgfault|_limit_bytes$|start_time|ulimits|last_seen", name) and "swap" not in name and "reservation" not in name:
+                self.assertGreater(value, 0, name)
+        self.assertEqual(found["container_spec_memory_limit_bytes"][1], 64 << 20)
+        self.assertLess(found["container_fs_usage_bytes"][1], found["container_fs_limit_bytes"][1])
+        stats, = json.loads(self.crictl("statsp", "-o", "json"))["stats"]
+        self.assertGreater(int(stats["linux"]["network"]["defaultInterface"]["rxBytes"]["value"]), 0)
+        self.assertGreater(int(stats["linux"]["cpu"]["psi"]["Some"]["Total"]), 0)
+        shown = subprocess.run([self.node.build / "cri/cli/pepita", "top", "--once", "--socket", self.node.socket], check=True,
+                               capture_output=True, text=True).stdout
+        self.assertRegex(shown, r"tests/measured +\d+\.\d % ")
+        self.assertRegex(shown, r" main +[1-9]\d*\.\d % ")
+
+        node = self.scrape()
+        self.assertEqual(node["pepita_pods", ("state", "ready")], 1)
+        self.assertEqual(node["pepita_containers", ("state", "running")], 1)
+        self.assertGreaterEqual(node["pepita_pod_boot_seconds_count"], 1)
+        self.assertGreaterEqual(node["pepita_cri_requests_total", ("code", "OK"), ("method", "RunPodSandbox")], 1)
+        self.assertGreater(node["pepita_image_bytes"], 0)
+        self.remove_pod(pod)
+        self.assertEqual(self.scrape()["pepita_pods", ("state", "ready")], 0)
+
+    def scrape(self) -> dict:
+        """What Prometheus would read, by its own parser: (name, label...) or name, and the value."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.node.metrics))
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+            head, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
+        self.assertIn(b"200 OK", head)
+        self.assertLess(len(body), 200_000)
+        samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
+        return {(one.name, *sorted(one.labels.items())) if one.labels else one.name: one.value for one in samples}
+
+    def test_the_configuration_is_read_again(self):
+        self.addCleanup(self.reload, isolation=self.node.isolation)
+        self.assertIn("changed=memory", self.reload(isolation=self.node.isolation, memory=300))
+        pod = self.run_pod("small")
+        container = self.start(pod, "main", "sleep", "1000")
+        total = int(self.exec_sync(container, "awk", "/MemTotal/ { print $2 }", "/proc/meminfo"))
+        self.assertLess(total, 300 << 10)
+        self.remove_pod(pod)
+        self.assertIn("stream-port", self.reload(**{"isolation": self.node.isolation, "stream-port": 1}))
+        self.assertIn("member 'memry': is unknown", self.reload(memry=1))
+
+    def reload(self, **members) -> str:
+        """What the server says of it."""
+        self.node.configure(**members)
+        before = len(self.node.said())
+        self.node.server.send_signal(signal.SIGHUP)
+        return wait_until(lambda: re.search("level=(info|error) msg=\"the configuration.*", self.node.said()[before:]) and self.node.said()[before:],
+                          "the configuration")
 
     def test_pods_outlive_the_server(self):
         pod = self.run_pod("staying")

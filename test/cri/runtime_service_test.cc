@@ -54,7 +54,7 @@ echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.8.7/24"},{"address":"fd00::7
 class RuntimeServiceTest : public testing::Test {
 protected:
     RuntimeServiceTest() {
-        (void)::signal(SIGPIPE, SIG_IGN);  // as pepita-cri does
+        (void)::signal(SIGPIPE, SIG_IGN);  // as main.cc: a shim may die while it is asked
         EXPECT_NE(::mkdtemp(root_.data()), nullptr);
         fs::create_directories(root_ + "/net.d");
         fs::create_directories(root_ + "/bin");

@@ -143,15 +143,15 @@ TEST_F(PodSandboxTest, ASandboxsShutdownTakesAllAlong) {
     EXPECT_TRUE(pod_->is_useless());
 }
 
-TEST_F(PodSandboxTest, ASandboxHasUsedWhatItsContainersHave) {
+TEST_F(PodSandboxTest, ASandboxHasUsedWhatItsGuestSays) {
     run("a");
     run("b");
     machine_.guest.stats_now.pids = 3;
-    machine_.guest.stats_now.io_stalled_us = 7;
+    machine_.guest.stats_now.io_pressure.some.total_us = 7;
     const auto stats = ask<runtime::ContainerStats>(
         [this](auto answer) { pod_->sandbox_stats(std::move(answer)); });
-    EXPECT_EQ(stats->value().value().pids, 6U);
-    EXPECT_EQ(stats->value().value().io_stalled_us, 14U);
+    EXPECT_EQ(stats->value().value().pids, 3U);
+    EXPECT_EQ(stats->value().value().io_pressure.some.total_us, 7U);
 }
 
 }  // namespace

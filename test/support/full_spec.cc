@@ -143,18 +143,35 @@ runtime::ContainerStats full_stats() {
             .pids = 11,
             .cpu_periods = 12,
             .cpu_throttled_periods = 13,
-            .cpu_stalled_us = 14,
+            .cpu_pressure =
+                {.some = {.total_us = 14, .average_10s = 38, .average_60s = 39, .average_300s = 40},
+                 .full = {.total_us = 41,
+                          .average_10s = 42,
+                          .average_60s = 43,
+                          .average_300s = 10'000}},
             .memory_limit_bytes = 15,
             .memory_peak_bytes = 16,
             .memory_file_bytes = 17,
             .memory_swap_bytes = 18,
-            .memory_stalled_us = 19,
+            .memory_pressure = {.some = {.total_us = 19}, .full = {.total_us = 45}},
             .pids_limit = 20,
             .io_read_bytes = 21,
             .io_written_bytes = 22,
             .io_reads = 23,
             .io_writes = 24,
-            .io_stalled_us = 25};
+            .io_pressure = {.some = {.total_us = 25}, .full = {.average_60s = 46}},
+            .memory_mapped_bytes = 26,
+            .memory_kernel_bytes = 27,
+            .memory_limit_hits = 28,
+            .huge_page_bytes = 29,
+            .processes = 30,
+            .open_files = 31,
+            .sockets = 32,
+            .open_files_limit = 33,
+            .disk_bytes = 34,
+            .disk_free_bytes = 35,
+            .disk_inodes = 36,
+            .disk_free_inodes = 37};
 }
 
 }  // namespace pepita::test

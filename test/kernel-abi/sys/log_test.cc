@@ -1,6 +1,7 @@
 #include "kernel-abi/sys/log.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <string>
 #include <string_view>
@@ -30,6 +31,16 @@ TEST(Log, LinesLookAsChosen) {
     log::warn("up", {{"pod", "web-1"}});
     log::use(log::format);
     EXPECT_EQ(testing::internal::GetCapturedStderr(), "warn! up\n");
+}
+
+TEST(LogDeathTest, AFieldOfTheProcessIsInEveryLine) {
+    EXPECT_EXIT(
+        {
+            log::add_to_all({"pod", "web-1"});
+            log::warn("up", {{"vcpus", 4}});
+            ::_exit(0);
+        },
+        testing::ExitedWithCode(0), "level=warn msg=up vcpus=4 pod=web-1\n");
 }
 
 TEST(Log, ForeignControlCharactersCannotForgeALine) {
