@@ -81,6 +81,20 @@ Result<FdRef> joined(const std::map<std::string, FdRef>& containers, const std::
     return found->second;
 }
 
+// Where it is in another container's pid namespace, its parent is not: an orphan's reaper is that
+// of its parent.
+Result<Forked> fork_stager(const Cgroup* cgroup, FdRef pid_of) {
+    NextChild next;
+    if (pid_of.number() >= 0) {
+        TRY(next.enter_pid_of(pid_of));
+    }
+    Result<Forked> stager = fork_into(CLONE_NEWNS, cgroup);
+    if (stager && stager->pid == 0) {
+        next.forget();
+    }
+    return stager;
+}
+
 // Mounts the root of a container with a user namespace, outside of that. Its parent is gone at
 // once, so that it is reaped as any orphan.
 Result<Fd> start_stager(const ContainerSpec& spec, RootMounts root, const Cgroup* cgroup,
@@ -92,14 +106,9 @@ Result<Fd> start_stager(const ContainerSpec& spec, RootMounts root, const Cgroup
             TRY(make_user_namespace(spec.namespaces.uid_mappings, spec.namespaces.gid_mappings));
         root.id_mapping = id_mapping.ref();
     }
-    NextChild next;
-    if (pid_of.number() >= 0) {
-        TRY(next.enter_pid_of(pid_of));
-    }
     const Forked parent = TRY(fork_into(0, nullptr));
     if (parent.pid == 0) {
-        next.forget();
-        const Result<Forked> stager = fork_into(CLONE_NEWNS, cgroup);
+        const Result<Forked> stager = fork_stager(cgroup, pid_of);
         if (stager && stager->pid == 0) {
             run_stager(spec, root, std::move(control.child));
         }

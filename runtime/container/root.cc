@@ -118,31 +118,33 @@ Result<void> enter_mounts(FdRef mounts) {
 }
 
 // Of the namespace whose mounts are shared: a copy in ours would share with nobody.
-Result<Fd> copy_shared(const RootMounts& root, const MountSpec& mount) {
+Result<Fd> copy_shared(const RootMounts& root, const TreePath& tree,
+                       const std::vector<std::string>& options) {
     const Fd own = TRY(open_file("/proc/self/ns/mnt", O_RDONLY));
     const Fd theirs = TRY(open_file(root.shared_mounts.c_str(), O_RDONLY));
     TRY(enter_mounts(theirs.ref()));
-    const Fd found = TRY(find_in_tree(*mount.tree));
-    Fd copy = TRY(copy_host_mount(found.ref(), mount.options));
+    const Fd found = TRY(find_in_tree(tree));
+    Fd copy = TRY(copy_host_mount(found.ref(), options));
     TRY(enter_mounts(own.ref()));
     return copy;
 }
 
-Result<Fd> copy_of_tree(const RootMounts& root, const MountSpec& mount) {
-    if (!root.shared_mounts.empty() && shares_mounts(mount.options)) {
-        return copy_shared(root, mount);
+Result<Fd> copy_of_tree(const RootMounts& root, const TreePath& tree,
+                        const std::vector<std::string>& options) {
+    if (!root.shared_mounts.empty() && shares_mounts(options)) {
+        return copy_shared(root, tree, options);
     }
-    const Fd found = TRY(find_in_tree(*mount.tree));
-    return root.trees == Trees::Directories
-               ? copy_host_mount(found.ref(), mount.options)
-               : copy_mount(found.ref(), mount_attributes(mount.options));
+    const Fd found = TRY(find_in_tree(tree));
+    return root.trees == Trees::Directories ? copy_host_mount(found.ref(), options)
+                                            : copy_mount(found.ref(), mount_attributes(options));
 }
 
 Result<std::vector<Fd>> open_trees(const RootMounts& root, const std::vector<MountSpec>& mounts) {
     std::vector<Fd> trees(mounts.size());
     for (std::size_t i = 0; i < mounts.size(); ++i) {
-        if (mounts[i].tree) {
-            trees[i] = TRY(copy_of_tree(root, mounts[i]), "mount '", mounts[i].destination, "'");
+        if (const auto& tree = mounts[i].tree) {
+            trees[i] = TRY(copy_of_tree(root, *tree, mounts[i].options), "mount '",
+                           mounts[i].destination, "'");
         }
     }
     return trees;

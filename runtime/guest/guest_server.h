@@ -42,10 +42,12 @@ public:
         std::string shared_directory;   // is made; what containers share by "pod:NAME"
         std::string cgroup_directory;   // "": containers have no cgroup
         container::Trees trees = container::Trees::VirtioFs;
+        // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
         std::string shared_mounts = {};  // as of container::Container::Options
         /// A process in the namespaces that containers share by "pod:"; null: they have none, and
         /// namespaces are joined by ids of containers alone.
         std::function<Result<FdRef>()> pod_namespaces = {};
+        // NOLINTEND(readability-redundant-member-init)
         std::function<Result<std::string>(const DiskId& disk)> find_disk;
         std::function<Result<void>()> rescan;                     // called in a child process
         std::function<Result<void>(const DiskId& disk)> release;  // the same

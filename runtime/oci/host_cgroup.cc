@@ -22,7 +22,7 @@
 namespace pepita::runtime::oci {
 namespace {
 
-constexpr int kRemoveAttempts = 100;
+constexpr int kRemoveAttempts = 300;
 constexpr int kRemovePauseMs = 10;
 constexpr std::size_t kMountinfoMax = std::size_t{1} << 20U;
 constexpr std::size_t kCpusetMax = 4096;
