@@ -86,7 +86,7 @@ TEST_F(PodTest, ARootMayBeAnImage) {
 
 TEST_F(PodTest, ImagesAsMountsAreDisksOfAContainerThatIsAnImage) {
     const std::string id = "sha256:" + std::string(64, 'a');
-    std::string config(kPodTestConfig);
+    std::string config(test::kPodTestConfig);
     config.insert(1, R"("mounts": [{"destination": "/one", "type": "image", "source": ")" + id +
                          R"(/sub"}, {"destination": "/two", "type": "image", "source": ")" + id +
                          R"("}],)");
