@@ -367,7 +367,12 @@ void Container::stats(OnResult<runtime::ContainerStats> done) {
 }
 
 void Container::kill(const std::string& exec, std::uint32_t signal, bool all, OnResult<void> done) {
-    Result<Process*> process = find_live(exec);
+    Result<Process*> process = find(exec);
+    if (process && !is_creating_ && (*process)->status() == TaskStatus::Stopped) {
+        // As runc's shim: callers that stop a container take this, and this alone, for done.
+        return done(Error(Code::NotFound, "container not running"));
+    }
+    process = find_live(exec);
     if (!process) {
         return done(std::move(process).error());
     }

@@ -179,12 +179,12 @@ class Crictl(WithContainerd):
         shared.mkdir(exist_ok=True)
         volume = [{"container_path": "/shared", "host_path": str(shared)}]
         pod = self.run_pod(linux={"sysctls": {"net.ipv4.ip_unprivileged_port_start": "7"}})
-        server = self.started(pod, "server", "sh", "-c", "mkdir /www; echo page > /www/index.html; echo file > /shared/file; "
+        server = self.started(pod, "server", "sh", "-c", "mkdir /www; echo page > /www/index.html; echo kept > /shared/file; "
                               "hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; exec httpd -f -p 8080 -h /www", mounts=volume)
         client = self.started(pod, "client", "sh", "-c", "trap 'exit 0' TERM; until wget -q -O - http://127.0.0.1:8080/; do :; done; "
                               "ls /www 2>&1; cat /shared/file; while :; do sleep 1; done", mounts=volume)
         self.assertEqual(self.logs_of(server, "7").splitlines(), ["web", "7"])
-        self.assertEqual(self.logs_of(client, "file").splitlines(), ["page", "ls: /www: No such file or directory", "file"])
+        self.assertEqual(self.logs_of(client, "kept").splitlines(), ["page", "ls: /www: No such file or directory", "kept"])
         self.assertEqual(self.crictl("exec", "-s", client, "cat", "/proc/1/comm"), "sh")
         self.assertEqual(json.loads(self.crictl("stats", "-o", "json", client))["stats"][0]["attributes"]["id"], client)
         address = json.loads(self.crictl("inspectp", pod[0]))["status"]["network"]["ip"]

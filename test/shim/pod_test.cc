@@ -230,6 +230,7 @@ TEST_F(PodTest, AMicrovmThatEndsStopsItsContainers) {
     EXPECT_EQ(status("a"), TaskStatus::Stopped);
     EXPECT_EQ(status_on_disk("a"), ContainerStatus::Stopped);
     EXPECT_EQ(kill("a")->value().error().message(), "container not running");
+    EXPECT_EQ(kill("a")->value().error().code(), Code::NotFound);  // what containerd takes for done
     EXPECT_EQ(create("b")->value().error().message(), "the pod has ended");
     EXPECT_EQ(remove("a")->value().value().exit_status, 255U);
     EXPECT_TRUE(nothing_is_left());
