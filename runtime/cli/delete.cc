@@ -75,6 +75,7 @@ public:
     void wait(ShimEnd end) const {
         if (end == ShimEnd::Ends) {
             wait_for(shim_);
+            end_left_containers(cgroups_);
         }
         wait_for(stand_in_);
         // Of the container that the pod began with, the shim is in them.

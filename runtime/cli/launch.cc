@@ -270,6 +270,7 @@ void Launch::sweep() {
     if (state && shim_ && state->shim.pid == shim_pid_) {
         (void)kill_process(state->shim).has_value();
         (void)kill_process(state->vmm).has_value();
+        end_left_containers(cgroups_);
         (void)store->remove(command_.id).has_value();
     }
 }

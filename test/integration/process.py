@@ -98,6 +98,16 @@ class Process(NodeTest):
             support.wait_until(lambda: all(support.process_is_gone(pid) for pid in pids), f"end after that of {victim}")
             self.call("delete", "-f", f"c-{victim}", expect=0)
 
+    def test_nothing_runs_on_when_both_are_killed_and_it_is_deleted(self):
+        self.started(["sh", "-c", "sleep 1000 & sleep 1001; true"])
+        pids = json.loads(self.call("ps", "--format", "json", "c1", expect=0).stdout)
+        state = self.state_file("c1")
+        for victim in ("vmm", "shim"):
+            os.kill(state["shim"]["pid"], signal.SIGSTOP)  # it must not end the containers itself
+            os.kill(state[victim]["pid"], signal.SIGKILL)
+        self.call("delete", "-f", "c1", expect=0)
+        support.wait_until(lambda: all(support.process_is_gone(pid) for pid in pids), "the end of all processes")
+
     def test_the_stand_in_is_in_the_new_network(self):
         """Whoever prepares it finds it there, as dockerd's hook does."""
         self.started(["sleep", "1000"])

@@ -121,8 +121,8 @@ class Census:
     @staticmethod
     def cgroups():
         root = pathlib.Path("/sys/fs/cgroup")
-        return {f"cgroup {path}" for pattern in ("*pepita*", "*/pepita-c[0-9]*", "*/*/shim~")
-                for path in root.glob(pattern)}
+        patterns = ["*pepita*"] + ([] if HAS_MACHINE else ["*/pepita-c[0-9]*", "*/*/shim~"])
+        return {f"cgroup {path}" for pattern in patterns for path in root.glob(pattern)}
 
 
 class NodeTest(unittest.TestCase):
