@@ -100,7 +100,7 @@ TEST_F(OptionsTest, WhatIsWrongInTheFileIsNamed) {
     EXPECT_EQ(refused(R"({"socket": true})"),
               in_config("member 'socket': must be a string or a whole number"));
     EXPECT_EQ(refused(R"({"isolation": "none"})"),
-              in_config("member 'isolation': must be auto, kvm or tcg"));
+              in_config("member 'isolation': must be auto, kvm, tcg or process"));
     EXPECT_TRUE(refused(R"({"memory": 1})")
                     .starts_with(in_config("member 'memory': must be a whole number from ")));
     EXPECT_EQ(refused(R"({"cpus": 1, "cpus": 2})"), in_config("member 'cpus' is there twice"));
