@@ -1,7 +1,6 @@
 #include "shim/pod.h"
 
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -100,25 +99,6 @@ bool has_images(const runtime::Bundle& bundle) {
                                [](const auto& mount) { return image_of(mount).has_value(); });
 }
 
-bool is_same_file(const std::string& left, const std::string& right) {
-    struct stat one{};
-    struct stat two{};
-    return ::stat(left.c_str(), &one) == 0 && ::stat(right.c_str(), &two) == 0 &&
-           one.st_dev == two.st_dev && one.st_ino == two.st_ino;
-}
-
-/// The pod's namespaces are the guest's own, which a container has that asks for no new one. But
-/// its hostname is set in one of each container's.
-void join_pod(const runtime::ContainerSpec& pod, std::string_view type,
-              runtime::ContainerSpec& container) {
-    if (type == "uts") {
-        container.namespaces.uts = true;
-        if (container.hostname.empty()) {
-            container.hostname = pod.hostname;
-        }
-    }
-}
-
 }  // namespace
 
 Pod::Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks)
@@ -209,58 +189,6 @@ void Pod::create(runtime::TaskCreate request, OnResult<std::uint32_t> done) {
     if (phase_ == Phase::Live) {
         admit(id);
     }
-}
-
-// A namespace of another container is named by that of its stand-in, or by the container's id.
-Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
-    const auto is_network_of = [&](const auto& other) {
-        const std::uint32_t pid = other.second.container->proxy_pid();
-        return is_same_file(bundle.network_namespace, "/proc/" + std::to_string(pid) + "/ns/net");
-    };
-    if (!bundle.network_namespace.empty() && bundle.network_namespace != network_ &&
-        !is_same_file(bundle.network_namespace, network_) &&
-        std::ranges::none_of(entries_, is_network_of)) {
-        return Error(Code::Unsupported, "linux.namespaces: network namespace '" +
-                                            bundle.network_namespace + "' is not the pod's");
-    }
-    for (const auto& [id, other] : entries_) {
-        if (!is_on_host() && other.container->is_pod()) {
-            const auto& sysctls = other.container->bundle().container.sysctls;
-            auto& own = bundle.container.sysctls;
-            own.insert(own.begin(), sysctls.begin(), sysctls.end());
-        }
-    }
-    runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
-    for (const runtime::NamespacePath& joined : bundle.joined) {
-        std::string& member = joined.type == "pid"   ? namespaces.pid_of
-                              : joined.type == "ipc" ? namespaces.ipc_of
-                                                     : namespaces.uts_of;
-        if (joined.path == runtime::NamespacePath::kOfPod) {
-            member = is_on_host() ? runtime::kNamespacesOfPod : "";  // else the guest's own
-            continue;
-        }
-        const auto found = std::ranges::find_if(entries_, [&](const auto& other) {
-            const std::uint32_t pid = other.second.container->proxy_pid();
-            return joined.path == std::string(runtime::NamespacePath::kOfContainer) + other.first ||
-                   is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
-        });
-        const bool is_pods = found != entries_.end() && found->second.container->is_pod();
-        if (is_on_host() && joined.path.starts_with('/') && (found == entries_.end() || is_pods)) {
-            member = joined.path;
-            continue;
-        }
-        if (found == entries_.end()) {
-            return Error(Code::Unsupported,
-                         "linux.namespaces: '" + joined.path + "' is not the " + joined.type +
-                             " namespace of a container of the same pod: a microVM cannot join it");
-        }
-        if (is_pods) {
-            join_pod(found->second.container->bundle().container, joined.type, bundle.container);
-            continue;
-        }
-        member = found->first;
-    }
-    return {};
 }
 
 Result<runtime::Bundle> Pod::complete(runtime::TaskCreate& request) {
