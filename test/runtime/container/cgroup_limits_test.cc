@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <string>
 #include <utility>
 
@@ -162,11 +163,19 @@ TEST_F(ContainerCgroup, NestingEndsAtItsLimit) {
     EXPECT_EQ(output_of(spec), std::to_string(kCgroupDepthMax) + "\n");
 }
 
-TEST_F(ContainerCgroup, ATakenNameIsNamedAndLeftAlone) {
+TEST_F(ContainerCgroup, OneWithProcessesIsNamedAndLeftAloneAndAnEmptyOneIsTaken) {
     const std::string taken = cgroup_directory_ + "/web";
     ASSERT_EQ(::mkdir(taken.c_str(), 0755), 0);
+    const pid_t other = ::fork();
+    if (other == 0) {
+        ::pause();
+        ::_exit(0);
+    }
+    std::ofstream(taken + "/cgroup.procs") << other << std::flush;
     EXPECT_EQ(refusal_of(cgroup_spec("true")), "make cgroup '" + taken + "': File exists (EEXIST)");
-    EXPECT_EQ(::rmdir(taken.c_str()), 0);
+    EXPECT_EQ(::kill(other, SIGKILL), 0);
+    EXPECT_EQ(reap_status(other), 128U + SIGKILL);
+    EXPECT_EQ(output_of(cgroup_spec("echo in")), "in\n");
 }
 
 TEST_F(ContainerCgroup, AMissingControllerIsNamed) {
