@@ -107,8 +107,8 @@ Result<void> check_config(const v1::PodSandboxConfig& config) {
     if (!config.log_directory().empty() && !config.log_directory().starts_with('/')) {
         return Error(Code::InvalidArgument, "config.log_directory: must be absolute");
     }
-    TRY(has_user_namespace(config.linux().security_context().namespace_options(),
-                           "linux.security_context.namespace_options."));
+    (void)TRY(has_user_namespace(config.linux().security_context().namespace_options(),
+                                 "linux.security_context.namespace_options."));
     return {};
 }
 
