@@ -218,18 +218,6 @@ class StaticPods(OfKubelet):
         wait_until(lambda: len(list(folder.iterdir())) > 1, "a rotated log", 60)
 
 
-class Images(OfKubelet):
-    def test_images_that_nothing_uses_are_removed(self):
-        self.kubelet.apply(pod("pulls", {"name": "main", "image": NGINX}))
-        self.wait_until_ready("pulls")
-        self.kubelet.delete("pulls")
-        wait_until(lambda: not self.kubelet.running(), "the pod's end", BOOT_S)
-        self.kubelet.stop()
-        self.kubelet.more |= {"imageGCHighThresholdPercent": 1, "imageGCLowThresholdPercent": 0, "imageMinimumGCAge": "1ms"}
-        self.kubelet.start()
-        wait_until(lambda: self.kubelet.runtime_calls().get("remove_image", 0) >= 1, "a removal", BOOT_S)
-
-
 if __name__ == "__main__":
     build = pathlib.Path(sys.argv.pop(1)).resolve()
     data = pathlib.Path(os.environ.get("PEPITA_DATA", build / "data"))
