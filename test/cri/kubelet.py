@@ -139,15 +139,6 @@ class Kubelet:
     def container_log(self, pod: str, container: str, **query) -> str:
         return self.get(f"https://127.0.0.1:{PORT}/containerLogs/default/{pod}-{NODE}/{container}?{urllib.parse.urlencode(query)}").decode()
 
-    def runtime_calls(self) -> dict[str, int]:
-        """How often each CRI operation was asked for."""
-        counts = {}
-        for line in self.get(f"http://127.0.0.1:{READ_ONLY_PORT}/metrics").decode().splitlines():
-            name, _, value = line.rpartition(" ")
-            if name.startswith("kubelet_runtime_operations_total{"):
-                counts[name.split('"')[1]] = int(float(value))
-        return counts
-
     def apply(self, manifest: dict):
         """Writes it whole at once, as kubelet reads whatever it finds."""
         path = self.manifests / f"{manifest['metadata']['name']}.json"
