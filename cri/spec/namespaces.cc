@@ -104,6 +104,10 @@ Result<OrderedJson> namespaces_json(const v1::LinuxContainerSecurityContext& sec
     TRY(add_network(options, place, namespaces));
     OrderedJson out;
     if (TRY(has_user_namespace(options, kMember))) {
+        if (place.is_on_host) {
+            return unsupported(std::string(kMember) + "userns_options",
+                               "a pod on the host has no user namespace");
+        }
         namespaces.push_back({{"type", "user"}});
         out["uidMappings"] = id_mappings_json(options.userns_options().uids());
         out["gidMappings"] = id_mappings_json(options.userns_options().gids());

@@ -134,6 +134,14 @@ TEST_F(NamespacesOfContainer, WithoutAMicrovmThoseOfThePodAreSaidAndThoseOfTheHo
         return out;
     };
     EXPECT_THAT(types(), UnorderedElementsAre("pid pod:", "ipc pod:"));
+    auto& user = *options().mutable_userns_options();
+    user.add_uids()->set_length(10);
+    user.add_gids()->set_length(10);
+    EXPECT_EQ(refusal(),
+              (Refusal{.code = Code::Unsupported,
+                       .message = "linux.security_context.namespace_options.userns_options: a pod "
+                                  "on the host has no user namespace"}));
+    options().clear_userns_options();
     options().set_pid(NamespaceMode::NODE);
     options().set_ipc(NamespaceMode::NODE);
     options().set_network(NamespaceMode::NODE);
