@@ -150,6 +150,10 @@ private:
 
     Result<void> check_mounts(const runtime::Bundle& bundle) const;
     Result<void> find_joined(runtime::Bundle& bundle) const;
+    /// Whether `path` is the pod's network namespace, or one of its stand-ins'.
+    Result<void> check_network(const std::string& path) const;
+    Result<void> join(const runtime::NamespacePath& joined,
+                      runtime::ContainerSpec& container) const;
     /// The bundle, checked, and the rest of the request.
     Result<runtime::Bundle> complete(runtime::TaskCreate& request);
     Result<void> begin_create(runtime::TaskCreate request);

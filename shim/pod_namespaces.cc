@@ -40,16 +40,7 @@ void join_pod(const runtime::ContainerSpec& pod, std::string_view type,
 
 // A namespace of another container is named by that of its stand-in, or by the container's id.
 Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
-    const auto is_network_of = [&](const auto& other) {
-        const std::uint32_t pid = other.second.container->proxy_pid();
-        return is_same_file(bundle.network_namespace, "/proc/" + std::to_string(pid) + "/ns/net");
-    };
-    if (!bundle.network_namespace.empty() && bundle.network_namespace != network_ &&
-        !is_same_file(bundle.network_namespace, network_) &&
-        std::ranges::none_of(entries_, is_network_of)) {
-        return Error(Code::Unsupported, "linux.namespaces: network namespace '" +
-                                            bundle.network_namespace + "' is not the pod's");
-    }
+    TRY(check_network(bundle.network_namespace));
     for (const auto& [id, other] : entries_) {
         if (!is_on_host() && other.container->is_pod()) {
             const auto& sysctls = other.container->bundle().container.sysctls;
@@ -57,34 +48,52 @@ Result<void> Pod::find_joined(runtime::Bundle& bundle) const {
             own.insert(own.begin(), sysctls.begin(), sysctls.end());
         }
     }
-    runtime::NamespacesSpec& namespaces = bundle.container.namespaces;
     for (const runtime::NamespacePath& joined : bundle.joined) {
-        std::string& member = joined.type == "pid"   ? namespaces.pid_of
-                              : joined.type == "ipc" ? namespaces.ipc_of
-                                                     : namespaces.uts_of;
-        if (joined.path == runtime::NamespacePath::kOfPod) {
-            member = is_on_host() ? runtime::kNamespacesOfPod : "";  // else the guest's own
-            continue;
-        }
-        const auto found = std::ranges::find_if(entries_, [&](const auto& other) {
-            const std::uint32_t pid = other.second.container->proxy_pid();
-            return joined.path == std::string(runtime::NamespacePath::kOfContainer) + other.first ||
-                   is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
-        });
-        const bool is_pods = found != entries_.end() && found->second.container->is_pod();
-        if (is_on_host() && joined.path.starts_with('/') && (found == entries_.end() || is_pods)) {
-            member = joined.path;
-            continue;
-        }
-        if (found == entries_.end()) {
-            return Error(Code::Unsupported,
-                         "linux.namespaces: '" + joined.path + "' is not the " + joined.type +
-                             " namespace of a container of the same pod: a microVM cannot join it");
-        }
-        if (is_pods) {
-            join_pod(found->second.container->bundle().container, joined.type, bundle.container);
-            continue;
-        }
+        TRY(join(joined, bundle.container));
+    }
+    return {};
+}
+
+Result<void> Pod::check_network(const std::string& path) const {
+    const auto is_network_of = [&](const auto& other) {
+        const std::uint32_t pid = other.second.container->proxy_pid();
+        return is_same_file(path, "/proc/" + std::to_string(pid) + "/ns/net");
+    };
+    if (path.empty() || path == network_ || is_same_file(path, network_) ||
+        std::ranges::any_of(entries_, is_network_of)) {
+        return {};
+    }
+    return Error(Code::Unsupported,
+                 "linux.namespaces: network namespace '" + path + "' is not the pod's");
+}
+
+Result<void> Pod::join(const runtime::NamespacePath& joined,
+                       runtime::ContainerSpec& container) const {
+    std::string& member = joined.type == "pid"   ? container.namespaces.pid_of
+                          : joined.type == "ipc" ? container.namespaces.ipc_of
+                                                 : container.namespaces.uts_of;
+    if (joined.path == runtime::NamespacePath::kOfPod) {
+        member = is_on_host() ? runtime::kNamespacesOfPod : "";  // else the guest's own
+        return {};
+    }
+    const auto found = std::ranges::find_if(entries_, [&](const auto& other) {
+        const std::uint32_t pid = other.second.container->proxy_pid();
+        return joined.path == std::string(runtime::NamespacePath::kOfContainer) + other.first ||
+               is_same_file(joined.path, "/proc/" + std::to_string(pid) + "/ns/" + joined.type);
+    });
+    const bool is_pods = found != entries_.end() && found->second.container->is_pod();
+    if (is_on_host() && joined.path.starts_with('/') && (found == entries_.end() || is_pods)) {
+        member = joined.path;
+        return {};
+    }
+    if (found == entries_.end()) {
+        return Error(Code::Unsupported,
+                     "linux.namespaces: '" + joined.path + "' is not the " + joined.type +
+                         " namespace of a container of the same pod: a microVM cannot join it");
+    }
+    if (is_pods) {
+        join_pod(found->second.container->bundle().container, joined.type, container);
+    } else {
         member = found->first;
     }
     return {};
