@@ -40,7 +40,8 @@ SCRIPTS = ("deploy/quickstart", "deploy/bash/pepita", "deploy/deb/build", "deplo
 JOBS = os.cpu_count() or 1
 LINTED = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "pepita/linted"
 # One build for both asan and fuzz: compiling takes most of their time.
-ASAN = ("--native-file", "test/fuzz/clang-19.ini")
+ASAN = ("--native-file", "test/fuzz/clang-19.ini",
+        *(("--native-file", "test/fuzz/ccache.ini") if shutil.which("ccache") else ()))
 TSAN = ("-Db_sanitize=thread", "-Db_lundef=false", "-Doptimization=1", "-Dcpp_args=-g1")
 
 
