@@ -54,15 +54,11 @@ std::string oci_resources_json(const v1::LinuxContainerResources& resources) {
     return runtime::oci::dump(resources_json(resources));
 }
 
-std::string cgroup_below(const std::string& parent, const std::string& id) {
-    return parent.empty() ? "" : parent + "/pepita-" + id;
-}
-
 std::string microvm_cgroup(const v1::LinuxPodSandboxConfig& pod, const std::string& id) {
     const std::string& parent = pod.cgroup_parent();
     if (parent.empty() || pod.resources().memory_limit_in_bytes() <= 0 ||
         pod.overhead().memory_limit_in_bytes() > 0) {
-        return cgroup_below(parent, id);
+        return parent.empty() ? "" : parent + "/pepita-" + id;
     }
     const std::size_t slash = parent.rfind('/');
     return (slash == std::string::npos ? "" : parent.substr(0, slash)) + "/pepita-" + id;

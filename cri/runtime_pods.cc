@@ -34,8 +34,10 @@
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/pod_spec.h"
 #include "runtime/sandbox_api.h"
+#include "runtime/store.h"
 
 // Pods: RunPodSandbox to RemovePodSandbox.
 
@@ -203,6 +205,13 @@ Result<IsolationChoice> RuntimeService::isolation(const PodRecord& record) const
                                         ": a microVM cannot be in a namespace of the host (NODE)");
 }
 
+std::string RuntimeService::cgroup(const Pod& pod, IsolationChoice isolation) {
+    const v1::LinuxPodSandboxConfig& config = pod.record.config().linux();
+    return isolation == IsolationChoice::Process
+               ? config.cgroup_parent() + "/pepita-" + pod.record.id()
+               : microvm_cgroup(config, pod.record.id());
+}
+
 Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     const v1::PodSandboxConfig& config = pod.record.config();
     PodSpec spec;
@@ -218,9 +227,7 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.end = runtime::PodEnd::WhenStopped;
     spec.packs_roots = true;
     spec.network_namespace = namespace_path(pod);
-    spec.cgroup = spec.isolation == IsolationChoice::Process
-                      ? cgroup_below(config.linux().cgroup_parent(), pod.record.id())
-                      : microvm_cgroup(config.linux(), pod.record.id());
+    spec.cgroup = cgroup(pod, spec.isolation);
     spec.memory_mib = options_.memory_mib;
     spec.vcpus = options_.vcpus;
     const v1::LinuxContainerResources& limits = config.linux().resources();
@@ -439,8 +446,11 @@ void RuntimeService::take_down(const PodRef& pod, OnResult<void> done) {
                         }
                     });
     };
-    auto finish = [this, pod, detach,
-                   done = std::move(done)](const Result<void>& /*gone*/) mutable {
+    auto finish = [this, pod, detach, done = std::move(done)](Result<void> ended) mutable {
+        // Nobody else has anything to remove where the shim answered.
+        if (Result<void> swept = ended ? Result<void>() : sweep(*pod); !swept) {
+            return done(std::move(swept));
+        }
         detach([this, pod, done = std::move(done)](Result<void> detached) mutable {
             if (detached && !shares_network(*pod)) {
                 pod->record.set_is_attached(false);
@@ -450,17 +460,25 @@ void RuntimeService::take_down(const PodRef& pod, OnResult<void> done) {
         });
     };
     if (!pod->shim) {
-        return finish({});
+        return finish(Error(Code::Unavailable, "its shim has gone"));
     }
     // It answers when nothing of the pod is left, and ends then.
     pod->shim->sandbox().shutdown(
-        pod->record.id(), while_here<void>([this, pod, finish = std::move(finish)](
-                                               const Result<void>& ended) mutable {
+        pod->record.id(),
+        while_here<void>([this, pod, finish = std::move(finish)](Result<void> ended) mutable {
             if (pod->shim) {
                 loop_.post([gone = std::shared_ptr<PodShim>(std::move(pod->shim))] {});
             }
-            finish(ended);
+            finish(std::move(ended));
         }));
+}
+
+Result<void> RuntimeService::sweep(const Pod& pod) const {
+    const std::string& id = pod.record.id();
+    TRY(TRY(runtime::oci::ContainerStore::open(options_.root)).remove_pod(id));
+    const Result<IsolationChoice> chosen = isolation(pod.record);
+    const std::string place = chosen ? cgroup(pod, *chosen) : "";
+    return place.empty() ? Result<void>() : runtime::PodCgroup::remove(place);
 }
 
 void RuntimeService::stop_pod(const PodRef& pod, OnResult<void> done) {

@@ -37,7 +37,7 @@ std::vector<Record> read_records(const std::vector<RecordStore::Record>& all) {
 
 /// Directories that are named like no record: of what was begun, and nobody knows of.
 template <typename Known>
-void sweep(const std::string& directory, const Known& known) {
+void sweep_unknown(const std::string& directory, const Known& known) {
     std::error_code failed;
     for (const auto& entry : std::filesystem::directory_iterator(directory, failed)) {
         if (!known.contains(entry.path().filename().string())) {
@@ -66,8 +66,8 @@ Result<void> RuntimeService::restore() {
         pod->second->containers[container->record.id()] = container;
         containers_[container->record.id()] = container;
     }
-    sweep(options_.state + "/bundles", containers_);
-    sweep(options_.state + "/run", pods_);
+    sweep_unknown(options_.state + "/bundles", containers_);
+    sweep_unknown(options_.state + "/run", pods_);
     std::vector<PodRef> unmade;
     for (const auto& [id, pod] : pods_) {
         rejoin(pod);

@@ -198,6 +198,7 @@ private:
     // Pods.
     Result<PodRef> admit(const v1::RunPodSandboxRequest& request);
     Result<runtime::IsolationChoice> isolation(const PodRecord& record) const;
+    static std::string cgroup(const Pod& pod, runtime::IsolationChoice isolation);
     Result<runtime::PodSpec> pod_spec(const Pod& pod) const;
     CniAttachment attachment(const Pod& pod) const;
     Result<void> make_place(const Pod& pod) const;
@@ -209,6 +210,8 @@ private:
     void on_pod_down(const PodRef& pod, const std::string& why);
     /// Takes away all that a pod has on this host but its records.
     void take_down(const PodRef& pod, runtime::OnResult<void> done);
+    /// What a shim that was killed could not remove itself; Unavailable while it still runs.
+    Result<void> sweep(const Pod& pod) const;
     void stop_pod(const PodRef& pod, runtime::OnResult<void> done);
     void end_stop(const PodRef& pod, const Result<void>& stopped);
     void erase(const PodRef& pod);

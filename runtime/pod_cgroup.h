@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,8 @@ public:
     /// Errors: InvalidArgument for no such place; FailedPrecondition without a hierarchy;
     /// mkdir(2)'s and the kernel's, with the file. Then nothing has changed.
     static Result<std::unique_ptr<PodCgroup>> enter(std::string_view place);
-    /// Removes the groups at `place` that a killed process has left. Waits a moment as
-    /// ~PodCgroup().
+    /// Removes the groups at `place` that a killed shim has left; of a pod without a microVM also
+    /// those of its containers, with all that runs there. Waits a few seconds at most.
     static Result<void> remove(std::string_view place);
     PodCgroup(const PodCgroup&) = delete;
     PodCgroup& operator=(const PodCgroup&) = delete;
@@ -39,6 +40,10 @@ private:
 /// of the processes that are no container's. In v2 none may be in a group that has groups with
 /// limits. No container has the name: check_container_id().
 inline constexpr std::string_view kRuntimeGroup = "/shim~";
+
+/// Ends what runs in containers that a killed shim has left on the host, with their groups;
+/// `cgroups`: of the shim, which are passed over unless they are a kRuntimeGroup. Waits as above.
+void end_left_containers(std::span<const std::string> cgroups);
 
 /// The directory of v2 in which the groups of such a pod's containers are made, with all
 /// controllers that it can have. Errors: FailedPrecondition where the calling process is in no

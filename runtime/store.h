@@ -30,6 +30,10 @@ public:
     /// Removes the container's directory and what is in it. One that is gone is no error.
     Result<void> remove(std::string_view id) const;
 
+    /// Removes what a shim that was killed has left of a pod and of the containers in it.
+    /// Errors: Unavailable while a shim has them, also one that is about to be gone.
+    Result<void> remove_pod(std::string_view pod) const;
+
 private:
     explicit ContainerStore(std::optional<Fd> root) : root_(std::move(root)) {}
     std::optional<Fd> root_;

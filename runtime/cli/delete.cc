@@ -21,6 +21,7 @@
 #include "runtime/cli/shim_link.h"
 #include "runtime/cli/verbs.h"
 #include "runtime/oci/host_cgroup.h"
+#include "runtime/pod_cgroup.h"
 #include "runtime/state.h"
 #include "runtime/store.h"
 

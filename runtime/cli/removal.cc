@@ -3,17 +3,12 @@
 #include <signal.h>
 
 #include <chrono>
-#include <filesystem>
-#include <span>
 #include <string>
-#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/cli/shim_link.h"
-#include "runtime/container/cgroup.h"
 #include "runtime/guest_api.h"
 #include "runtime/pod_cgroup.h"
 #include "runtime/task_api.h"
@@ -101,28 +96,6 @@ Result<ShimEnd> remove_by_shim(ShimLink& link, const std::string& id, bool by_fo
         [&](TaskClient& client, auto done) { client.remove(process, std::move(done)); },
         kDeadline));
     return leave_shim(link);
-}
-
-void end_left_containers(std::span<const std::string> cgroups) {
-    for (const std::string& group : cgroups) {
-        if (!group.ends_with(kRuntimeGroup)) {
-            continue;
-        }
-        std::error_code failed;
-        std::vector<std::string> left;
-        const std::string place = group.substr(0, group.size() - kRuntimeGroup.size());
-        for (const auto& entry : std::filesystem::directory_iterator(place, failed)) {
-            // Of v2, where alone containers have groups.
-            const std::string path = entry.path().string();
-            if (entry.is_directory(failed) && path != group &&
-                std::filesystem::exists(path + "/cgroup.kill", failed)) {
-                left.push_back(path);
-            }
-        }
-        for (const std::string& path : left) {
-            (void)container::Cgroup::end(path).has_value();  // its own runtime may be at it, too
-        }
-    }
 }
 
 }  // namespace pepita::runtime::cli

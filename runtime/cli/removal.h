@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "kernel-abi/sys/result.h"
@@ -15,10 +14,6 @@ enum class ShimEnd : bool { Ends, Stays };
 /// `by_force`: a process that runs is killed, and a creation is ended, first. Errors:
 /// FailedPrecondition without force.
 Result<ShimEnd> remove_by_shim(ShimLink& link, const std::string& id, bool by_force);
-
-/// Ends what runs on the host, with its groups, of a shim that was killed; `cgroups` are those of a
-/// state. Waits for it, a few seconds at most.
-void end_left_containers(std::span<const std::string> cgroups);
 
 /// "container is being created; ..."
 Error being_created();

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/file.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/container/cgroup.h"
 #include "runtime/oci/host_cgroup.h"
 
 namespace pepita::runtime {
@@ -92,12 +95,35 @@ Result<std::string> open_container_groups() {
     return group;
 }
 
+void end_left_containers(std::span<const std::string> cgroups) {
+    for (const std::string& group : cgroups) {
+        if (!group.ends_with(kRuntimeGroup)) {
+            continue;
+        }
+        std::error_code failed;
+        std::vector<std::string> left;
+        const std::string place = group.substr(0, group.size() - kRuntimeGroup.size());
+        for (const auto& entry : std::filesystem::directory_iterator(place, failed)) {
+            // Of v2, where alone containers have groups.
+            const std::string path = entry.path().string();
+            if (entry.is_directory(failed) && path != group &&
+                std::filesystem::exists(path + "/cgroup.kill", failed)) {
+                left.push_back(path);
+            }
+        }
+        for (const std::string& path : left) {
+            (void)container::Cgroup::end(path).has_value();  // its own runtime may be at it, too
+        }
+    }
+}
+
 Result<void> PodCgroup::remove(std::string_view place) {
     const std::string path = TRY(oci::cgroup_place(place));
     std::vector<std::string> groups;
     for (const auto& mount : oci::cgroup_mounts(TRY(read_text("/proc/self/mountinfo")))) {
-        groups.push_back(mount.path + path);
+        groups.push_back((mount.path + path).append(kRuntimeGroup));
     }
+    end_left_containers(groups);
     oci::remove_cgroups(groups);
     return {};
 }

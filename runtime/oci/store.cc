@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -180,6 +181,21 @@ Result<void> ContainerStore::remove(std::string_view id) const {
         in_quotes(id));
     if (::unlinkat(root_->ref().number(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
         return Error::from_errno(errno, "remove container " + in_quotes(id));
+    }
+    return {};
+}
+
+Result<void> ContainerStore::remove_pod(std::string_view pod) const {
+    for (const std::string& id : TRY(ids())) {
+        const auto directory = open_container(id);
+        const auto state = directory ? read_state(directory->ref()) : Error(Code::NotFound, id);
+        if (!directory || (id != pod && (!state || state->pod != pod))) {
+            continue;
+        }
+        if (::flock(directory->ref().number(), LOCK_EX | LOCK_NB) != 0) {
+            return Error(Code::Unavailable, "a shim still has " + in_quotes(id));
+        }
+        TRY(remove(id));
     }
     return {};
 }

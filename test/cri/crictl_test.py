@@ -431,6 +431,17 @@ class Pods(WithNode):
         self.assertEqual(self.exec_sync(container, "hostname"), "staying")
         self.remove_pod(pod)
 
+    def test_a_killed_shim_leaves_nothing(self):
+        pod = self.run_pod("lost")
+        created, running = self.create(pod, "created", "true"), self.start(pod, "running", "sleep", "1000")
+        shims = [pid for pid, name in cri_host.descendants().items() if name == "pepita-shim"]
+        self.assertEqual(len(shims), 1)
+        os.kill(shims[0], signal.SIGKILL)
+        wait_until(lambda: self.json("inspectp", pod[0])["status"]["state"] == "SANDBOX_NOTREADY", "the pod's end")
+        self.assertEqual((self.status(running)["state"], self.status(running)["exitCode"]), ("CONTAINER_EXITED", 255))
+        self.crictl("rm", created)
+        self.remove_pod(pod)
+
 
 class OnTheHost(WithNode):
     """Pods without a microVM: those of the handler pepita-process, and those that ask for namespaces of the host."""
@@ -549,16 +560,21 @@ class OnTheHost(WithNode):
         self.remove_pod(pod)
 
 
-if __name__ == "__main__":
-    BUILD = pathlib.Path(sys.argv.pop(1)).resolve()
-    DATA = pathlib.Path(os.environ.get("PEPITA_DATA", BUILD / "data"))
+def main(arguments: list[str]):
+    """BUILD, and what unittest is told. The tests are those of the program that runs."""
+    build = pathlib.Path(arguments[0]).resolve()
+    data = pathlib.Path(os.environ.get("PEPITA_DATA", build / "data"))
     if not DebianRegistry.is_here or not (cri_host.CNI_PLUGINS / "bridge").exists():
         go_programs.skip("docker-registry, skopeo or containernetworking-plugins is missing")
     if os.geteuid() != 0:
         go_programs.skip("needs root")
-    if not (DATA / "guest/vmlinuz").exists():
-        sys.exit(f"no guest in {DATA}/guest: deploy/guest/build makes one")
+    if not (data / "guest/vmlinuz").exists():
+        sys.exit(f"no guest in {data}/guest: deploy/guest/build makes one")
     go_programs.crictl()  # before the network is away
-    with cri_host.start(BUILD, DATA, os.environ.get("PEPITA_ISOLATION", "tcg")) as WithNode.node:
-        program = unittest.main(verbosity=2, exit=False)
+    with cri_host.start(build, data, os.environ.get("PEPITA_ISOLATION", "tcg")) as WithNode.node:
+        program = unittest.main(argv=[sys.argv[0], *arguments[1:]], verbosity=2, exit=False)
     sys.exit(not program.result.wasSuccessful())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

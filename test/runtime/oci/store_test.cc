@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,6 +102,32 @@ TEST_F(Store, APodIsFoundByTheNetworkOfAStandIn) {
     ++state.shim.start_ticks;  // a shim that has ended
     ASSERT_TRUE(write_state(directory.ref(), state).has_value());
     EXPECT_EQ(open().pod_of_network("/proc/self/ns/net").value(), std::nullopt);
+}
+
+TEST_F(Store, APodThatAKilledShimLeftGoesWithItsContainersAndAlone) {
+    const auto add = [&](const std::string& id, const std::string& pod) {
+        std::filesystem::create_directory(root() / id);
+        const Fd directory = *open().open_container(id);
+        ContainerState state;
+        state.id = id;
+        state.pod = pod;
+        ASSERT_TRUE(write_state(directory.ref(), state).has_value());
+    };
+    std::filesystem::create_directories(root() / "pod/machine");  // it has no container of its name
+    add("one", "pod");
+    add("other", "others");
+    std::filesystem::create_directory(root() / "stateless");
+    {
+        const Fd shims = *open().open_container("one");
+        ASSERT_EQ(::flock(shims.ref().number(), LOCK_EX), 0);
+        const auto removed = open().remove_pod("pod");
+        ASSERT_FALSE(removed.has_value());
+        EXPECT_EQ(removed.error().code(), Code::Unavailable);
+        EXPECT_TRUE(std::filesystem::exists(root() / "one/state.json"));
+    }
+    ASSERT_TRUE(open().remove_pod("pod").has_value());
+    EXPECT_EQ(open().ids().value(), (std::vector<std::string>{"other", "stateless"}));
+    EXPECT_TRUE(open().remove_pod("pod").has_value()) << "gone is no error";
 }
 
 TEST_F(Store, RefusesToRemoveWhatNestsTooDeep) {
