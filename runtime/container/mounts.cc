@@ -21,6 +21,7 @@
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/result.h"
 #include "runtime/container.h"
+#include "runtime/container/copy_tree.h"
 #include "runtime/container/inside.h"
 #include "runtime/container/outcome.h"
 #include "runtime/oci/names.h"
@@ -144,6 +145,11 @@ Result<void> mount_at_destination(const MountSpec& mount, const Fd& tree) {
     TRY(enter_directory(target.ref(), mount.destination));
     TRY(outcome(::mount(source.c_str(), ".", type.c_str(), options.flags, options.data.c_str()),
                 type));
+    if (options.copies_up) {
+        // What was opened before the mount is what lies beneath.
+        TRY(copy_tree(target.ref(), TRY(open_inside(mount.destination, O_PATH)).ref()),
+            "copy up what is there");
+    }
     return outcome(::chdir("/"), "enter '/'");
 }
 
@@ -176,6 +182,8 @@ MountOptions mount_options(const std::vector<std::string>& options) {
         const auto known = std::ranges::find(flags, option, &oci::MountFlag::name);
         if (known != flags.end()) {
             result.flags = (result.flags & ~known->clear) | known->set;
+        } else if (option == oci::kCopyUp) {
+            result.copies_up = true;
         } else {
             append_option(result.data, option);
         }

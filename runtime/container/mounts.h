@@ -15,6 +15,7 @@ namespace pepita::runtime::container {
 struct MountOptions {
     unsigned long flags = 0;
     std::string data;
+    bool copies_up = false;
 
     friend bool operator==(const MountOptions&, const MountOptions&) = default;
 };

@@ -29,8 +29,8 @@ constexpr auto kNoEffect =
 // What is neither here nor a flag goes to the file system, which refuses what it does not know.
 // A bind that is shared is for the shim to refuse: without a microVM there is such a thing.
 constexpr auto kUnsupported = std::to_array<std::string_view>(
-    {"shared", "rshared", "unbindable", "runbindable", "idmap", "ridmap", "tmpcopyup",
-     "copy-symlink", "src-nofollow", "dest-nofollow", "remount"});
+    {"shared", "rshared", "unbindable", "runbindable", "idmap", "ridmap", "copy-symlink",
+     "src-nofollow", "dest-nofollow", "remount"});
 
 constexpr auto kBinds = std::to_array<std::string_view>({"bind", "rbind"});
 constexpr auto kBindOptions = std::to_array<std::string_view>(
@@ -63,7 +63,8 @@ void add_bind_option(std::string option, std::vector<std::string>& out) {
     out.push_back(std::move(option));
 }
 
-Result<std::vector<std::string>> read_options(const Object& mount, bool is_bind) {
+Result<std::vector<std::string>> read_options(const Object& mount, std::string_view type) {
+    const bool is_bind = type == "bind" || type == MountSpec::kImage;
     std::vector<std::string> out;
     for (const Node& element : TRY(option_nodes(mount))) {
         std::string option = TRY(element.text());
@@ -72,7 +73,8 @@ Result<std::vector<std::string>> read_options(const Object& mount, bool is_bind)
             return element.invalid("must be one mount option");
         }
         const bool is_known = is_bind ? is_flag(option) || is_one_of(option, kBindOptions)
-                                      : !is_recursive(option) && !is_one_of(option, kUnsupported);
+                                      : !is_recursive(option) && !is_one_of(option, kUnsupported) &&
+                                            (option != kCopyUp || type == "tmpfs");
         if (!is_known) {
             return element.unsupported("mount option " + in_quotes(option) + " is not supported");
         }
@@ -120,7 +122,7 @@ Result<MountSpec> read_mount(const Node& node) {
     mount.source = TRY(object.text_or_empty("source"));
     mount.type = TRY(read_type(object));
     const bool is_image = mount.type == MountSpec::kImage;
-    mount.options = TRY(read_options(object, mount.type == "bind" || is_image));
+    mount.options = TRY(read_options(object, mount.type));
     if (mount.type == "bind" && mount.source.empty()) {
         return node.invalid("a bind mount needs a source");
     }

@@ -29,4 +29,7 @@ struct MountFlag {
 };
 std::span<const MountFlag> mount_flags();
 
+/// The option of a tmpfs that begins with a copy of what it is mounted over, as for runc.
+inline constexpr std::string_view kCopyUp = "tmpcopyup";
+
 }  // namespace pepita::runtime::oci

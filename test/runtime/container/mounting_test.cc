@@ -55,6 +55,33 @@ TEST_F(Mounts, TmpfsOverADirectoryOfTheImageKeepsItsMode) {
     EXPECT_EQ(output_of(spec), "711\n1777\n");
 }
 
+TEST_F(Mounts, ATmpfsThatCopiesUpBeginsWithWhatTheImageHasThere) {
+    use_image({{.kind = Kind::Directory, .path = "up", .content = {}, .mode = 01777},
+               {.kind = Kind::Directory, .path = "up/below", .content = {}, .mode = 0710},
+               {.kind = Kind::File, .path = "up/below/file", .content = "old\n", .mode = 04750},
+               {.kind = Kind::Link, .path = "up/link", .content = "/etc"}});
+    ContainerSpec spec = spec_of(
+        "cd /up; stat -c '%a %F' . below below/file; readlink link; cat below/file; "
+        "echo new > below/file && cat below/file");
+    spec.root_read_only = true;
+    spec.mounts.push_back(mount_of("tmpfs", "/up", {"nosuid", "tmpcopyup"}));
+    EXPECT_EQ(output_of(spec),
+              "1777 directory\n710 directory\n4750 regular file\n/etc\nold\nnew\n");
+}
+
+TEST_F(Mounts, ATmpfsTooSmallForWhatItCopiesUpIsAnError) {
+    use_image({{.kind = Kind::Directory, .path = "up", .content = {}, .mode = 0755},
+               {.kind = Kind::File,
+                .path = "up/file",
+                .content = std::string(65'536, 'x'),
+                .mode = 0644}});
+    ContainerSpec spec = spec_of("true");
+    spec.mounts.push_back(mount_of("tmpfs", "/up", {"size=16k", "tmpcopyup"}));
+    EXPECT_EQ(refusal_of(spec),
+              "mount '/up': copy up what is there: 'file': write: "
+              "No space left on device (ENOSPC)");
+}
+
 TEST_F(Mounts, ANewMountPointIsMade) {
     ContainerSpec spec = spec_of("grep -c ' /a/b/c ' /proc/mounts");
     spec.mounts.push_back(mount_of("tmpfs", "/a/b/c", {}));
