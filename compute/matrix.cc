@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -85,8 +85,8 @@ bool are_beside(const MatrixView<T>& a, const MatrixView<U>& b) {
 
 template <typename T, typename U>
 bool do_overlap(const MatrixView<T>& a, const MatrixView<U>& b) {
-    const detail::Extent first{.data = a.data.data(), .size = *reach_of(a) * sizeof(T)};
-    const detail::Extent second{.data = b.data.data(), .size = *reach_of(b) * sizeof(T)};
+    const detail::Extent first{.data = a.data.data(), .size = reach_of(a).value_or(0) * sizeof(T)};
+    const detail::Extent second{.data = b.data.data(), .size = reach_of(b).value_or(0) * sizeof(T)};
     return first.size != 0 && second.size != 0 && detail::do_overlap(first, second) &&
            !are_beside(a, b);
 }

@@ -196,17 +196,25 @@ void multiply_tile(std::size_t depth, const T* a, const T* b, const Target<T>& t
     }
 }
 
+/// A part of C that a tile covers.
+template <typename T>
+struct Part {
+    T* c;
+    std::size_t rows;
+    std::size_t columns;
+};
+
 /// A tile at the edge of C, or of a C whose columns are apart: by way of a tile beside it.
 template <typename T>
-void multiply_part(std::size_t depth, const T* a, const T* b, const Multiplication<T>& work, T* c,
-                   std::size_t rows, std::size_t columns, T beta) {
+void multiply_part(std::size_t depth, const T* a, const T* b, const Multiplication<T>& work,
+                   const Part<T>& part, T beta) {
     using B = Blocks<T>;
     HWY_ALIGN T tile[B::kTileRows * B::kTileColumns];
     multiply_tile<T>(depth, a, b,
                      {.c = tile, .stride = B::kTileColumns, .alpha = work.alpha, .beta = 0});
-    for (std::size_t i = 0; i < rows; ++i) {
-        for (std::size_t j = 0; j < columns; ++j) {
-            T& to = c[i * work.c_row_stride + j * work.c_column_stride];
+    for (std::size_t i = 0; i < part.rows; ++i) {
+        for (std::size_t j = 0; j < part.columns; ++j) {
+            T& to = part.c[i * work.c_row_stride + j * work.c_column_stride];
             const T value = tile[i * B::kTileColumns + j];
             to = beta == T{0} ? value : value + beta * to;
         }
@@ -237,7 +245,8 @@ void multiply_block(const Multiplication<T>& work, const Region& region, std::si
                     depth, a + i * B::kStripStride, strip,
                     {.c = c, .stride = work.c_row_stride, .alpha = work.alpha, .beta = beta});
             } else {
-                multiply_part(depth, a + i * B::kStripStride, strip, work, c, rows, columns, beta);
+                multiply_part<T>(depth, a + i * B::kStripStride, strip, work,
+                                 {.c = c, .rows = rows, .columns = columns}, beta);
             }
         }
     }
@@ -373,7 +382,8 @@ HWY_AFTER_NAMESPACE();
 namespace pepita::compute::detail {
 
 const MatrixTable& matrix_kernels(SimdTarget target) {
-    switch (target) {  // NOLINT(bugprone-branch-clone): clang-tidy sees one target
+    switch (target) {
+        // NOLINTNEXTLINE(bugprone-branch-clone): clang-tidy sees one target.
         case SimdTarget::Scalar:
             return N_SCALAR::matrix_table();
         case SimdTarget::Sse4:

@@ -576,7 +576,8 @@ HWY_AFTER_NAMESPACE();
 namespace pepita::compute::detail {
 
 const SimdKernels& simd_kernels(SimdTarget target) {
-    switch (target) {  // NOLINT(bugprone-branch-clone): clang-tidy sees one target
+    switch (target) {
+        // NOLINTNEXTLINE(bugprone-branch-clone): clang-tidy sees one target.
         case SimdTarget::Scalar:
             return N_SCALAR::kernels();
         case SimdTarget::Sse4:
