@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "compute/gemm_library.h"
 #include "compute/scheduler.h"
 #include "compute/simd/matrix_kernels.h"
 #include "compute/simd/operands.h"
@@ -151,10 +152,16 @@ typename DenseOps<T>::Product by_rows(const typename DenseOps<T>::Product& produ
 }  // namespace
 
 template <typename T>
-void DenseOps<T>::multiply(const Product& product, Scaling<T> scaling) const {
-    if (product.c.rows != 0 && product.c.columns != 0) {
-        kernels_->multiply(work_of(by_rows<T>(product), scaling));
+void DenseOps<T>::run(const detail::Multiplication<T>& work) const {
+    if (work.m == 0 || work.n == 0) {
+        return;
     }
+    if constexpr (std::is_same_v<T, float>) {
+        if (library_ != nullptr && library_->multiply(work)) {
+            return;
+        }
+    }
+    kernels_->multiply(work);
 }
 
 template <typename T>
@@ -163,8 +170,8 @@ Result<void> DenseOps<T>::matmul(In a, In b, Out c, Scaling<T> scaling, Worker* 
     TRY(check<T>(given, "matmul"));
     const Product product = by_rows<T>(given);
     const std::size_t rows = product.c.rows;
-    if (worker == nullptr || rows <= kRowsOfAWorkerMin || product.c.columns == 0) {
-        multiply(product, scaling);
+    if (worker == nullptr || rows <= kRowsOfAWorkerMin) {
+        run(work_of(product, scaling));
         return {};
     }
     // In whole tiles, and one piece for each worker: each piece copies all of B.
@@ -177,7 +184,7 @@ Result<void> DenseOps<T>::matmul(In a, In b, Out c, Scaling<T> scaling, Worker* 
                              work.m = std::min(last * tile, rows) - first * tile;
                              work.a += first * tile * work.a_row_stride;
                              work.c += first * tile * work.c_row_stride;
-                             kernels_->multiply(work);
+                             run(work);
                          });
     return {};
 }
@@ -188,15 +195,15 @@ Result<void> DenseOps<T>::matmul_batch(std::span<const Product> products, Scalin
     for (std::size_t i = 0; i < products.size(); ++i) {
         TRY(check<T>(products[i], "matmul"), "product ", std::to_string(i));
     }
-    const auto run = [&](std::size_t first, std::size_t last) {
+    const auto run_some = [&](std::size_t first, std::size_t last) {
         for (std::size_t i = first; i < last; ++i) {
-            multiply(products[i], scaling);
+            run(work_of(by_rows<T>(products[i]), scaling));
         }
     };
     if (worker == nullptr) {
-        run(0, products.size());
+        run_some(0, products.size());
     } else {
-        worker->parallel_for(0, products.size(), 1, run);
+        worker->parallel_for(0, products.size(), 1, run_some);
     }
     return {};
 }
@@ -229,7 +236,7 @@ Result<void> DenseOps<T>::matvec(In a, std::span<const T> x, std::span<T> y) con
         kernels_->columns_by_vector(a.data.data(), a.column_stride, a.rows, a.columns, x.data(),
                                     y.data());
     } else {
-        multiply({.a = a, .b = vector, .c = result}, {});
+        run(work_of<T>({.a = a, .b = vector, .c = result}, {}));
     }
     return {};
 }

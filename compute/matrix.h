@@ -9,6 +9,7 @@
 
 namespace pepita::compute {
 
+class GemmLibrary;
 class Worker;
 
 /// Elements of memory as a matrix: element (i, j) is data[i·row_stride + j·column_stride].
@@ -55,6 +56,8 @@ struct Scaling {
 namespace detail {
 template <typename T>
 struct MatrixKernels;
+template <typename T>
+struct Multiplication;
 struct MatrixTable;
 }  // namespace detail
 
@@ -88,9 +91,10 @@ public:
 private:
     friend class MatrixOps;
     explicit DenseOps(const detail::MatrixKernels<T>& kernels) : kernels_(&kernels) {}
-    void multiply(const Product& product, Scaling<T> scaling) const;
+    void run(const detail::Multiplication<T>& work) const;
 
     const detail::MatrixKernels<T>* kernels_;
+    const GemmLibrary* library_ = nullptr;
 };
 
 /// The kernels of one target: `MatrixOps().f32.matmul(a, b, c)`.
@@ -100,6 +104,8 @@ public:
     MatrixOps();
     /// Errors: Unsupported if this processor lacks the target.
     static Result<MatrixOps> on(SimdTarget target);
+    /// Has products of float computed by `library`, where it can. Borrows it.
+    void use(const GemmLibrary& library) { f32.library_ = &library; }
 
     DenseOps<float> f32;
     DenseOps<double> f64;

@@ -166,8 +166,8 @@ protected:
                 const auto left = std::span(a).subspan(1);
                 ASSERT_TRUE(run(ops, left, std::span<const T>(b), std::span(out).subspan(1, n)));
                 for (std::size_t i = 0; i < n; ++i) {
-                    const Wide<T> x = left[i];
-                    const Wide<T> y = b[i];
+                    const Wide<T> x = wide<T>(left[i]);
+                    const Wide<T> y = wide(b[i]);
                     ASSERT_LE(ulps_off(out[i + 1], exact(x, y)), ulps_max)
                         << left[i] << " and " << b[i] << " give " << out[i + 1];
                 }

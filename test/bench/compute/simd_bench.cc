@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "compute/gemm_library.h"
 #include "compute/matrix.h"
 #include "compute/simd.h"
 
@@ -94,6 +95,26 @@ std::vector<float> numbers(std::size_t count, float step) {
 using EigenMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using EigenVector = Eigen::VectorXf;
 #endif
+
+/// With the library that the probe chose, beside our own kernel.
+void compare_library(std::size_t n) {
+    MatrixOps ops;
+    const auto library = GemmLibrary::open_faster_than(ops);
+    if (!library) {
+        std::printf("no library is taken: %s\n", library.error().message().c_str());
+        return;
+    }
+    const auto a = numbers(n * n, 0.37F);
+    std::vector<float> c(n * n);
+    const auto in = dense(std::span<const float>(a), n, n);
+    const auto out = dense(std::span(c), n, n);
+    const MatrixOps own = ops;
+    ops.use(**library);
+    compare("sgemm " + std::to_string(n) + ", " + std::string(to_string((*library)->name())),
+            2.0 * static_cast<double>(n * n * n), "GFLOP/s",
+            {{"pepita", [&] { (void)ops.f32.matmul(in, in, out); }},
+             {"own kernel", [&] { (void)own.f32.matmul(in, in, out); }}});
+}
 
 void compare_products(const MatrixOps& ops, std::size_t n) {
     const auto a = numbers(n * n, 0.37F);
@@ -200,6 +221,7 @@ int main() {
          {std::size_t{256}, std::size_t{512}, std::size_t{1024}, std::size_t{2048}}) {
         compare_products(matrices, n);
     }
+    compare_library(1024);
     const SimdOps vectors;
     for (const std::size_t kibibytes : std::initializer_list<std::size_t>{4, 128, 4096, 262'144}) {
         compare_vectors(vectors, kibibytes << 10U);
