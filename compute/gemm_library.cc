@@ -16,7 +16,9 @@ namespace pepita::compute {
 namespace {
 
 /// From the headers of CBLAS.
-enum : int { kRowMajor = 101, kAsIs = 111, kTransposed = 112 };
+constexpr int kRowMajor = 101;
+constexpr int kAsIs = 111;
+constexpr int kTransposed = 112;
 
 /// A matrix as BLAS knows it: rows next to each other, or the transpose of such a matrix.
 struct Form {
