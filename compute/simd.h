@@ -82,7 +82,7 @@ public:
     /// units in the last place, as long as the sum is exact; see sum() for that.
     Result<void> softmax(In in, Out out) const;
 
-    /// Off by at most (n / 32 + 16) · ε/2 · Σ|aᵢ·bᵢ|. The order of additions depends on the
+    /// Off by at most (n / 8 + 16) · ε/2 · Σ|aᵢ·bᵢ|. The order of additions depends on the
     /// target and the length alone.
     Result<T> dot(In a, In b) const;
     T sum(In in) const;
