@@ -3,15 +3,21 @@
 #include <string>
 #include <utility>
 
+#include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/event_loop.h"
 #include "kernel-abi/sys/fd.h"
 #include "kernel-abi/sys/log.h"
 #include "kernel-abi/sys/result.h"
+#include "runtime/bundle.h"
 #include "runtime/task_api.h"
+#include "shim/confinement.h"
+#include "shim/isolation.h"
 #include "shim/server.h"
 
 namespace {
 
+using pepita::Code;
+using pepita::Error;
 using pepita::EventLoop;
 using pepita::Fd;
 using pepita::Result;
@@ -25,13 +31,27 @@ std::string environment(const char* name) {
     return value == nullptr ? "" : value;
 }
 
+/// A snapshotter's mounts are made, and unmounted in the end, by containerd-shim-pepita-v2, which
+/// is not confined.
+Result<void> refuse_mounts(pepita::runtime::TaskCreate& request,
+                           pepita::runtime::Bundle& /*bundle*/) {
+    if (!request.mounts.empty()) {
+        return Error(Code::Unsupported,
+                     "container '" + request.id +
+                         "': pepita-shim mounts no root: it is a directory or an image");
+    }
+    return {};
+}
+
 Result<void> run() {
     pepita::shim::prepare_process();
     const auto loop = TRY(EventLoop::create());
-    pepita::shim::Server server(*loop, {.events = {.address = environment("TTRPC_ADDRESS"),
-                                                   .name_space = environment("NAMESPACE")},
-                                        .on_create = {},
-                                        .watch = {}});
+    pepita::shim::Server server(
+        *loop, {.events = {.address = environment("TTRPC_ADDRESS"),
+                           .name_space = environment("NAMESPACE")},
+                .on_create = refuse_mounts,
+                .watch = {},
+                .on_boot = [](pepita::shim::Isolation isolation) { return confine(isolation); }});
     Fd first(pepita::runtime::kShimSocketNumber);
     TRY(pepita::set_nonblocking(first.ref()));
     TRY(server.add(std::move(first)), "channel");

@@ -269,6 +269,11 @@ void Pod::on_boot() {
     if (phase_ != Phase::Booting) {
         return;
     }
+    if (callbacks_.on_boot) {
+        if (const Result<void> done = callbacks_.on_boot(isolation_.isolation); !done) {
+            return microvm_->kill("confine the shim: " + done.error().message());
+        }
+    }
     deadline_ = clock_.after(spec_.boot_deadline, [this] {
         microvm_->kill("the guest did not answer within " +
                        std::to_string(spec_.boot_deadline.count()) + " s");

@@ -53,6 +53,8 @@ public:
         std::move_only_function<void()> on_over;      // is_over() or is_useless() became true
         std::move_only_function<void(const runtime::TaskEvent&)> on_event;
         OnCreate on_create = nullptr;  // optional
+        /// The machine, or the agent, runs; the pod ends where this fails. Optional.
+        std::move_only_function<Result<void>(Isolation)> on_boot = nullptr;
     };
     Pod(EventLoop& loop, Clock& clock, StartMicrovm start_microvm, Callbacks callbacks);
     Pod(const Pod&) = delete;

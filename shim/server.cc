@@ -46,7 +46,8 @@ Server::Server(EventLoop& loop, Options options)
                         options_.watch(event);
                     }
                 },
-            .on_create = std::move(options_.on_create)}) {}
+            .on_create = std::move(options_.on_create),
+            .on_boot = std::move(options_.on_boot)}) {}
 
 Result<void> Server::add(Fd socket) {
     const auto place = clients_.emplace(clients_.end());

@@ -10,6 +10,7 @@
 #include "runtime/rpc/channel.h"
 #include "runtime/task_events.h"
 #include "shim/clock.h"
+#include "shim/isolation.h"
 #include "shim/pod.h"
 
 namespace pepita::shim {
@@ -22,6 +23,7 @@ public:
         runtime::EventPublisher::Options events;
         Pod::OnCreate on_create;                                         // optional
         std::move_only_function<void(const runtime::TaskEvent&)> watch;  // optional
+        std::move_only_function<Result<void>(Isolation)> on_boot = nullptr;
     };
     Server(EventLoop& loop, Options options);
     Server(const Server&) = delete;

@@ -456,6 +456,20 @@ class HostsView(NodeTest):
         left = [str(path) for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/{place.lstrip('/')}")]
         self.assertEqual(left, [])
 
+    def test_X9_the_shim_keeps_only_what_it_uses(self):
+        self.started(["sh", "-c", "while :; do sleep 1; done"])
+        shim = self.state_file("c1")["shim"]["pid"]
+        lines = pathlib.Path(f"/proc/{shim}/status").read_text().splitlines()
+        status = {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+        # By number (capabilities(7)): 0 CHOWN, 1 DAC_OVERRIDE, 5 KILL, 6 SETGID, 7 SETUID, 12 NET_ADMIN, 18 SYS_CHROOT,
+        # 21 SYS_ADMIN, 31 SETFCAP.
+        kept = (0, 1, 5, 6, 7, 12, 18, 21, 31) if support.HAS_MACHINE else (1,)
+        for of in ("CapPrm", "CapEff", "CapBnd"):
+            self.assertEqual([bit for bit in range(64) if int(status[of], 16) >> bit & 1], list(kept), of)
+        self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+        self.assertEqual(self.call("exec", "c1", "echo", "well", expect=0).stdout, b"well\n")
+        self.call("delete", "-f", "c1", expect=0)
+
     @support.needs_machine
     def test_X8_nobody_listens_where_init_was_ready(self):
         self.started(["sh", "-c", "while :; do sleep 1; done"])
