@@ -90,8 +90,11 @@ class Process(NodeTest):
         self.assertEqual(self.run_bundle(["ls", "-A", "/vol/below"], edit=edit).stdout, b"")
 
     def test_nothing_runs_on_when_shim_or_engine_is_killed(self):
+        """Not as other users either, whom the shim may not signal (X9)."""
+        def edit(config):
+            config["process"]["user"] = {"uid": 1000, "gid": 1000}
         for victim in ("shim", "vmm"):  # the state's word for what runs the containers
-            self.started(["sh", "-c", "sleep 1000 & sleep 1001; true"], name=f"c-{victim}")
+            self.started(["sh", "-c", "sleep 1000 & sleep 1001; true"], name=f"c-{victim}", edit=edit)
             pids = json.loads(self.call("ps", "--format", "json", f"c-{victim}", expect=0).stdout)
             self.assertEqual(len(pids), 3)
             os.kill(self.state_file(f"c-{victim}")[victim]["pid"], signal.SIGKILL)
