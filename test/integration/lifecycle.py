@@ -462,8 +462,8 @@ class HostsView(NodeTest):
         lines = pathlib.Path(f"/proc/{shim}/status").read_text().splitlines()
         status = {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
         # By number (capabilities(7)): 0 CHOWN, 1 DAC_OVERRIDE, 5 KILL, 6 SETGID, 7 SETUID, 12 NET_ADMIN, 18 SYS_CHROOT,
-        # 21 SYS_ADMIN, 31 SETFCAP.
-        kept = (0, 1, 5, 6, 7, 12, 18, 21, 31) if support.HAS_MACHINE else (1,)
+        # 19 SYS_PTRACE, 21 SYS_ADMIN, 31 SETFCAP.
+        kept = (0, 1, 5, 6, 7, 12, 18, 19, 21, 31) if support.HAS_MACHINE else (1, 19)
         for of in ("CapPrm", "CapEff", "CapBnd"):
             self.assertEqual([bit for bit in range(64) if int(status[of], 16) >> bit & 1], list(kept), of)
         self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))

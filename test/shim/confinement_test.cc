@@ -179,6 +179,12 @@ TEST_F(Confinement, X9_EachKeptCapabilityIsNeeded) {
         Deed{
             "a socket in the jail", bit(CAP_DAC_OVERRIDE), yes,
             [&] { return ::access((jail + "/vsock.sock").c_str(), F_OK) != 0 && errno == ENOENT; }},
+        Deed{"which namespace is named", bit(CAP_SYS_PTRACE), yes,
+             [] {
+                 struct stat about{};
+                 const std::string other = "/proc/" + std::to_string(::getppid()) + "/ns/ipc";
+                 return ::stat(other.c_str(), &about) == 0;
+             }},
         Deed{"a socket for the jail's user", bit(CAP_CHOWN), yes,
              [&] { return ::chown(file.c_str(), kOther, kOther) == 0; }},
         Deed{"the end of the machine", bit(CAP_KILL), yes, [&] { return ::kill(machine, 0) == 0; }},
