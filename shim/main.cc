@@ -36,9 +36,9 @@ std::string environment(const char* name) {
 Result<void> refuse_mounts(pepita::runtime::TaskCreate& request,
                            pepita::runtime::Bundle& /*bundle*/) {
     if (!request.mounts.empty()) {
-        return Error(Code::Unsupported,
-                     "container '" + request.id +
-                         "': pepita-shim mounts no root: it is a directory or an image");
+        return Error(Code::Unsupported, "container '" + request.id + "': a root of type '" +
+                                            request.mounts.front().type +
+                                            "': pepita-shim mounts none");
     }
     return {};
 }
