@@ -1,7 +1,6 @@
 #include "storage/cli/command_line.h"
 
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +15,7 @@
 #include "kernel-abi/sys/result.h"
 #include "kernel-abi/sys/units.h"
 #include "runtime/rpc/options.h"
+#include "runtime/rpc/quantities.h"
 #include "runtime/rpc/verb_table.h"
 #include "storage/api/storage_api.h"
 
@@ -33,7 +33,9 @@ using runtime::name_of;
 using runtime::Named;
 using runtime::Number;
 using runtime::option;
+using runtime::parse_size;
 using runtime::rule_named;
+using runtime::Size;
 using runtime::Text;
 using runtime::usage_error;
 using runtime::verb_rule;
@@ -69,16 +71,6 @@ Result<void> set_version(Command& command, std::string_view /*value*/) {
 
 constexpr std::array kFormats{Named{.name = "table", .value = Format::Table},
                               Named{.name = "json", .value = Format::Json}};
-
-struct Size {
-    static Result<void> parse(Bytes& into, std::string_view text) {
-        into = TRY(parse_size(text));
-        return {};
-    }
-    static void print(Bytes from, std::vector<std::string>& values) {
-        values.push_back(std::to_string(from.value()));
-    }
-};
 
 struct Kind {
     static Result<void> parse(api::VolumeKind& into, std::string_view text) {
@@ -219,23 +211,6 @@ Result<void> take_words(std::span<const std::string> words, const VerbRule<Verb>
 }  // namespace
 
 std::string_view to_string(Verb verb) { return name_of(kVerbRules, verb); }
-
-Result<Bytes> parse_size(std::string_view text) {
-    constexpr std::string_view suffixes = "KMGT";
-    constexpr std::uint64_t most = 1ULL << 63U;
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));
-    const std::size_t suffix =
-        rest.size() == 1 ? suffixes.find(rest.front()) : std::string_view::npos;
-    const bool is_plain = rest.empty();
-    const std::size_t shift = is_plain ? 0 : (suffix + 1) * 10;
-    if (error != std::errc() || (!is_plain && suffix == std::string_view::npos) || value == 0 ||
-        value > (most >> shift)) {
-        return usage_error("must be a size above 0, such as 4096, 64M or 1G");
-    }
-    return Bytes(value << shift);
-}
 
 Result<void> parse_command_line(std::span<const std::string> arguments, Command& command) {
     // Options before the verb, then the verb: the first word is always "storage".

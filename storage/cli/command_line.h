@@ -51,8 +51,4 @@ Result<void> parse_command_line(std::span<const std::string> arguments, Command&
 /// Of a verb; of Verb::None: of the program.
 std::string help_text(Verb topic);
 
-/// "4096", "64M", "1G": bytes, with a binary suffix K, M, G or T.
-/// Errors: InvalidArgument, for 0 and over 2^63 too.
-Result<Bytes> parse_size(std::string_view text);
-
 }  // namespace pepita::storage::cli

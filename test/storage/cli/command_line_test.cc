@@ -80,17 +80,6 @@ TEST(StorageCommandLine, HelpIsGolden) {
     EXPECT_EQ(parsed({"--version"}).verb, Verb::Version);
 }
 
-TEST(StorageCommandLine, SizesAreBytesWithBinarySuffixes) {
-    EXPECT_EQ(parse_size("4096").value(), Bytes(4096));
-    EXPECT_EQ(parse_size("1K").value(), Bytes(1024));
-    EXPECT_EQ(parse_size("1T").value(), Bytes(1ULL << 40U));
-    EXPECT_EQ(parse_size("8388608T").value(), Bytes(1ULL << 63U));
-    for (const char* bad :
-         {"", "0", "0M", "-1", "1X", "1MB", "M", "8388609T", "18446744073709551616", "1 M"}) {
-        EXPECT_FALSE(parse_size(bad).has_value()) << bad;
-    }
-}
-
 struct Bad {
     Words words;
     std::string message;
