@@ -22,6 +22,9 @@ TaskId new_id() {
     return id;
 }
 
+constexpr int kNiceMin = -20;
+constexpr int kNiceMax = 19;
+
 bool has_nul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
 Result<void> check_process(const ProcessWork& work) {
@@ -34,6 +37,13 @@ Result<void> check_process(const ProcessWork& work) {
     }
     if (nul) {
         return Error(Code::InvalidArgument, "task '" + work.binary + "': a text with a zero byte");
+    }
+    if (work.streams == ProcessWork::Streams::Inherited && !work.input.empty()) {
+        return Error(Code::InvalidArgument,
+                     "task '" + work.binary + "': an input beside this process's own");
+    }
+    if (work.nice < kNiceMin || work.nice > kNiceMax) {
+        return Error(Code::InvalidArgument, "task '" + work.binary + "': nice is -20 to 19");
     }
     const auto& processors = work.limits.processors;
     if (std::any_of(processors.begin(), processors.end(),
@@ -177,5 +187,6 @@ void Pool::when_all(const std::vector<TaskHandle>& tasks,
 void Pool::drain() { core_->drain(); }
 void Pool::shutdown() { core_->shutdown(); }
 std::size_t Pool::pending() const { return core_->pending(); }
+PoolCounts Pool::counts() const { return core_->counts(); }
 
 }  // namespace pepita::compute

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -42,6 +43,17 @@ private:
     std::shared_ptr<detail::TaskState> state_;
 };
 
+/// What a pool does and did. Its numbers are read one after the other, while the pool goes on.
+struct PoolCounts {
+    std::vector<WorkerCounts> workers;
+    std::uint32_t parked = 0;  // workers that sleep
+    std::array<std::uint64_t, kPriorities> queued{};
+    std::uint64_t processes = 0;                       // that run
+    std::uint64_t attempts = 0;                        // that began
+    std::uint64_t retries = 0;                         // of those, not the first of their task
+    std::array<std::uint64_t, kTaskStatuses> ended{};  // by TaskStatus
+};
+
 /// Runs tasks: functions on the workers of a scheduler, processes beside them. One thread owns the
 /// state of all tasks; attempts report to it, and it waits for processes and deadlines without
 /// polling.
@@ -82,6 +94,8 @@ public:
     void shutdown();
 
     std::size_t pending() const;
+    /// Not after shutdown(). Thread: any.
+    PoolCounts counts() const;
 
 private:
     explicit Pool(std::unique_ptr<detail::PoolCore> core);

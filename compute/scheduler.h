@@ -219,6 +219,8 @@ public:
         return lanes_[std::to_underlying(priority)]->queue.size();
     }
     std::vector<WorkerCounts> counts() const;
+    /// How many workers sleep. One that waits for a stolen job counts, too.
+    std::uint32_t parked() const { return idle_.count() + joiners_.count(); }
 
 private:
     friend class Worker;

@@ -50,6 +50,11 @@ struct ProcessWork {
     std::vector<std::string> environment{};  // KEY=VALUE; nothing is inherited
     std::string directory{};                 // empty: this process's
     std::string input{};                     // what it reads from standard input
+    /// What its standard input, output and errors are: pipes of the pool, or this process's own,
+    /// with no `input` then and no output in the result.
+    enum class Streams : std::uint8_t { Captured, Inherited } streams = Streams::Captured;
+    /// Added to the nice value of this process: -20 to 19.
+    int nice = 0;
     ResourceLimits limits{};
 };
 
@@ -80,6 +85,7 @@ struct Task {
 };
 
 enum class TaskStatus : std::uint8_t { Succeeded, Failed, TimedOut, Cancelled };
+inline constexpr std::size_t kTaskStatuses = 4;
 enum class Backend : std::uint8_t { Function, Process };
 
 /// How a task ended.
@@ -94,6 +100,8 @@ struct ExecutionResult {
     bool errors_truncated = false;
     /// Why it did not succeed.
     std::string reason{};
+    /// What kind of failure kept its last attempt from beginning, or the function returned.
+    std::optional<Code> error{};
     std::uint32_t attempts = 0;
     std::chrono::microseconds user_time{};
     std::chrono::microseconds system_time{};

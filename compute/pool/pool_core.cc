@@ -117,6 +117,22 @@ std::size_t PoolCore::pending() const {
     return admitted_;
 }
 
+PoolCounts PoolCore::counts() const {
+    PoolCounts counts{.workers = scheduler_->counts(),
+                      .parked = scheduler_->parked(),
+                      .processes = counters_.processes.load(std::memory_order_relaxed),
+                      .attempts = counters_.attempts.load(std::memory_order_relaxed),
+                      .retries = counters_.retries.load(std::memory_order_relaxed)};
+    for (std::size_t i = 0; i < kPriorities; ++i) {
+        counts.queued[i] = counters_.waiting[i].load(std::memory_order_relaxed) +
+                           scheduler_->queued(static_cast<Priority>(i));
+    }
+    for (std::size_t i = 0; i < kTaskStatuses; ++i) {
+        counts.ended[i] = counters_.ended[i].load(std::memory_order_relaxed);
+    }
+    return counts;
+}
+
 void PoolCore::arrive(const State& state) {
     tasks_.insert(state);
     {
@@ -137,8 +153,7 @@ void PoolCore::arrive(const State& state) {
         });
     }
     if (std::holds_alternative<ProcessWork>(state->task.work)) {
-        waiting_processes_[std::to_underlying(state->task.priority)].push_back(state);
-        start_next_processes();
+        enqueue_process(state);
     } else {
         begin(state);
     }
@@ -173,6 +188,10 @@ void PoolCore::begin(const State& state) {
     state->attempt_timed_out = false;
     state->started = now();
     ++state->attempts;
+    counters_.attempts.fetch_add(1, std::memory_order_relaxed);
+    if (state->attempts > 1) {
+        counters_.retries.fetch_add(1, std::memory_order_relaxed);
+    }
     state->last = {};
     state->stop = std::stop_source();
     if (std::holds_alternative<ProcessWork>(state->task.work)) {
@@ -217,6 +236,7 @@ void PoolCore::on_function_end(const State& state, Result<std::string> outcome) 
         state->last.status = TaskStatus::Succeeded;
     } else {
         state->last.reason = outcome.error().message();
+        state->last.error = outcome.error().code();
         if (outcome.error().code() == Code::InvalidArgument) {
             permanence = Permanence::Permanent;
         }
@@ -224,8 +244,15 @@ void PoolCore::on_function_end(const State& state, Result<std::string> outcome) 
     conclude(state, permanence);
 }
 
+void PoolCore::enqueue_process(const State& state) {
+    const auto priority = std::to_underlying(state->task.priority);
+    waiting_processes_[priority].push_back(state);
+    counters_.waiting[priority].fetch_add(1, std::memory_order_relaxed);
+    start_next_processes();
+}
+
 void PoolCore::start_next_processes() {
-    while (processes_ < processes_max_) {
+    while (counters_.processes.load(std::memory_order_relaxed) < processes_max_) {
         auto* queue = &waiting_processes_[preferred_priority(tick_)];
         if (queue->empty()) {
             queue = std::find_if(waiting_processes_.begin(), waiting_processes_.end(),
@@ -237,20 +264,23 @@ void PoolCore::start_next_processes() {
         ++tick_;
         const State state = queue->front();
         queue->pop_front();
+        counters_.waiting[std::to_underlying(state->task.priority)].fetch_sub(
+            1, std::memory_order_relaxed);
         begin(state);
     }
 }
 
 void PoolCore::start_process(const State& state) {
-    ++processes_;
+    counters_.processes.fetch_add(1, std::memory_order_relaxed);
     auto started =
         ProcessRun::start(*loop_, std::get<ProcessWork>(state->task.work),
                           [this, state = state.get()](ProcessRun::Outcome outcome) {
                               on_process_end(state->shared_from_this(), std::move(outcome));
                           });
     if (!started) {
-        --processes_;
+        counters_.processes.fetch_sub(1, std::memory_order_relaxed);
         state->last.reason = started.error().message();
+        state->last.error = started.error().code();
         const bool passes = started.error().code() == Code::ResourceExhausted;
         return conclude(state, passes ? Permanence::MayPass : Permanence::Permanent);
     }
@@ -259,7 +289,7 @@ void PoolCore::start_process(const State& state) {
 }
 
 void PoolCore::on_process_end(const State& state, ProcessRun::Outcome outcome) {
-    --processes_;
+    counters_.processes.fetch_sub(1, std::memory_order_relaxed);
     ExecutionResult& last = state->last;
     last.exit = outcome.exit;
     last.output = std::move(outcome.output);
@@ -338,8 +368,7 @@ void PoolCore::conclude(const State& state, Permanence permanence) {
             return;
         }
         if (std::holds_alternative<ProcessWork>(task->task.work)) {
-            waiting_processes_[std::to_underlying(task->task.priority)].push_back(task);
-            start_next_processes();
+            enqueue_process(task);
         } else {
             begin(task);
         }
@@ -348,6 +377,7 @@ void PoolCore::conclude(const State& state, Permanence permanence) {
 
 void PoolCore::end(const State& state, TaskStatus status) {
     state->stage = TaskState::Stage::Ended;
+    counters_.ended[std::to_underlying(status)].fetch_add(1, std::memory_order_relaxed);
     state->deadline.cancel();
     state->attempt_deadline.cancel();
     state->retry.cancel();

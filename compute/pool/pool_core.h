@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -40,6 +41,7 @@ public:
     void drain();
     void shutdown();
     std::size_t pending() const;
+    PoolCounts counts() const;
 
 private:
     PoolCore(const Pool::Options& options, std::unique_ptr<EventLoop> loop,
@@ -47,6 +49,7 @@ private:
 
     void arrive(const State& state);
     void begin(const State& state);
+    void enqueue_process(const State& state);
     void start_function(const State& state);
     void start_next_processes();
     void start_process(const State& state);
@@ -71,7 +74,16 @@ private:
     std::set<State> tasks_;
     std::array<std::deque<State>, kPriorities> waiting_processes_;
     std::uint32_t tick_ = 0;
-    std::size_t processes_ = 0;
+
+    /// Written by the loop's thread alone, read by any: each is right by itself, so relaxed.
+    struct Counters {
+        std::atomic<std::uint64_t> processes{0};
+        std::atomic<std::uint64_t> attempts{0};
+        std::atomic<std::uint64_t> retries{0};
+        std::array<std::atomic<std::uint64_t>, kPriorities> waiting{};  // processes
+        std::array<std::atomic<std::uint64_t>, kTaskStatuses> ended{};
+    };
+    Counters counters_;
 
     mutable std::mutex mutex_;
     std::condition_variable none_left_;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,16 +33,20 @@ namespace {
 
 constexpr int kReadsMax = 64;  // of 16 KiB; a pipe holds 64 KiB
 
+Result<Fd> copy_above_standard(FdRef fd) {
+    Fd copy(::fcntl(fd.number(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    if (!copy) {
+        return Error::from_errno(errno, "duplicate descriptor " + std::to_string(fd.number()));
+    }
+    return copy;
+}
+
 /// Never 0, 1 or 2, which the child replaces one after the other.
 Result<Fd> above_standard(Fd fd) {
     if (fd.ref().number() > STDERR_FILENO) {
         return fd;
     }
-    Fd moved(::fcntl(fd.ref().number(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-    if (!moved) {
-        return Error::from_errno(errno, "duplicate a descriptor");
-    }
-    return moved;
+    return copy_above_standard(fd.ref());
 }
 
 Result<Pipe> make_pipe_above_standard() {
@@ -87,6 +92,8 @@ struct Plan {
     std::vector<Limit> limits;
     cpu_set_t processors{};
     bool is_bound = false;
+    int nice = 0;
+    bool is_nice = false;
     // What the child reads of the above.
     const char* path = nullptr;
     char* const* first_argument = nullptr;
@@ -126,6 +133,10 @@ Plan plan_of(const ProcessWork& work) {
     }
     if (limits.open_files) {
         plan.limits.push_back({.resource = RLIMIT_NOFILE, .value = *limits.open_files});
+    }
+    if (work.nice != 0) {
+        plan.nice = std::clamp(::getpriority(PRIO_PROCESS, 0) + work.nice, -20, 19);
+        plan.is_nice = true;
     }
     CPU_ZERO(&plan.processors);
     for (const std::size_t processor : limits.processors) {
@@ -181,6 +192,9 @@ PEPITA_IN_CHILD bool prepare_and_exec(Plan& plan) {
     if (plan.is_bound &&
         ::syscall(SYS_sched_setaffinity, 0, sizeof plan.processors, &plan.processors) != 0) {
         return fail(plan, "processors");
+    }
+    if (plan.is_nice && ::syscall(SYS_setpriority, PRIO_PROCESS, 0, plan.nice) != 0) {
+        return fail(plan, "nice");
     }
     ::syscall(SYS_execve, plan.path, plan.first_argument, plan.first_variable);
     return fail(plan, "execute");
@@ -239,32 +253,58 @@ ProcessRun::ProcessRun(const ProcessWork& work, OnEnd on_end)
 Result<std::unique_ptr<ProcessRun>> ProcessRun::start(EventLoop& loop, const ProcessWork& work,
                                                       OnEnd on_end) {
     std::unique_ptr<ProcessRun> run(new ProcessRun(work, std::move(on_end)));
-    Pipe output = TRY(make_pipe_above_standard());
-    Pipe errors = TRY(make_pipe_above_standard());
-    Pipe input;
-    if (work.input.empty()) {
-        input.read = TRY(above_standard(TRY(open_file("/dev/null", O_RDONLY))));
-    } else {
-        input = TRY(make_pipe_above_standard());
-        run->stdin_ = std::move(input.write);
-        TRY(set_nonblocking(run->stdin_.ref()));
-    }
     Plan plan = plan_of(work);
-    plan.standard[0] = input.read.ref().number();
-    plan.standard[1] = output.write.ref().number();
-    plan.standard[2] = errors.write.ref().number();
+    Ends theirs;
+    if (work.streams == ProcessWork::Streams::Inherited) {
+        theirs = TRY(inherited());
+    } else {
+        theirs = TRY(run->make_pipes());
+    }
+    plan.standard[0] = theirs.input.ref().number();
+    plan.standard[1] = theirs.output.ref().number();
+    plan.standard[2] = theirs.errors.ref().number();
     Started started = TRY(start_process(plan));
     // From here on the destructor kills and reaps.
     run->pid_ = started.pid;
     run->pidfd_ = std::move(started.pidfd);
-    run->stdout_.fd = std::move(output.read);
-    run->stderr_.fd = std::move(errors.read);
     TRY(run->watch_all(loop));
     return run;
 }
 
+Result<ProcessRun::Ends> ProcessRun::make_pipes() {
+    Pipe output = TRY(make_pipe_above_standard());
+    Pipe errors = TRY(make_pipe_above_standard());
+    Pipe input;
+    if (input_.empty()) {
+        input.read = TRY(above_standard(TRY(open_file("/dev/null", O_RDONLY))));
+    } else {
+        input = TRY(make_pipe_above_standard());
+        stdin_ = std::move(input.write);
+        TRY(set_nonblocking(stdin_.ref()));
+    }
+    stdout_.fd = std::move(output.read);
+    stderr_.fd = std::move(errors.read);
+    return Ends{.input = std::move(input.read),
+                .output = std::move(output.write),
+                .errors = std::move(errors.write)};
+}
+
+Result<ProcessRun::Ends> ProcessRun::inherited() {
+    Ends own;
+    // A process group in the background that reads from the terminal would be stopped.
+    own.input = ::isatty(STDIN_FILENO) != 0
+                    ? TRY(above_standard(TRY(open_file("/dev/null", O_RDONLY))))
+                    : TRY(copy_above_standard(FdRef(STDIN_FILENO)));
+    own.output = TRY(copy_above_standard(FdRef(STDOUT_FILENO)));
+    own.errors = TRY(copy_above_standard(FdRef(STDERR_FILENO)));
+    return own;
+}
+
 Result<void> ProcessRun::watch_all(EventLoop& loop) {
     for (Stream* stream : {&stdout_, &stderr_}) {
+        if (!stream->fd) {
+            continue;
+        }
         TRY(set_nonblocking(stream->fd.ref()));
         stream->watch = TRY(loop.watch(stream->fd.ref(), EPOLLIN,
                                        [this, stream](std::uint32_t) { read(*stream); }));
@@ -340,8 +380,10 @@ void ProcessRun::finish() {
     exit_watch_.cancel();
     stdin_watch_.cancel();
     for (Stream* stream : {&stdout_, &stderr_}) {
-        read(*stream);
-        stream->watch.cancel();
+        if (stream->fd) {
+            read(*stream);
+            stream->watch.cancel();
+        }
     }
     outcome.exit = WIFSIGNALED(status)
                        ? ChildExit{.by_signal = true, .value = WTERMSIG(status)}

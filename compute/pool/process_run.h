@@ -52,7 +52,15 @@ private:
         std::string bytes;
         bool truncated = false;
     };
+    /// What the process has as its standard streams.
+    struct Ends {
+        Fd input;
+        Fd output;
+        Fd errors;
+    };
     ProcessRun(const ProcessWork& work, OnEnd on_end);
+    Result<Ends> make_pipes();
+    static Result<Ends> inherited();
     Result<void> watch_all(EventLoop& loop);
     /// Reads until the stream would block or ends.
     void read(Stream& stream) const;

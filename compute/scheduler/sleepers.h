@@ -47,6 +47,16 @@ public:
         woken.store(0, std::memory_order_relaxed);
     }
 
+    /// Of a moment that may be over.
+    std::uint32_t count() const {
+        std::uint32_t count = 0;
+        for (const auto& word : idle_) {
+            count += static_cast<std::uint32_t>(
+                std::popcount(std::uint64_t{word.load(std::memory_order_relaxed)}));
+        }
+        return count;
+    }
+
     bool any() const {
         for (const auto& word : idle_) {
             if (word.load(std::memory_order_seq_cst) != 0) {

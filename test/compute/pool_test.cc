@@ -340,5 +340,54 @@ TEST(PoolProcess, LeavesNothingOpenAndNoZombie) {
     EXPECT_EQ(errno, ECHILD);
 }
 
+TEST(Pool, AProcessMayHaveOurStreams) {
+    Task task = shell("exit 4");
+    std::get<ProcessWork>(task.work).streams = ProcessWork::Streams::Inherited;
+    const ExecutionResult result = run(std::move(task));
+    EXPECT_EQ(result.exit, (ChildExit{.by_signal = false, .value = 4}));
+    EXPECT_EQ(result.output, "");
+
+    const auto pool = make();
+    Task both = shell("cat");
+    std::get<ProcessWork>(both.work).streams = ProcessWork::Streams::Inherited;
+    std::get<ProcessWork>(both.work).input = "x";
+    EXPECT_FALSE(pool->submit(std::move(both)));
+}
+
+TEST(Pool, AProcessIsAsNiceAsItsTask) {
+    Task task = shell("nice");
+    std::get<ProcessWork>(task.work).environment = {"PATH=/usr/bin:/bin"};
+    std::get<ProcessWork>(task.work).nice = 19;
+    EXPECT_EQ(run(std::move(task)).output, "19\n");
+    const auto pool = make();
+    Task impossible = shell("true");
+    std::get<ProcessWork>(impossible.work).nice = 20;
+    EXPECT_FALSE(pool->submit(std::move(impossible)));
+}
+
+TEST(Pool, SaysWhatKindOfFailureKeptAProgramFromBeginning) {
+    EXPECT_EQ(run({.work = ProcessWork{.binary = "/no/such"}}).error, Code::NotFound);
+    EXPECT_EQ(run({.work = ProcessWork{.binary = "/etc/passwd"}}).error, Code::PermissionDenied);
+    EXPECT_EQ(run(shell("exit 1")).error, std::nullopt);
+}
+
+TEST(Pool, CountsWhatItDid) {
+    const auto pool = make();
+    std::atomic<int> failures_left = 1;
+    Task task = flaky(failures_left);
+    task.idempotent = true;
+    ASSERT_TRUE(pool->submit(std::move(task)));
+    ASSERT_TRUE(pool->submit(shell("exit 1")));
+    pool->drain();
+    const PoolCounts counts = pool->counts();
+    EXPECT_EQ(counts.attempts, 3U);
+    EXPECT_EQ(counts.retries, 1U);
+    EXPECT_EQ(counts.processes, 0U);
+    EXPECT_EQ(counts.ended, (std::array<std::uint64_t, kTaskStatuses>{1, 1, 0, 0}));
+    EXPECT_EQ(counts.queued, (std::array<std::uint64_t, kPriorities>{}));
+    ASSERT_EQ(counts.workers.size(), 2U);
+    EXPECT_EQ(counts.workers[0].injected + counts.workers[1].injected, 2U);
+}
+
 }  // namespace
 }  // namespace pepita::compute
