@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "compute/command_lines.h"
 #include "cri/cli/node_command_line.h"
 #include "cri/cli/node_verbs.h"
 #include "kernel-abi/sys/fd.h"
@@ -62,6 +63,9 @@ int main(std::span<const std::string> arguments) {
     }
     if (!arguments.empty() && arguments.front() == "storage") {
         return storage::storage_main(arguments);
+    }
+    if (!arguments.empty() && arguments.front() == "task") {
+        return compute::task_main(arguments.subspan(1));
     }
     return node_main(arguments);
 }
