@@ -37,6 +37,7 @@ void Trace::add(const TaskLine& task, const ExecutionResult& result) {
 
 std::string Trace::json() const {
     std::vector<const Span*> in_order;
+    in_order.reserve(spans_.size());
     for (const Span& span : spans_) {
         in_order.push_back(&span);
     }
