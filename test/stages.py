@@ -35,7 +35,7 @@ FUZZ_SECONDS = int(os.environ.get("PEPITA_FUZZ_SECONDS", "10"))
 LOG_LINES = 60
 # Folder of the build → the guest's kernel: our own for all tests, stock ones for those about them.
 GUESTS = {"data": "source", "data-6.12": "linux-image-6.12-cloud-amd64", "data-6.1": "linux-image-cloud-amd64"}
-SCRIPTS = ("deploy/quickstart", "deploy/bash/pepita", "deploy/deb/build", "deploy/deb/show", "deploy/install-packages", "test/run", "test/lab/init", "test/lab/init2",
+SCRIPTS = ("deploy/quickstart", "deploy/bash/pepita", "deploy/deb/build", "deploy/deb/show", "deploy/image/agent", "deploy/image/build", "deploy/install-packages", "test/run", "test/lab/init", "test/lab/init2",
            ".ci/run", ".githooks/pre-commit", ".githooks/commit-msg")
 JOBS = os.cpu_count() or 1
 LINTED = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "pepita/linted"

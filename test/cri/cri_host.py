@@ -157,10 +157,11 @@ class Node:
 
 
 @contextlib.contextmanager
-def start(build: pathlib.Path, data: pathlib.Path, isolation: str = "tcg"):
+def start(build: pathlib.Path, data: pathlib.Path, isolation: str = "tcg", kind: type = Node):
+    """`kind`: Node, or a class derived from it."""
     own_network.enter()
     adopt_orphans()
-    node = Node(build, data, isolation)
+    node = kind(build, data, isolation)
     try:
         node.start()
         yield node

@@ -1,13 +1,15 @@
 """A Kubernetes cluster of one node on the loopback: etcd, API server, controller manager, scheduler, and a kubelet on the
-pepita-cri of a cri_host.Node. It lives in that node's network namespace.
+pepita-cri of a cri_host.Node, or on the containerd of a ContainerdNode. It lives in that node's network namespace.
 """
 import contextlib
 import functools
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import threading
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "cri"))
@@ -71,8 +73,81 @@ class Certificates:
         return path
 
 
+class ContainerdNode(cri_host.Node):
+    """A node as a cluster has it before pepita is there: Debian's containerd with runc. It reads /etc/containerd/config.toml,
+    and that folder, /opt and /run are this test's own. Something restarts it when it ends, as systemd does.
+    """
+    CONFIG = pathlib.Path("/etc/containerd/config.toml")
+    FOLDERS = ("/etc/containerd", "/opt", "/run/containerd", "/run/pepita", "/etc/systemd/system")
+
+    def __init__(self, build: pathlib.Path, data: pathlib.Path, isolation: str):
+        super().__init__(build, data, isolation)
+        for folder in self.FOLDERS:
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+        subprocess.run(["mount", "--make-rshared", "/"], check=True)  # as systemd has it
+        self.socket = self.path / "containerd.sock"
+        self.endpoint = f"unix://{self.socket}"
+        self.pid_file = self.path / "containerd.pid"
+        self.log = self.path / "containerd.log"
+        self.supervisor: threading.Thread | None = None
+        self.ends = threading.Event()
+        self.CONFIG.write_text(f"""version = 2
+root = "{self.path}/containerd"
+state = "{self.path}/containerd-state"
+
+[grpc]
+  address = "{self.socket}"
+
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri"]
+    restrict_oom_score_adj = true
+    sandbox_image = "registry.k8s.io/pause:3.9"
+    [plugins."io.containerd.grpc.v1.cri".cni]
+      bin_dir = "{cri_host.CNI_PLUGINS}"
+      conf_dir = "{self.path}/net.d"
+    [plugins."io.containerd.grpc.v1.cri".containerd]
+      snapshotter = "{os.environ.get("PEPITA_SNAPSHOTTER", "native")}"
+    [plugins."io.containerd.grpc.v1.cri".registry]
+      config_path = "{self.registry.hosts}"
+""")
+
+    @property
+    def restart(self) -> str:
+        """A command that is over when the next containerd has been started."""
+        return f'old=$(cat {self.pid_file}) && kill $old && while [ "$(cat {self.pid_file})" = $old ]; do sleep 0.1; done'
+
+    def spawn(self):
+        with open(self.log, "ab") as log:
+            self.server = subprocess.Popen(["containerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        fresh = self.pid_file.with_suffix(".new")
+        fresh.write_text(str(self.server.pid))
+        fresh.rename(self.pid_file)
+
+    def start(self):
+        def supervise():
+            while not self.ends.is_set():
+                self.server.wait()
+                if not self.ends.wait(0.2):
+                    self.spawn()
+
+        self.spawn()
+        self.supervisor = threading.Thread(target=supervise)
+        self.supervisor.start()
+        wait_until(lambda: self.ctr("version").returncode == 0, "containerd's start")
+
+    def ctr(self, *arguments) -> subprocess.CompletedProcess:
+        return subprocess.run(["ctr", "--address", self.socket, "-n", "k8s.io", *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.ends.set()
+        self.server.send_signal(how)
+        self.supervisor.join()
+        return self.server.returncode
+
+
 class Cluster:
-    """`endpoint`: the kubelet's, where that is not the node's pepita-cri."""
+    """`endpoint`: the kubelet's, where that is not the node's."""
 
     def __init__(self, node: cri_host.Node, endpoint: str | None = None):
         self.node, self.path = node, node.path / "cluster"
@@ -83,6 +158,9 @@ class Cluster:
         for command in (("link", "add", "node0", "type", "bridge"), ("address", "add", f"{ADDRESS}/24", "dev", "node0"),
                         ("link", "set", "node0", "up"), ("route", "add", "default", "via", ADDRESS)):
             subprocess.run(["ip", *command], check=True)
+        # What kube-proxy would do for the one Service that pods need here.
+        subprocess.run(["iptables", "-t", "nat", "-A", "PREROUTING", "-d", "10.96.0.1", "-p", "tcp", "--dport", "443", "-j", "DNAT",
+                        "--to-destination", f"{ADDRESS}:6443"], check=True)
         self.keys = keys = Certificates(self.path / "pki")
         keys.make("apiserver", "/CN=kube-apiserver", "DNS:kubernetes.default.svc", "DNS:kubernetes.default", "DNS:localhost", "IP:127.0.0.1",
                   "IP:10.96.0.1", f"IP:{ADDRESS}")
@@ -163,11 +241,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def start(build: pathlib.Path, data: pathlib.Path, isolation: str = "tcg"):
-    """On pepita-cri alone."""
+def start(build: pathlib.Path, data: pathlib.Path, isolation: str = "tcg", kind: type = cri_host.Node):
+    """`kind`: of node."""
     for program in (go_programs.kubernetes, etcd, helm):
         program()
-    with cri_host.start(build, data, isolation) as node:
+    with cri_host.start(build, data, isolation, kind) as node:
         cluster = Cluster(node)
         cluster.start()
         yield cluster

@@ -1,0 +1,212 @@
+#!/usr/bin/python3
+"""The node agent on a cluster whose kubelet is on Debian's containerd: a release of the chart from its installation to its
+end, and nodes where it cannot be installed. Usage: agent_test.py BUILD PACKAGE.deb [unittest's arguments]
+
+PACKAGE.deb: what deploy/deb/build makes. Needs mmdebstrap, umoci, skopeo and docker-registry. Environment: as
+cluster_test.py's. By hand.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import cluster as clusters  # noqa: E402
+from cri_host import PATIENCE_S  # noqa: E402
+from kubelet import NODE  # noqa: E402
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+CHART = SOURCE / "deploy/helm/pepita"
+IMAGE = "docker.io/pepita/agent"
+NGINX = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
+PREFIX = pathlib.Path("/opt/pepita")
+LONG_S = 2 * PATIENCE_S
+
+
+def make_images(package: pathlib.Path, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Two versions of the agent's image, by tag."""
+    subprocess.run(["dpkg-deb", "-R", package, folder / "next"], check=True)
+    control = folder / "next/DEBIAN/control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+1", control.read_text(), flags=re.M))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", folder / "next", folder / "next.deb"], check=True, stdout=subprocess.DEVNULL)
+    made = {}
+    for tag, deb in (("1", package), ("2", folder / "next.deb")):
+        made[tag] = folder / f"image-{tag}"
+        subprocess.run([SOURCE / "deploy/image/build", deb, made[tag]], check=True, stdout=subprocess.DEVNULL)
+    return made
+
+
+def listing() -> dict[str, str]:
+    """All that the agent may touch on the node, with its content."""
+    found = {}
+    for root in clusters.ContainerdNode.FOLDERS:
+        for path in pathlib.Path(root).rglob("*"):
+            if not str(path).startswith("/run/containerd/"):
+                found[str(path)] = os.readlink(path) if path.is_symlink() else path.read_text(errors="replace") if path.is_file() else str(path.stat().st_mode)
+    return found
+
+
+def web(runtime_class: str) -> dict:
+    container = {"name": "server", "image": NGINX, "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}},
+                     "template": {"metadata": {"labels": {"app": "web"}},
+                                  "spec": {"runtimeClassName": runtime_class, "containers": [container], "terminationGracePeriodSeconds": 2,
+                                           "enableServiceLinks": False}}}}
+
+
+class Client(threading.Thread):
+    """Asks a server for its page, again and again, until the block ends. `failures`: what went wrong."""
+
+    def __init__(self, address: str):
+        super().__init__()
+        self.address, self.answers, self.failures, self.ends = address, 0, [], threading.Event()
+
+    def run(self):
+        while not self.ends.wait(0.05):
+            try:
+                with contextlib.closing(socket.create_connection((self.address, 80), PATIENCE_S)) as connection:
+                    connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    if connection.makefile("rb").read().endswith(b"Welcome to nginx!\n"):
+                        self.answers += 1
+                    else:
+                        self.failures.append("another page")
+            except OSError as error:
+                self.failures.append(str(error))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ends.set()
+        self.join()
+
+
+class OfAgent(unittest.TestCase):
+    cluster: clusters.Cluster
+    maxDiff = None
+
+    def setUp(self):
+        self.kubectl = self.cluster.kubectl
+        self.before = listing()
+        self.addCleanup(self.remove_all)
+
+    def remove_all(self):
+        self.kubectl("delete", "deployments,pods", "--all", "--ignore-not-found", timeout=LONG_S)
+        if self.cluster.call("helm", "status", "pepita").returncode == 0:
+            done = self.uninstall()
+            if done.returncode:
+                self.cluster.call("helm", "uninstall", "pepita", "--no-hooks", "--wait", timeout=LONG_S)
+        self.kubectl("delete", "jobs,pods", "--all", "--ignore-not-found", timeout=LONG_S)
+
+    def flags(self, *more: str, tag: str = "1") -> list[str]:
+        node = self.cluster.node
+        overhead = {"memory": "256Mi", "cpu": "100m"}
+        values = {"runtimeClasses": [{"name": "pepita", "handler": "pepita", "isolation": "tcg", "overhead": overhead}],
+                  "agent": {"mode": "containerd", "image": f"{IMAGE}:{tag}", "memory": 256, "cniConfig": str(node.path / "net.d"),
+                            "cniPlugins": "/usr/lib/cni", "containerd": {"restart": node.restart}}}
+        path = node.path / f"values-{tag}.json"
+        path.write_text(json.dumps(values))
+        return ["pepita", str(CHART), "--values", str(path), *more]
+
+    def helm(self, *arguments) -> str:
+        done = self.cluster.call("helm", *arguments, timeout=LONG_S)
+        self.assertEqual(done.returncode, 0, f"{shlex.join(map(str, arguments))}: {done.stderr}{done.stdout}{self.agent_says()}")
+        return done.stdout
+
+    def install(self, *more: str):
+        return self.helm("install", *self.flags(*more), "--wait", "--timeout", f"{PATIENCE_S}s")
+
+    def uninstall(self) -> subprocess.CompletedProcess:
+        return self.cluster.call("helm", "uninstall", "pepita", "--wait", "--timeout", "120s", timeout=LONG_S)
+
+    def agent_says(self) -> str:
+        logs = self.cluster.call("kubectl", "logs", "--selector=app.kubernetes.io/component in (agent,retire)", "--tail=30", "--prefix").stdout
+        return logs + self.cluster.call("kubectl", "get", "pods", "-o", "wide").stdout + self.cluster.call("kubectl", "get", "events").stdout[-3000:]
+
+    def labels(self) -> dict[str, str]:
+        labels = self.cluster.get("node", NODE)["metadata"]["labels"]
+        return {name: value for name, value in labels.items() if name.startswith("pepita.io/")}
+
+    def pod(self) -> dict:
+        found, = self.cluster.get("pods", "--selector=app=web")["items"]
+        return found
+
+    def version(self) -> str:
+        return os.readlink(PREFIX / "current")
+
+    def wait_available(self):
+        self.kubectl("rollout", "status", "deployment/web", f"--timeout={PATIENCE_S}s", timeout=PATIENCE_S + 10)
+
+    def failing_agent(self) -> str:
+        """What the agent that fails says in its pod's status."""
+        def said() -> str:
+            for one in self.cluster.get("pods", "--selector=app.kubernetes.io/component=agent")["items"]:
+                for status in one["status"].get("containerStatuses", []):
+                    for state in (status["state"], status.get("lastState", {})):
+                        if message := state.get("terminated", {}).get("message"):
+                            return message
+            return ""
+
+        return self.cluster.wait(said, "the agent's failure")
+
+
+class Release(OfAgent):
+    def test_from_its_installation_to_its_end(self):
+        self.install()
+        labels = self.labels()
+        self.assertEqual(labels["pepita.io/node"], "containerd")
+        self.assertEqual(labels["pepita.io/tcg"], "true")
+        self.cluster.apply(web("pepita"))
+        self.wait_available()
+        pod = self.pod()
+        self.assertIn("Linux", self.kubectl("exec", pod["metadata"]["name"], "--", "uname", "-a"))
+        self.assertNotEqual(self.kubectl("exec", pod["metadata"]["name"], "--", "uname", "-r").strip(), os.uname().release)
+
+        first = self.version()
+        with Client(pod["status"]["podIP"]) as client:
+            self.helm("upgrade", *self.flags(tag="2"), "--wait", "--timeout", f"{PATIENCE_S}s")
+            second = self.version()
+            self.helm("rollback", "pepita", "--wait", "--timeout", f"{PATIENCE_S}s")
+        self.assertEqual(client.failures, [])
+        print(f"{client.answers} answers, no failure during upgrade and rollback", file=sys.stderr)
+        self.assertNotEqual(first, second)
+        self.assertEqual(self.version(), first)
+        self.assertFalse((PREFIX / second).exists(), "an unused version is kept")
+        after = self.pod()
+        self.assertEqual((after["metadata"]["uid"], after["status"]["containerStatuses"][0]["restartCount"]), (pod["metadata"]["uid"], 0))
+
+        refused = self.uninstall()
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("1 pods run on pepita, such as default/web-", self.agent_says())
+        self.assertEqual(self.labels(), labels)
+        # So Helm calls a release whose end was refused. It is there, and rolled back or uninstalled as before.
+        self.assertIn("STATUS: uninstalling", self.helm("status", "pepita"))
+        self.helm("rollback", "pepita", "3", "--wait", "--timeout", f"{PATIENCE_S}s")
+        self.assertIn("STATUS: deployed", self.helm("status", "pepita"))
+        self.kubectl("delete", "deployment/web", "--wait", "--cascade=foreground", timeout=LONG_S)
+        self.cluster.wait(lambda: not self.cluster.get("pods", "--selector=app=web")["items"], "the pod's end")
+        self.helm("uninstall", "pepita", "--wait", "--timeout", "120s")
+        self.assertEqual(self.labels(), {})
+        self.assertEqual(listing(), self.before)
+
+
+if __name__ == "__main__":
+    build, package = (pathlib.Path(sys.argv.pop(1)).resolve() for _ in range(2))
+    data = pathlib.Path(os.environ.get("PEPITA_DATA", build / "data"))
+    with tempfile.TemporaryDirectory(prefix="pepita-agent-") as made:
+        images = make_images(package, pathlib.Path(made))
+        with clusters.start(build, data, os.environ.get("PEPITA_ISOLATION", "tcg"), clusters.ContainerdNode) as OfAgent.cluster:
+            for tag, layout in images.items():
+                OfAgent.cluster.node.registry.registry.push(layout, f"pepita/agent:{tag}")
+            test = unittest.main(exit=False, verbosity=2)
+    sys.exit(0 if test.result.wasSuccessful() else 1)
