@@ -36,7 +36,7 @@ def make_images(package: pathlib.Path, folder: pathlib.Path) -> dict[str, pathli
     subprocess.run(["dpkg-deb", "-R", package, folder / "next"], check=True)
     control = folder / "next/DEBIAN/control"
     control.write_text(re.sub(r"^(Version: .*)$", r"\1+1", control.read_text(), flags=re.M))
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", folder / "next", folder / "next.deb"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", folder / "next", folder / "next.deb"], check=True, stdout=subprocess.DEVNULL)
     made = {}
     for tag, deb in (("1", package), ("2", folder / "next.deb")):
         made[tag] = folder / f"image-{tag}"
@@ -147,17 +147,10 @@ class OfAgent(unittest.TestCase):
     def wait_available(self):
         self.kubectl("rollout", "status", "deployment/web", f"--timeout={PATIENCE_S}s", timeout=PATIENCE_S + 10)
 
-    def failing_agent(self) -> str:
-        """What the agent that fails says in its pod's status."""
-        def said() -> str:
-            for one in self.cluster.get("pods", "--selector=app.kubernetes.io/component=agent")["items"]:
-                for status in one["status"].get("containerStatuses", []):
-                    for state in (status["state"], status.get("lastState", {})):
-                        if message := state.get("terminated", {}).get("message"):
-                            return message
-            return ""
-
-        return self.cluster.wait(said, "the agent's failure")
+    def reason(self) -> str:
+        """Why the agent could not install, as the node says it."""
+        return self.cluster.wait(lambda: self.cluster.get("node", NODE)["metadata"].get("annotations", {}).get("pepita.io/reason"),
+                                 "the agent's failure")
 
 
 class Release(OfAgent):
@@ -198,6 +191,92 @@ class Release(OfAgent):
         self.helm("uninstall", "pepita", "--wait", "--timeout", "120s")
         self.assertEqual(self.labels(), {})
         self.assertEqual(listing(), self.before)
+
+
+class Nodes(OfAgent):
+    """On which it cannot be installed, or looks otherwise."""
+
+    def refused(self, *more: str) -> str:
+        """The reason that the agent of a release gives. The release ends, and the node is as it was."""
+        self.helm("install", *self.flags(*more))
+        reason = self.reason()
+        self.assertEqual(self.labels(), {"pepita.io/node": "failed"})
+        self.helm("uninstall", "pepita", "--wait", "--timeout", "120s")
+        self.assertEqual(self.labels(), {})
+        return reason
+
+    def configure(self, text: str):
+        """containerd's configuration as the agent finds it; containerd itself is not told."""
+        was = self.cluster.node.CONFIG.read_text()
+        self.cluster.node.CONFIG.write_text(text)
+        self.addCleanup(self.cluster.node.CONFIG.write_text, was)
+        self.before = listing()
+
+    def test_configurations_that_cannot_be_merged(self):
+        was = self.cluster.node.CONFIG.read_text()
+        foreign = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.pepita]\n  runtime_type = "io.containerd.other.v1"\n'
+        for text, reason in ((was.replace("version = 2", "version = 1"), "its version is '1', and must be 2 or 3"),
+                             ("disabled_plugins = [\"cri\"]\n" + was, "its disabled_plugins has cri"),
+                             (was + foreign, "pepita"), (was + "[plugins", "toml")):
+            with self.subTest(reason):
+                self.configure(text)
+                said = self.refused()
+                self.assertIn("containerd's '/etc/containerd/config.toml' cannot be merged", said)
+                self.assertIn(reason, said)
+                self.assertEqual(listing(), self.before)
+
+    def test_a_folder_that_is_read_only(self):
+        subprocess.run(["mount", "-o", "remount,ro", "/opt"], check=True)
+        self.addCleanup(lambda: subprocess.run(["mount", "-o", "remount,rw", "/opt"], check=True))
+        self.assertIn("the node's '/opt/pepita' cannot be written (Read-only file system): choose another folder by agent.prefix", self.refused())
+        self.assertEqual(listing(), self.before)
+
+    def test_a_containerd_that_does_not_start(self):
+        """The restart command fails while our handlers are in the configuration: that is put back."""
+        restart = f"! grep -q 'pepita: begin' {self.cluster.node.CONFIG} && {self.cluster.node.restart}"
+        self.assertIn("containerd did not start with our handlers", self.refused("--set-string", f"agent.containerd.restart={restart}"))
+        self.assertEqual(listing(), self.before)
+
+    def test_one_without_kvm(self):
+        """Its /dev is another, of the same devices but that."""
+        hidden = self.cluster.node.path / "dev"
+        hidden.mkdir()
+        subprocess.run(["mount", "--rbind", "/dev", hidden], check=True)
+        subprocess.run(["mount", "--make-rslave", hidden], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", "/dev"], check=True)
+        self.addCleanup(lambda: subprocess.run(["umount", "-R", hidden], check=True))
+        self.addCleanup(lambda: subprocess.run(["umount", "/dev"], check=True))
+        for name in ("null", "zero", "full", "random", "urandom", "tty", "net", "fuse", "shm", "pts", "ptmx", "fd", "loop-control"):
+            if (hidden / name).exists():
+                (pathlib.Path("/dev") / name).symlink_to(hidden / name)
+        self.install()
+        self.assertNotIn("pepita.io/kvm", self.labels())
+        self.assertEqual(self.labels()["pepita.io/tcg"], "true")
+
+    def test_installed_twice(self):
+        self.install()
+        log = self.cluster.node.said().count("containerd successfully booted")
+        twice = self.cluster.call("helm", "install", *self.flags())
+        self.assertIn("cannot re-use a name that is still in use", twice.stderr)
+        self.kubectl("rollout", "restart", "daemonset/pepita-agent")
+        self.kubectl("rollout", "status", "daemonset/pepita-agent", f"--timeout={PATIENCE_S}s", timeout=PATIENCE_S + 10)
+        self.assertEqual(self.cluster.node.said().count("containerd successfully booted"), log, "containerd was restarted for nothing")
+
+    def test_values_that_cannot_be_are_named(self):
+        for value, complaint in (("agent.mode=docker", "/agent/mode"), ("agent.image=", "/agent/image"), ("agent.prefix=opt", "/agent/prefix"),
+                                 ("agent.memory=lots", "/agent/memory"), ("agent.containerd.restrat=x", "restrat")):
+            refused = self.cluster.call("helm", "install", *self.flags("--set", value))
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(complaint, refused.stderr)
+
+    def test_rights(self):
+        """The agent's account patches its own node's labels, and nothing else."""
+        self.install()
+        account = "system:serviceaccount:default:pepita-agent"
+        for verb, what, answer in (("patch", "nodes", "yes"), ("delete", "nodes", "no"), ("list", "pods", "no"), ("get", "secrets", "no")):
+            self.assertEqual(self.cluster.call("kubectl", "auth", "can-i", verb, what, f"--as={account}").stdout.strip(), answer, f"{verb} {what}")
+        alien = self.cluster.call("kubectl", "label", "node", NODE, "pepita.io/kvm=false", "--overwrite", f"--as={account}")
+        self.assertIn("an agent changes its own node alone", alien.stderr)
 
 
 if __name__ == "__main__":
