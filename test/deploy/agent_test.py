@@ -20,6 +20,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import cluster as clusters  # noqa: E402
+import go_programs  # noqa: E402
 from cri_host import PATIENCE_S  # noqa: E402
 from kubelet import NODE  # noqa: E402
 
@@ -169,6 +170,7 @@ class Release(OfAgent):
         with Client(pod["status"]["podIP"]) as client:
             self.helm("upgrade", *self.flags(tag="2"), "--wait", "--timeout", f"{PATIENCE_S}s")
             second = self.version()
+            self.assertTrue((PREFIX / first / "bin/pepita-vmm").exists(), "the running pod's version is gone")
             self.helm("rollback", "pepita", "--wait", "--timeout", f"{PATIENCE_S}s")
         self.assertEqual(client.failures, [])
         print(f"{client.answers} answers, no failure during upgrade and rollback", file=sys.stderr)
@@ -190,6 +192,49 @@ class Release(OfAgent):
         self.cluster.wait(lambda: not self.cluster.get("pods", "--selector=app=web")["items"], "the pod's end")
         self.helm("uninstall", "pepita", "--wait", "--timeout", "120s")
         self.assertEqual(self.labels(), {})
+        self.assertEqual(listing(), self.before)
+
+
+class Force(OfAgent):
+    def test_uninstalled_with_a_pod_running(self):
+        self.install("--set", "agent.force=true")
+        self.cluster.apply(web("pepita"))
+        self.wait_available()
+        pod = self.pod()
+        self.helm("uninstall", "pepita", "--wait", "--timeout", "120s")
+        self.assertEqual(self.labels(), {})
+        self.assertFalse(PREFIX.exists())
+        with Client(pod["status"]["podIP"]) as client:
+            self.cluster.wait(lambda: client.answers >= 5 or client.failures, "answers")
+        self.assertEqual(client.failures, [])
+
+
+class Cri(OfAgent):
+    UNIT = pathlib.Path("/etc/systemd/system/pepita-cri.service")
+
+    def test_a_service_that_a_kubelet_could_use(self):
+        """There is no systemd here: the restart command notes that it was called, and the test runs what the unit says."""
+        called, stopped, state = (self.cluster.node.path / name for name in ("called", "stopped", "cri-of-agent.sock"))
+        self.install("--set-string", f"agent.mode=cri,agent.cri.restart=echo >> {called},agent.cri.stop=touch {stopped},agent.cri.socket={state}")
+        self.assertEqual(self.labels()["pepita.io/node"], "cri")
+        self.assertEqual(called.read_text(), "\n")
+        verified = subprocess.run(["systemd-analyze", "verify", self.UNIT], capture_output=True, text=True)
+        self.assertEqual(verified.returncode, 0, verified.stderr)
+        members = dict(line.split("=", 1) for line in self.UNIT.read_text().splitlines() if "=" in line)
+        name, _, value = members["Environment"].partition("=")
+        with open(self.cluster.node.path / "cri-of-agent.log", "wb") as log:
+            server = subprocess.Popen(members["ExecStart"].split(), env=os.environ | {name: value}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            asked = ["crictl", "--runtime-endpoint", f"unix://{state}", "--image-endpoint", f"unix://{state}", "version"]
+            asked[0] = go_programs.crictl()
+            self.cluster.wait(lambda: subprocess.run(asked, capture_output=True, text=True).stdout.count("RuntimeName:  pepita"), "pepita-cri")
+        finally:
+            server.terminate()
+            server.wait(PATIENCE_S)
+        self.helm("uninstall", "pepita", "--wait", "--timeout", "120s")
+        self.assertTrue(stopped.exists())
+        with contextlib.suppress(FileNotFoundError):
+            state.unlink()
         self.assertEqual(listing(), self.before)
 
 
@@ -216,7 +261,7 @@ class Nodes(OfAgent):
         was = self.cluster.node.CONFIG.read_text()
         foreign = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.pepita]\n  runtime_type = "io.containerd.other.v1"\n'
         for text, reason in ((was.replace("version = 2", "version = 1"), "its version is '1', and must be 2 or 3"),
-                             ("disabled_plugins = [\"cri\"]\n" + was, "its disabled_plugins has cri"),
+                             ("disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n" + was, "its disabled_plugins has cri"),
                              (was + foreign, "pepita"), (was + "[plugins", "toml")):
             with self.subTest(reason):
                 self.configure(text)
@@ -242,7 +287,7 @@ class Nodes(OfAgent):
         hidden = self.cluster.node.path / "dev"
         hidden.mkdir()
         subprocess.run(["mount", "--rbind", "/dev", hidden], check=True)
-        subprocess.run(["mount", "--make-rslave", hidden], check=True)
+        subprocess.run(["mount", "--make-rprivate", hidden], check=True)
         subprocess.run(["mount", "-t", "tmpfs", "none", "/dev"], check=True)
         self.addCleanup(lambda: subprocess.run(["umount", "-R", hidden], check=True))
         self.addCleanup(lambda: subprocess.run(["umount", "/dev"], check=True))
