@@ -119,10 +119,21 @@ constexpr auto kOptions = std::to_array<Rule>({
          .value_name = "MIB",
          .help = "of a pod without limits (default: 512)",
          .verbs = kLive}),
+    option<OfRuntime<&Runtime::memory_max_mib>,
+           Number<PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax>>(
+        {.name = "memory-max",
+         .value_name = "MIB",
+         .help = "how far a pod may grow; one that boots larger does not (default: 2048)",
+         .verbs = kLive}),
     option<OfRuntime<&Runtime::vcpus>, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
         {.name = "cpus",
          .value_name = "N",
          .help = "of a pod without limits (default: 1)",
+         .verbs = kLive}),
+    option<OfRuntime<&Runtime::vcpus_max>, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
+        {.name = "cpus-max",
+         .value_name = "N",
+         .help = "how far a pod may grow; one that boots larger does not (default: 4)",
          .verbs = kLive}),
     option<OfRuntime<&Runtime::scratch_mib>,
            OrZero<Number<PodSpec::kScratchMibMin, PodSpec::kScratchMibMax>>>(

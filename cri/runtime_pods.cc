@@ -50,8 +50,6 @@ using runtime::PodSpec;
 
 constexpr std::chrono::seconds kStopPatience{10};
 constexpr std::uint64_t kMebibyte = 1U << 20U;
-/// What a guest's kernel and our init take of its memory, beside its containers.
-constexpr std::uint64_t kGuestMib = 96;
 
 Result<Handler> handler(const std::string& name) {
     const auto* found = std::ranges::find(kHandlers, name, &Handler::name);
@@ -230,11 +228,14 @@ Result<PodSpec> RuntimeService::pod_spec(const Pod& pod) const {
     spec.cgroup = cgroup(pod, spec.isolation);
     spec.memory_mib = options_.memory_mib;
     spec.vcpus = options_.vcpus;
+    spec.memory_max_mib = options_.memory_max_mib;
+    spec.vcpus_max = options_.vcpus_max;
     const v1::LinuxContainerResources& limits = config.linux().resources();
     if (limits.memory_limit_in_bytes() > 0) {
         const auto bytes = static_cast<std::uint64_t>(limits.memory_limit_in_bytes());
-        spec.memory_mib = std::clamp((bytes + kMebibyte - 1) / kMebibyte + kGuestMib,
-                                     PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax);
+        spec.memory_mib = std::clamp((bytes + kMebibyte - 1) / kMebibyte, PodSpec::kMemoryMibMin,
+                                     PodSpec::kMemoryMibMax);
+        spec.is_sized = true;
     }
     if (limits.cpu_quota() > 0 && limits.cpu_period() > 0) {
         const std::int64_t cpus =
@@ -654,16 +655,29 @@ void RuntimeService::update_pod_sandbox_resources(
     if (!pod) {
         return done(std::move(pod).error());
     }
-    // The limits are those of its containers; the microVM has the size that it booted with.
-    v1::LinuxPodSandboxConfig& linux = *(*pod)->record.mutable_config()->mutable_linux();
-    if (request.has_resources()) {
-        *linux.mutable_resources() = request.resources();
+    const auto keep = [this, pod = *pod,
+                       request](Done<v1::UpdatePodSandboxResourcesResponse> kept) {
+        v1::LinuxPodSandboxConfig& linux = *pod->record.mutable_config()->mutable_linux();
+        if (request.has_resources()) {
+            *linux.mutable_resources() = request.resources();
+        }
+        if (request.has_overhead()) {
+            *linux.mutable_overhead() = request.overhead();
+        }
+        save(*pod);
+        kept(v1::UpdatePodSandboxResourcesResponse());
+    };
+    if (!request.has_resources() || !(*pod)->shim) {
+        return keep(std::move(done));
     }
-    if (request.has_overhead()) {
-        *linux.mutable_overhead() = request.overhead();
-    }
-    save(**pod);
-    done(v1::UpdatePodSandboxResourcesResponse());
+    (*pod)->shim->tasks().update(
+        "", oci_resources_json(request.resources()),
+        while_here<void>([keep, done = std::move(done)](Result<void> updated) mutable {
+            if (!updated) {
+                return done(std::move(updated).error());
+            }
+            keep(std::move(done));
+        }));
 }
 
 }  // namespace pepita::cri

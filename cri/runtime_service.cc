@@ -79,6 +79,8 @@ void RuntimeService::reconfigure(const Options& options) {
     options_.isolation = options.isolation;
     options_.memory_mib = options.memory_mib;
     options_.vcpus = options.vcpus;
+    options_.memory_max_mib = options.memory_max_mib;
+    options_.vcpus_max = options.vcpus_max;
     options_.scratch_mib = options.scratch_mib;
     options_.boot_deadline = options.boot_deadline;
     options_.seccomp = options.seccomp;

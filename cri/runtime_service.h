@@ -50,8 +50,10 @@ public:
         /// Pods without a handler that names an isolation run without a microVM where they ask for
         /// a namespace of the host's; else they are refused.
         bool serves_host_namespaces = false;
-        std::uint64_t memory_mib = 512;  // of a pod without limits
-        std::uint64_t vcpus = 1;         // likewise
+        std::uint64_t memory_mib = 512;       // of a pod without limits
+        std::uint64_t vcpus = 1;              // likewise
+        std::uint64_t memory_max_mib = 2048;  // that a pod may grow to
+        std::uint64_t vcpus_max = 4;          // likewise
         std::uint64_t scratch_mib = 4096;
         std::chrono::seconds boot_deadline{120};
     };

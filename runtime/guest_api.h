@@ -88,7 +88,9 @@ public:
     /// cgroup.
     void pause(const std::string& container, OnResult<void> done);
     void resume(const std::string& container, OnResult<void> done);
-    /// Sets the limits that `resources` has; Unsupported where a limit's controller is missing.
+    /// "": of all containers together; as many CPUs are online as cpu_quota_us needs, and of the
+    /// other limits it has memory_limit_bytes. Else sets the limits that `resources` has;
+    /// Unsupported where a limit's controller is missing.
     void update(const std::string& container, const ResourcesSpec& resources, OnResult<void> done);
     /// Interfaces that the guest has not got yet must have been attached, and found by a rescan.
     void configure_network(const NetworkConfig& config, OnResult<void> done);

@@ -44,8 +44,13 @@ struct PodSpec {
     std::string vmm;                       // the program pepita-vmm; empty: beside pepita-shim
     std::string qemu = "/usr/bin/qemu-system-x86_64";  // for tcg
     IsolationChoice isolation = IsolationChoice::Auto;
-    std::uint64_t memory_mib = 512;
+    std::uint64_t memory_mib = 512;  // of its containers together
     std::uint64_t vcpus = 1;
+    /// Whether these two are limits of the pod, and not a default.
+    bool is_sized = false;
+    /// What they may grow to while it runs. Less than them: they do not grow.
+    std::uint64_t memory_max_mib = 2048;
+    std::uint64_t vcpus_max = 4;
     std::uint64_t scratch_mib = 1024;  // of the writable layer; 0: the guest's memory holds it
     std::chrono::seconds boot_deadline{60};
     std::string guest_console;  // a file that the guest's console is appended to; empty: no console

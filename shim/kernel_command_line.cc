@@ -17,6 +17,9 @@ namespace pepita::shim {
 // and panics: ours is one that an emulated machine always delivers.
 std::string kernel_command_line(const CommandLineOptions& options) {
     std::string line = "quiet panic=-1 cryptomgr.notests random.trust_cpu=on no_timer_check";
+    // Buffers for devices that cannot reach all memory: 64 MiB of a guest with more than 3 GiB, and
+    // no device of ours needs them.
+    line += " swiotlb=noforce maxcpus=" + std::to_string(options.vcpus_online);
     // With one processor Linux takes the lock prefixes out of its code: work that pays where they
     // cost something, which is not in an emulator.
     line += options.isolation == Isolation::Kvm ? " tsc=reliable" : " noreplace-smp";

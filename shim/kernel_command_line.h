@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "kernel-abi/sys/result.h"
@@ -12,7 +13,8 @@ namespace pepita::shim {
 struct CommandLineOptions {
     Isolation isolation = Isolation::Kvm;
     bool has_console = false;
-    std::string guest_words;  // of read_guest_words()
+    std::uint32_t vcpus_online = 1;  // the others wait until the pod grows
+    std::string guest_words;         // of read_guest_words()
 };
 
 /// Linux reads 2048 bytes; half of them are for the guest's own words.

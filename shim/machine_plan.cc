@@ -139,6 +139,7 @@ std::string qemu_id(const std::string& device) { return "device-" + device; }
 MachinePlan plan_machine(MachineWish wish) {
     std::string command_line = kernel_command_line({.isolation = wish.isolation,
                                                     .has_console = static_cast<bool>(wish.console),
+                                                    .vcpus_online = wish.vcpus_online,
                                                     .guest_words = wish.kernel_words});
     MachinePlan plan;
     plan.vmm.devices = std::move(wish.devices);

@@ -21,9 +21,10 @@ struct MachineWish {
     Bytes memory = 512_MiB;
     Fd memory_file;  // of that size, mapped by all processes of the machine
     std::uint32_t vcpus = 1;
-    std::string kernel_words;  // what the guest's kernel wants on its command line
-    Fd kvm;                    // /dev/kvm, for Isolation::Kvm
-    Fd kernel;                 // vmlinux
+    std::uint32_t vcpus_online = 1;  // once it has booted
+    std::string kernel_words;        // what the guest's kernel wants on its command line
+    Fd kvm;                          // /dev/kvm, for Isolation::Kvm
+    Fd kernel;                       // vmlinux
     Fd initrd;
     Fd console;  // or none
     Fd files;    // virtiofsd's socket, or none

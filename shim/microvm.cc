@@ -52,6 +52,7 @@
 #include "shim/machine_plan.h"
 #include "shim/network.h"
 #include "shim/pod_directory.h"
+#include "shim/pod_size.h"
 #include "shim/submounts.h"
 #include "vmm/device_config.h"
 #include "vmm/host/kernel_cache.h"
@@ -365,8 +366,9 @@ Result<void> MachineMicrovm::start_machine() {
     const std::string vmm = spec_.vmm.empty() ? TRY(find_vmm()) : spec_.vmm;
     MachineWish wish;
     wish.isolation = isolation_;
-    wish.memory = Bytes(spec_.memory_mib << 20U);
-    wish.vcpus = static_cast<std::uint32_t>(spec_.vcpus);
+    wish.memory = machine_memory(spec_);
+    wish.vcpus = static_cast<std::uint32_t>(largest_size(spec_).cpus);
+    wish.vcpus_online = static_cast<std::uint32_t>(spec_.vcpus);
     wish.kernel_words = TRY(read_guest_words(guest + "/command-line"));
     wish.kernel = TRY(vmm::open_vmlinux(guest + "/vmlinuz", kernels), "guest kernel");
     wish.initrd = TRY(open_file((guest + "/initramfs.cpio").c_str(), O_RDONLY));

@@ -39,6 +39,7 @@
 #include "shim/jail.h"
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
+#include "shim/pod_size.h"
 #include "shim/root_mounts.h"
 
 namespace pepita::shim {
@@ -114,6 +115,7 @@ Pod::~Pod() {
 Result<void> Pod::begin_pod(runtime::PodSpec spec) {
     TRY(check(spec));
     spec_ = std::move(spec);
+    own_size_ = first_size(spec_);
     phase_ = Phase::Booting;
     callbacks_.on_begin(spec_);
     isolation_ = choose_isolation(spec_.isolation);
@@ -257,6 +259,7 @@ Result<void> Pod::begin_create(runtime::TaskCreate request) {
         entry.root = root_of(entry.container->bundle(), spec_, std::move(request.image));
     }
     if (begins_pod) {
+        make_room(spec_, entry.container->bundle().container.resources);
         // A machine has the disks of its first container from the start.
         const bool has_root = entry.root && !is_on_host();
         booted_with_ = has_root ? request.id : "";
@@ -284,11 +287,18 @@ void Pod::on_up() {
     if (phase_ != Phase::Booting) {
         return;  // it is being ended
     }
-    deadline_.reset();
-    phase_ = Phase::Live;
     if (!is_on_host()) {
         keep_clock();
     }
+    fit_size([this](const Result<void>&) { go_live(); });
+}
+
+void Pod::go_live() {
+    if (phase_ != Phase::Booting) {
+        return;  // it is being ended
+    }
+    deadline_.reset();
+    phase_ = Phase::Live;
     if (OnResult<void> done = std::exchange(on_begun_, nullptr)) {
         done({});
     }
@@ -328,11 +338,18 @@ void Pod::enter(const std::string& id, const RootDisks& disks) {
     if (found == entries_.end() || phase_ != Phase::Live) {
         return;  // its creation was ended, and answered
     }
-    if (found->second.failure) {
-        return end_create(id, {});
-    }
-    found->second.container->enter(
-        *microvm_, disks, [this, id](Result<void> entered) { end_create(id, std::move(entered)); });
+    fit_size([this, id, disks](const Result<void>&) {
+        const auto entry = entries_.find(id);
+        if (entry == entries_.end() || phase_ != Phase::Live) {
+            return;
+        }
+        if (entry->second.failure) {
+            return end_create(id, {});
+        }
+        entry->second.container->enter(*microvm_, disks, [this, id](Result<void> entered) {
+            end_create(id, std::move(entered));
+        });
+    });
 }
 
 void Pod::end_create(const std::string& id, Result<void> created) {
@@ -673,14 +690,6 @@ void Pod::resume(std::string container, OnResult<void> done) {
         return done(std::move(entry).error());
     }
     (*entry)->container->resume(std::move(done));
-}
-
-void Pod::update(std::string container, runtime::ResourcesSpec resources, OnResult<void> done) {
-    Result<Entry*> entry = find(container);
-    if (!entry) {
-        return done(std::move(entry).error());
-    }
-    (*entry)->container->update(resources, std::move(done));
 }
 
 void Pod::stats(std::string container, OnResult<runtime::ContainerStats> done) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -30,6 +31,7 @@
 #include "shim/jail.h"
 #include "shim/microvm.h"
 #include "shim/pod_directory.h"
+#include "shim/pod_size.h"
 #include "shim/port_forwards.h"
 #include "shim/root_mounts.h"
 
@@ -90,6 +92,7 @@ public:
               runtime::OnResult<std::vector<runtime::TaskProcess>> done) override;
     void pause(std::string container, runtime::OnResult<void> done) override;
     void resume(std::string container, runtime::OnResult<void> done) override;
+    /// "": the pod's own limits.
     void update(std::string container, runtime::ResourcesSpec resources,
                 runtime::OnResult<void> done) override;
     void stats(std::string container, runtime::OnResult<runtime::ContainerStats> done) override;
@@ -139,6 +142,7 @@ private:
     Result<std::unique_ptr<Listener>> listen(PodDirectory& directory);
     void on_boot();
     void on_up();
+    void go_live();
     void keep_clock();
     void on_down(const std::string& reason);
     void on_change(const std::string& id);
@@ -174,6 +178,14 @@ private:
     void discard(std::shared_ptr<Container> container);
     static void answer_gone(Entry entry, const runtime::TaskExit& exit);
     Result<Entry*> find(const std::string& id);
+    PodSize wanted_size(const std::string& id, const runtime::ResourcesSpec& changes) const;
+    void take_size(const PodSize& size, runtime::OnResult<void> done);
+    void resize_next();
+    void end_resize(Result<void> taken);
+    void fit_size(runtime::OnResult<void> done);
+    void update_pod(const runtime::ResourcesSpec& changes, runtime::OnResult<void> done);
+    void update_container(const std::string& id, const runtime::ResourcesSpec& changes,
+                          runtime::OnResult<void> done);
     runtime::ContainerState describe(const runtime::Bundle& bundle,
                                      const std::vector<std::string>& cgroups) const;
     void write_state(const std::string& id);
@@ -187,6 +199,14 @@ private:
     bool is_ending_ = false;
     runtime::PodSpec spec_;
     ChosenIsolation isolation_;
+    PodSize own_size_;  // without its containers' limits
+    PodSize size_;      // that the guest has
+    struct Resize {
+        PodSize size;
+        runtime::OnResult<void> done;
+    };
+    std::deque<Resize> resizes_;
+    bool is_resizing_ = false;  // the guest was asked for the first of them
     HeldJailUser user_;
     std::unique_ptr<PodDirectory> directory_;
     std::unique_ptr<Listener> listener_;

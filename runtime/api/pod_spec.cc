@@ -23,8 +23,9 @@ namespace pb = ::pepita::pod::v1;
 /// this one table, and a member that is missing here does not compile.
 template <typename Spec, typename Code>
 void code_members(Spec& spec, Code code) {
-    auto& [name, root, data, vmm, qemu, isolation, memory_mib, vcpus, scratch_mib, boot_deadline,
-           guest_console, log_format, end, packs_roots, network_namespace, cgroup] = spec;
+    auto& [name, root, data, vmm, qemu, isolation, memory_mib, vcpus, is_sized, memory_max_mib,
+           vcpus_max, scratch_mib, boot_deadline, guest_console, log_format, end, packs_roots,
+           network_namespace, cgroup] = spec;
     code(name, &pb::PodSpec::name, &pb::PodSpec::mutable_name);
     code(root, &pb::PodSpec::root, &pb::PodSpec::mutable_root);
     code(data, &pb::PodSpec::data, &pb::PodSpec::mutable_data);
@@ -33,6 +34,9 @@ void code_members(Spec& spec, Code code) {
     code(isolation, &pb::PodSpec::isolation, &pb::PodSpec::set_isolation);
     code(memory_mib, &pb::PodSpec::memory_mib, &pb::PodSpec::set_memory_mib);
     code(vcpus, &pb::PodSpec::vcpus, &pb::PodSpec::set_vcpus);
+    code(is_sized, &pb::PodSpec::is_sized, &pb::PodSpec::set_is_sized);
+    code(memory_max_mib, &pb::PodSpec::memory_max_mib, &pb::PodSpec::set_memory_max_mib);
+    code(vcpus_max, &pb::PodSpec::vcpus_max, &pb::PodSpec::set_vcpus_max);
     code(scratch_mib, &pb::PodSpec::scratch_mib, &pb::PodSpec::set_scratch_mib);
     code(boot_deadline, &pb::PodSpec::boot_deadline_s, &pb::PodSpec::set_boot_deadline_s);
     code(guest_console, &pb::PodSpec::guest_console, &pb::PodSpec::mutable_guest_console);
@@ -137,6 +141,9 @@ Result<void> check(const PodSpec& spec) {
     TRY(check_path("data", spec.data));
     TRY(check_range("memory", spec.memory_mib, PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax));
     TRY(check_range("cpus", spec.vcpus, PodSpec::kVcpusMin, PodSpec::kVcpusMax));
+    TRY(check_range("memory max", spec.memory_max_mib, PodSpec::kMemoryMibMin,
+                    PodSpec::kMemoryMibMax));
+    TRY(check_range("cpus max", spec.vcpus_max, PodSpec::kVcpusMin, PodSpec::kVcpusMax));
     if (spec.scratch_mib != 0) {
         TRY(check_range("scratch", spec.scratch_mib, PodSpec::kScratchMibMin,
                         PodSpec::kScratchMibMax));

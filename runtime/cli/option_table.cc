@@ -323,12 +323,22 @@ constexpr auto kOptions = std::to_array<OptionRule>({
     option<OfPod<&PodSpec::memory_mib>, Number<PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax>>(
         {.name = "memory",
          .value_name = "MIB",
-         .help = "the machine's memory (default: 512)",
+         .help = "what the pod's containers may use together (default: 512)",
+         .verbs = kMakes}),
+    option<OfPod<&PodSpec::memory_max_mib>, Number<PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax>>(
+        {.name = "memory-max",
+         .value_name = "MIB",
+         .help = "how far that may grow by updates (default: 2048)",
          .verbs = kMakes}),
     option<OfPod<&PodSpec::vcpus>, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
         {.name = "cpus",
          .value_name = "N",
-         .help = "the machine's virtual CPUs, 1 to 8 (default: 1)",
+         .help = "the pod's virtual CPUs, 1 to 8 (default: 1)",
+         .verbs = kMakes}),
+    option<OfPod<&PodSpec::vcpus_max>, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
+        {.name = "cpus-max",
+         .value_name = "N",
+         .help = "how far they may grow by updates (default: 4)",
          .verbs = kMakes}),
     option<OfPod<&PodSpec::packs_roots>, Flag>(
         {.name = "root-disk",

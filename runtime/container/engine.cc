@@ -12,12 +12,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -220,6 +222,15 @@ Result<void> check(const ContainerSpec& spec, const Container::Options& options)
     return check_process(spec.process);
 }
 
+// What a container writes to memory is held to half of what all containers may have, as Linux holds
+// it to half of a machine's. "" where they have no limit.
+std::string half_of_memory(const std::string& cgroup) {
+    const std::string text = read_file(cgroup + "/memory.max").value_or("");
+    std::uint64_t limit = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
+    return error == std::errc() ? std::to_string(limit / 2) : "";
+}
+
 }  // namespace
 
 struct Container::State {
@@ -270,6 +281,7 @@ Result<std::unique_ptr<Container>> Container::create(EventLoop& loop, const Cont
                    .device = options.root_device,
                    .scratch_device = options.scratch_device,
                    .staging_directory = options.staging_directory,
+                   .staging_size = half_of_memory(options.cgroup_directory),
                    .trees = options.trees,
                    .shared_mounts = options.shared_mounts,
                    .has_no_devices = options.trees == Trees::Directories && has_no_devices(spec),

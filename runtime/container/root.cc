@@ -222,8 +222,11 @@ Result<std::string> mount_overlay(const RootMounts& root, const std::string& low
 }
 
 Result<std::string> mount_all(const RootMounts& root, FdRef control) {
-    TRY(mount_at(root.staging_directory,
-                 {.type = "tmpfs", .device = "tmpfs", .data = "mode=0700"}));
+    TRY(mount_at(
+        root.staging_directory,
+        {.type = "tmpfs",
+         .device = "tmpfs",
+         .data = "mode=0700" + (root.staging_size.empty() ? "" : ",size=" + root.staging_size)}));
     std::string lower = TRY(mount_lower(root));
     switch (root.spec.written_to) {
         case WrittenTo::Nothing:

@@ -19,6 +19,7 @@ struct RootMounts {
     std::string device;          // of spec.disk
     std::string scratch_device;  // of spec.scratch_disk
     std::string staging_directory;
+    std::string staging_size = {};  // NOLINT(readability-redundant-member-init): tmpfs's own
     Trees trees = Trees::VirtioFs;
     // NOLINTBEGIN(readability-redundant-member-init): what has a default may be left out.
     std::string shared_mounts = {};  // as of Container::Options

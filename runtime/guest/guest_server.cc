@@ -394,6 +394,11 @@ void GuestServer::resume(std::string container, OnResult<void> done) {
 }
 
 void GuestServer::update(std::string container, ResourcesSpec resources, OnResult<void> done) {
+    if (container.empty()) {
+        return errands_.run(
+            [this, resources = std::move(resources)] { return options_.limit_pod(resources); },
+            kDeviceDeadline, std::move(done));
+    }
     Result<container::Container*> found = find_container(container);
     if (!found) {
         return done(std::move(found).error());

@@ -52,6 +52,7 @@ public:
         std::function<Result<void>()> rescan;                     // called in a child process
         std::function<Result<void>(const DiskId& disk)> release;  // the same
         std::function<Result<void>(const NetworkConfig& config)> configure_network;
+        std::function<Result<void>(const ResourcesSpec& limits)> limit_pod;  // in a child process
         std::function<Result<std::chrono::nanoseconds>(std::chrono::nanoseconds offset)>
             adjust_clock;
         std::function<void()> power_off;

@@ -138,6 +138,9 @@ private:
                 .configure_network = [](const NetworkConfig& /*config*/) -> Result<void> {
                     return no_machine("configure the network");
                 },
+                .limit_pod = [](const ResourcesSpec& /*limits*/) -> Result<void> {
+                    return no_machine("limit the pod");
+                },
                 .adjust_clock = [](std::chrono::nanoseconds /*offset*/)
                     -> Result<std::chrono::nanoseconds> { return no_machine("adjust the clock"); },
                 .power_off = [this] { loop_.stop(); }};

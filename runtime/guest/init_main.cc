@@ -25,6 +25,7 @@
 #include "runtime/guest/guest_server.h"
 #include "runtime/guest/machine_setup.h"
 #include "runtime/guest/pci_devices.h"
+#include "runtime/guest/pod_limits.h"
 #include "runtime/guest/reaper.h"
 #include "runtime/guest/stream_server.h"
 #include "runtime/guest/vsock.h"
@@ -97,6 +98,10 @@ Result<void> serve() {
              auto netlink = TRY(pepita::Netlink::open());
              return configure_network(netlink, config);
          },
+         .limit_pod =
+             [](const pepita::runtime::ResourcesSpec& limits) {
+                 return guest::limit_pod(limits, guest::kCgroup, "/sys");
+             },
          .adjust_clock = guest::step_clock,
          .power_off = power_off});
     const auto reaper = TRY(guest::Reaper::create(

@@ -27,8 +27,6 @@ constexpr std::uint32_t kNode = 1;
 constexpr std::uint32_t kPod = 2;
 
 constexpr std::uint64_t kMebibyte = 1U << 20U;
-/// What a guest's kernel and our init take of its memory, beside its containers.
-constexpr std::uint64_t kGuestMib = 96;
 
 // containerd pkg/cri/annotations.
 constexpr const char* kMemory = "io.kubernetes.cri.sandbox-memory";
@@ -70,6 +68,10 @@ constexpr auto kRules = std::to_array<OptionRule<PodSpec>>({
         {.name = "memory-mib", .verbs = kNode | kPod}),
     option<&PodSpec::vcpus, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
         {.name = "vcpus", .verbs = kNode | kPod}),
+    option<&PodSpec::memory_max_mib, Number<PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax>>(
+        {.name = "memory-max-mib", .verbs = kNode | kPod}),
+    option<&PodSpec::vcpus_max, Number<PodSpec::kVcpusMin, PodSpec::kVcpusMax>>(
+        {.name = "vcpus-max", .verbs = kNode | kPod}),
     option<&PodSpec::boot_deadline,
            Number<PodSpec::kBootDeadlineMin.count(), PodSpec::kBootDeadlineMax.count()>>(
         {.name = "boot-deadline-s", .verbs = kNode | kPod}),
@@ -113,8 +115,9 @@ Result<void> apply_config(std::string_view json, PodSpec& spec) {
 Result<void> apply_annotations(const std::map<std::string, std::string>& annotations,
                                PodSpec& spec) {
     if (const std::uint64_t bytes = number_of(annotations, kMemory); bytes != 0) {
-        spec.memory_mib = std::clamp((bytes + kMebibyte - 1) / kMebibyte + kGuestMib,
-                                     PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax);
+        spec.memory_mib = std::clamp((bytes + kMebibyte - 1) / kMebibyte, PodSpec::kMemoryMibMin,
+                                     PodSpec::kMemoryMibMax);
+        spec.is_sized = true;
     }
     const std::uint64_t quota = number_of(annotations, kQuota);
     const std::uint64_t period = number_of(annotations, kPeriod);

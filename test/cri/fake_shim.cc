@@ -43,6 +43,7 @@ namespace pepita::runtime {
 namespace {
 
 constexpr std::uint64_t kCannotBootMib = 111;
+constexpr std::int64_t kTooLarge = 99;
 
 struct Task {
     ProcessSpec spec;
@@ -262,10 +263,14 @@ public:
                             .pids = 2});
     }
     void update(std::string container, ResourcesSpec resources, OnResult<void> done) override {
-        if (find({.container = container, .exec = ""}) == nullptr) {
+        if (!container.empty() && find({.container = container, .exec = ""}) == nullptr) {
             return done(missing());
         }
-        note("memory " + std::to_string(resources.memory_limit_bytes.value_or(0)));
+        if (resources.memory_limit_bytes == kTooLarge) {
+            return done(Error(Code::ResourceExhausted, "no room"));
+        }
+        note((container.empty() ? "pod's memory " : "memory ") +
+             std::to_string(resources.memory_limit_bytes.value_or(0)));
         done({});
     }
     void resize(ProcessId /*id*/, WindowSize /*size*/, OnResult<void> done) override { done({}); }

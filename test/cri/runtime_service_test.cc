@@ -594,6 +594,21 @@ TEST_F(RuntimeServiceTest, LimitsAreChanged) {
     EXPECT_EQ(status(id).resources().linux().memory_limit_in_bytes(), 64 << 20);
 }
 
+TEST_F(RuntimeServiceTest, APodsLimitsAreChanged) {
+    const std::string pod = run_pod();
+    v1::UpdatePodSandboxResourcesRequest request;
+    request.set_pod_sandbox_id(pod);
+    ASSERT_TRUE(ask(&RuntimeService::update_pod_sandbox_resources, request));
+    EXPECT_EQ(asked("pod's memory 0"), 0) << "nothing is to be changed";
+    request.mutable_resources()->set_memory_limit_in_bytes(64 << 20);
+    ASSERT_TRUE(ask(&RuntimeService::update_pod_sandbox_resources, request));
+    EXPECT_EQ(asked("pod's memory " + std::to_string(64 << 20)), 1);
+    request.mutable_resources()->set_memory_limit_in_bytes(99);  // fake_shim.cc
+    const auto refused = ask(&RuntimeService::update_pod_sandbox_resources, request);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Code::ResourceExhausted);
+}
+
 TEST_F(RuntimeServiceTest, EventsTellOfEachChange) {
     std::vector<v1::ContainerEventType> seen;
     service_->watch_events([&](const v1::ContainerEventResponse& event) {

@@ -29,6 +29,11 @@ TEST(KernelCommandLine, OnlyKvmPromisesAReliableClock) {
                      .contains("tsc=reliable"));
 }
 
+TEST(KernelCommandLine, SaysHowManyCpusStart) {
+    EXPECT_TRUE(
+        kernel_command_line({.vcpus_online = 3, .guest_words = {}}).contains(" maxcpus=3 "));
+}
+
 TEST(KernelCommandLine, TheGuestsOwnWordsComeLast) {
     EXPECT_TRUE(
         kernel_command_line({.has_console = true, .guest_words = "initcall_blacklist=x loglevel=7"})

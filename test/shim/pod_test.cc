@@ -30,6 +30,7 @@
 #include "runtime/task_api.h"
 #include "shim/machine_plan.h"
 #include "shim/microvm.h"
+#include "shim/pod_size.h"
 #include "test/support/fake_microvm.h"
 #include "test/support/pod_fixture.h"
 
@@ -523,6 +524,48 @@ TEST_F(PodTest, WhatIsCreatedMayBePausedToo) {
     EXPECT_EQ(start("a")->value().error().message(), "container is paused");
     ASSERT_TRUE(resume("a")->value().has_value());
     EXPECT_TRUE(start("a")->value().has_value());
+}
+
+TEST_F(PodTest, AGuestIsHeldToThePodsSizeBeforeItsContainersCome) {
+    spec_.memory_mib = 300;
+    spec_.vcpus = 2;
+    run("a");
+    EXPECT_EQ(machine_.guest.updated.at(""), to_resources({.memory_bytes = 300 << 20, .cpus = 2}));
+}
+
+TEST_F(PodTest, ThePodGrowsAndShrinksWithItsContainer) {
+    run("a");
+    const auto update = [this](const std::string& id, std::int64_t mib) {
+        return ask<void>([&](auto done) {
+            pod_->update(id, {.memory_limit_bytes = mib << 20U}, std::move(done));
+        });
+    };
+    const auto pods_memory = [this] { return *machine_.guest.updated.at("").memory_limit_bytes; };
+    ASSERT_TRUE(update("a", 700)->value().has_value());
+    EXPECT_EQ(pods_memory(), 700 << 20);
+    EXPECT_EQ(machine_.guest.updated.at("a").memory_limit_bytes, 700 << 20);
+    ASSERT_TRUE(update("a", 100)->value().has_value());
+    EXPECT_EQ(pods_memory(), 512 << 20) << "the pod's own is a default, and is left to it";
+    const auto refused = update("a", 2049);
+    EXPECT_EQ(refused->value().error().code(), Code::ResourceExhausted);
+    EXPECT_EQ(machine_.guest.updated.at("a").memory_limit_bytes, 100 << 20);
+    // The pod itself.
+    ASSERT_TRUE(update("", 900)->value().has_value());
+    EXPECT_EQ(pods_memory(), 900 << 20);
+    ASSERT_TRUE(update("", 200)->value().has_value());
+    EXPECT_EQ(pods_memory(), 200 << 20);
+    EXPECT_EQ(update("", 2049)->value().error().code(), Code::ResourceExhausted);
+    machine_.guest.pause_error = "no such controller";
+    EXPECT_FALSE(update("", 300)->value().has_value());
+    machine_.guest.pause_error.reset();
+    ASSERT_TRUE(update("a", 150)->value().has_value());
+    EXPECT_EQ(pods_memory(), 200 << 20) << "a size that the guest refused is forgotten";
+}
+
+TEST_F(PodTest, APodThatHasEndedDoesNotGrow) {
+    const auto update = ask<void>(
+        [&](auto done) { pod_->update("", {.memory_limit_bytes = 1 << 30}, std::move(done)); });
+    EXPECT_EQ(update->value().error().code(), Code::FailedPrecondition);
 }
 
 TEST_F(PodTest, UpdatesAddUp) {

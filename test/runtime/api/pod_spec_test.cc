@@ -21,6 +21,9 @@ PodSpec full_spec() {
             .isolation = IsolationChoice::Tcg,
             .memory_mib = 96,
             .vcpus = 3,
+            .is_sized = true,
+            .memory_max_mib = 97,
+            .vcpus_max = 5,
             .scratch_mib = 17,
             .boot_deadline = std::chrono::seconds(5),
             .guest_console = "/tmp/console",
@@ -65,6 +68,10 @@ TEST(PodSpec, R5_LimitsHoldAtTheLimitAndOneBeyond) {
               "cpus 0: must be a whole number from 1 to 8");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vcpus = 9; }),
               "cpus 9: must be a whole number from 1 to 8");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.memory_max_mib = 63; }),
+              "memory max 63: must be a whole number from 64 to 65536");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vcpus_max = 9; }),
+              "cpus max 9: must be a whole number from 1 to 8");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.scratch_mib = 0; }), "");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.scratch_mib = 16; }), "");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.scratch_mib = 15; }),

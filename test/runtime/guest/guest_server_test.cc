@@ -53,6 +53,10 @@ protected:
                  .configure_network = [](const NetworkConfig& config) -> Result<void> {
                      return Error(Code::NotFound, "no '" + config.interfaces.at(0).name + "' here");
                  },
+                 .limit_pod = [](const ResourcesSpec& limits) -> Result<void> {
+                     return limits.memory_limit_bytes ? Result<void>()
+                                                      : Error(Code::Unsupported, "no memory");
+                 },
                  .adjust_clock = step_clock,
                  .power_off = [this] { is_off_ = true; }}};
     }
@@ -276,6 +280,15 @@ TEST_F(GuestServerTest, StatsNeedACgroupAndAContainer) {
               Code::Unsupported);
     EXPECT_TRUE(remove(web_).has_value());
     while (::waitpid(-1, nullptr, 0) > 0) {}
+}
+
+TEST_F(GuestServerTest, LimitsOfThePodAreTheMachinesToSet) {
+    const auto limit = [this](ResourcesSpec limits) {
+        return answer<void>(
+            [&](auto done) { server_.update("", std::move(limits), std::move(done)); });
+    };
+    EXPECT_TRUE(limit({.memory_limit_bytes = 1}).has_value());
+    EXPECT_EQ(limit({}).error().message(), "no memory");
 }
 
 TEST_F(GuestServerTest, OneThatNeverStartedIsRemovedAndItsWaiterToldSo) {

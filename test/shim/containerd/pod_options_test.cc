@@ -58,7 +58,8 @@ TEST(PodOptions, APodsLimitsMakeItsSize) {
                                    {"io.kubernetes.cri.sandbox-cpu-period", "100000"}},
                                   spec)
                     .has_value());
-    EXPECT_EQ(spec.memory_mib, 101U + 96U);  // and what the guest itself takes
+    EXPECT_EQ(spec.memory_mib, 101U);
+    EXPECT_TRUE(spec.is_sized);
     EXPECT_EQ(spec.vcpus, 2U);
     PodSpec none;
     ASSERT_TRUE(apply_annotations({{"io.kubernetes.cri.sandbox-memory", "0"},
@@ -73,10 +74,14 @@ TEST(PodOptions, AnnotationsSetWhatAPodMayChoose) {
     PodSpec spec;
     ASSERT_TRUE(apply_annotations({{"io.kubernetes.cri.sandbox-memory", "104857600"},
                                    {"io.pepita.memory-mib", "300"},
+                                   {"io.pepita.memory-max-mib", "900"},
+                                   {"io.pepita.vcpus-max", "6"},
                                    {"io.other", "x"}},
                                   spec)
                     .has_value());
     EXPECT_EQ(spec.memory_mib, 300U);
+    EXPECT_EQ(spec.memory_max_mib, 900U);
+    EXPECT_EQ(spec.vcpus_max, 6U);
     const auto refused = apply_annotations({{"io.pepita.qemu", "/bin/sh"}}, spec);
     ASSERT_FALSE(refused.has_value());
     EXPECT_EQ(refused.error().message(),
