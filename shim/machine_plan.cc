@@ -85,6 +85,7 @@ QemuPlan plan_qemu(MachineWish& wish, const std::string& command_line,
                    "vhost-user-fs-pci,queue-size=1024,tag=" + std::string(kFilesTag), "",
                    "fd=" + std::to_string(next++));
     }
+    add(plan.arguments, {"-device", "virtio-balloon-pci,disable-legacy=on,free-page-reporting=on"});
     for (const char* bridge : kHotplugBridges) {
         add(plan.arguments, {"-device", std::string("pcie-pci-bridge,id=") + bridge});
     }
