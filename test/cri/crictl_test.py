@@ -277,6 +277,16 @@ class Pods(WithNode):
         self.crictl("rmp", "--force", pod[0])
         self.assertEqual(self.crictl("ps", "-a", "-q"), "")
 
+    def test_a_pod_grows_with_its_container(self):
+        pod = self.run_pod("growing")
+        container = self.start(pod, "one", "sleep", "1000")
+        self.assertEqual(self.exec_sync(container, "nproc"), "1")
+        self.crictl("update", "--memory", 700 << 20, "--cpu-period", 100000, "--cpu-quota", 250000, container)
+        self.assertEqual(self.exec_sync(container, "nproc"), "3")
+        self.assertEqual(self.exec_sync(container, "cat", "/sys/fs/cgroup/memory.max"), str(700 << 20))
+        self.assertIn("--memory-max", self.refused("update", "--memory", 4 << 30, container))
+        self.remove_pod(pod)
+
     def test_a_server_in_a_pod_is_reached(self):
         self.crictl("pull", NGINX)
         pod = self.run_pod("server", port_mappings=[{"container_port": 80, "host_port": 12000}])

@@ -558,8 +558,8 @@ TEST_F(PodTest, ThePodGrowsAndShrinksWithItsContainer) {
     machine_.guest.pause_error = "no such controller";
     EXPECT_FALSE(update("", 300)->value().has_value());
     machine_.guest.pause_error.reset();
-    ASSERT_TRUE(update("a", 150)->value().has_value());
-    EXPECT_EQ(pods_memory(), 200 << 20) << "a size that the guest refused is forgotten";
+    ASSERT_TRUE(update("a", 250)->value().has_value());
+    EXPECT_EQ(pods_memory(), 250 << 20) << "a size that the guest refused is forgotten";
 }
 
 TEST_F(PodTest, APodThatHasEndedDoesNotGrow) {

@@ -289,6 +289,7 @@ TEST_F(GuestServerTest, LimitsOfThePodAreTheMachinesToSet) {
     };
     EXPECT_TRUE(limit({.memory_limit_bytes = 1}).has_value());
     EXPECT_EQ(limit({}).error().message(), "no memory");
+    while (::waitpid(-1, nullptr, 0) > 0) {}
 }
 
 TEST_F(GuestServerTest, OneThatNeverStartedIsRemovedAndItsWaiterToldSo) {
