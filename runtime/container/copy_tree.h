@@ -8,7 +8,8 @@ namespace pepita::runtime::container {
 /// Copies what is in the directory `from` into the directory `to`: directories, files, symbolic
 /// links, fifos and device nodes with owners, modes, extended attributes and times; hard links
 /// become files of their own, sockets are left out. Follows no link. Both may be open as O_PATH.
-/// Errors: name the entry; FailedPrecondition below kCopyDepthMax directories. Then a part is there.
+/// Errors: name the entry; FailedPrecondition where directories nest deeper than kCopyDepthMax.
+/// Then a part is there.
 Result<void> copy_tree(FdRef from, FdRef to);
 
 inline constexpr int kCopyDepthMax = 64;
