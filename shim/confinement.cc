@@ -143,6 +143,20 @@ constexpr std::array kChildren{
     call(SYS_lgetxattr), call(SYS_lstat),      call(SYS_getcwd),          call(SYS_chdir),
 };
 
+// What other versions of the C library, and of the programs that it starts, call for the same.
+constexpr std::array kSynonyms{
+    call(SYS_fstat),        call(SYS_stat),      call(SYS_dup),
+    call(SYS_dup3),         call(SYS_readv),     call(SYS_writev),
+    call(SYS_preadv),       call(SYS_pwritev),   call(SYS_preadv2),
+    call(SYS_pwritev2),     call(SYS_ppoll),     call(SYS_epoll_pwait),
+    call(SYS_epoll_pwait2), call(SYS_faccessat), call(SYS_faccessat2),
+    call(SYS_fdatasync),    call(SYS_nanosleep), call(SYS_clock_nanosleep),
+    call(SYS_sched_yield),  call(SYS_vfork),     call(SYS_sched_getaffinity),
+    call(SYS_fchmodat),     call(SYS_umask),     call(SYS_flistxattr),
+    call(SYS_fgetxattr),    call(SYS_fadvise64), call(SYS_gettimeofday),
+    call(SYS_time),
+};
+
 // With a microVM: the host's files that it shares, with ids mapped, and its network.
 constexpr std::array kWithMicrovm{
     call(SYS_setns),   call(SYS_open_tree), call(SYS_move_mount), call(SYS_mount_setattr),
@@ -152,6 +166,7 @@ constexpr std::array kWithMicrovm{
 std::vector<SyscallRule> rules_for(Isolation isolation) {
     std::vector<SyscallRule> rules(kLoop.begin(), kLoop.end());
     rules.insert(rules.end(), kChildren.begin(), kChildren.end());
+    rules.insert(rules.end(), kSynonyms.begin(), kSynonyms.end());
     if (isolation != Isolation::Process) {
         rules.insert(rules.end(), kWithMicrovm.begin(), kWithMicrovm.end());
     }
