@@ -141,9 +141,14 @@ Result<void> check(const PodSpec& spec) {
     TRY(check_path("data", spec.data));
     TRY(check_range("memory", spec.memory_mib, PodSpec::kMemoryMibMin, PodSpec::kMemoryMibMax));
     TRY(check_range("cpus", spec.vcpus, PodSpec::kVcpusMin, PodSpec::kVcpusMax));
-    TRY(check_range("memory max", spec.memory_max_mib, PodSpec::kMemoryMibMin,
-                    PodSpec::kMemoryMibMax));
-    TRY(check_range("cpus max", spec.vcpus_max, PodSpec::kVcpusMin, PodSpec::kVcpusMax));
+    // Clients from before there were these two say nothing of them: their pods do not grow.
+    if (spec.memory_max_mib != 0) {
+        TRY(check_range("memory max", spec.memory_max_mib, PodSpec::kMemoryMibMin,
+                        PodSpec::kMemoryMibMax));
+    }
+    if (spec.vcpus_max != 0) {
+        TRY(check_range("cpus max", spec.vcpus_max, PodSpec::kVcpusMin, PodSpec::kVcpusMax));
+    }
     if (spec.scratch_mib != 0) {
         TRY(check_range("scratch", spec.scratch_mib, PodSpec::kScratchMibMin,
                         PodSpec::kScratchMibMax));

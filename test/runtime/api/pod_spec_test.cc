@@ -68,6 +68,8 @@ TEST(PodSpec, R5_LimitsHoldAtTheLimitAndOneBeyond) {
               "cpus 0: must be a whole number from 1 to 8");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vcpus = 9; }),
               "cpus 9: must be a whole number from 1 to 8");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.memory_max_mib = 0; }), "");
+    EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vcpus_max = 0; }), "");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.memory_max_mib = 63; }),
               "memory max 63: must be a whole number from 64 to 65536");
     EXPECT_EQ(refusal_of([](PodSpec& spec) { spec.vcpus_max = 9; }),
