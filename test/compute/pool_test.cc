@@ -1,6 +1,5 @@
 #include "compute/pool.h"
 
-#include <dirent.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -12,6 +11,8 @@
 #include <semaphore>
 #include <string>
 #include <utility>
+
+#include "test/support/open_descriptors.h"
 
 namespace pepita::compute {
 namespace {
@@ -35,16 +36,6 @@ ExecutionResult run(Task task) {
     auto handle = pool->submit(std::move(task));
     EXPECT_TRUE(handle);
     return handle->wait();
-}
-
-std::size_t open_descriptors() {
-    std::size_t count = 0;
-    DIR* directory = ::opendir("/proc/self/fd");
-    while (::readdir(directory) != nullptr) {
-        ++count;
-    }
-    ::closedir(directory);
-    return count;
 }
 
 /// Fails so often, then succeeds.

@@ -1,6 +1,5 @@
 #include "compute/transport/connection.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -13,6 +12,7 @@
 
 #include "kernel-abi/sys/error.h"
 #include "kernel-abi/sys/socket.h"
+#include "test/support/open_descriptors.h"
 
 namespace pepita::compute {
 namespace {
@@ -207,16 +207,6 @@ TEST_F(TransportTest, ADescriptorThatIsNoSealedMemoryFileIsRefused) {
     EXPECT_EQ(refused(memory.ref()), "the peer sent a descriptor that is no sealed memory file");
     ASSERT_EQ(::fcntl(memory.ref().number(), F_ADD_SEALS, F_SEAL_WRITE), 0);
     EXPECT_EQ(refused(memory.ref()), "the peer sent a memory file of another size than it says");
-}
-
-std::size_t open_descriptors() {
-    std::size_t count = 0;
-    DIR* directory = ::opendir("/proc/self/fd");
-    while (::readdir(directory) != nullptr) {
-        ++count;
-    }
-    ::closedir(directory);
-    return count;
 }
 
 TEST_F(TransportTest, NothingIsLeftOpen) {
